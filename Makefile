@@ -10,7 +10,7 @@
 #   make CC=clang        with clang
 
 .DEFAULT_GOAL := all
-MAKEFLAGS     += --no-builtin-rules --warn-undefined-variables
+MAKEFLAGS     += --no-builtin-rules
 SHELL         := /bin/bash
 .SHELLFLAGS   := -e -o pipefail -c
 

@@ -7,6 +7,8 @@
 # NAME_USES lists modules in link order, the dependent first; a module's own NAME_USES is
 # followed, so a program names only what it includes itself. NAME_PKGS are pkg-config names.
 
+comma := ,
+
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
   -Wvla -Wpointer-arith -Wwrite-strings -Wundef -Wformat=2 -Werror
 OPTIMISE := $(if $(SAN),-O1 -fno-omit-frame-pointer,-O2)
@@ -90,5 +92,3 @@ $(call common,$1,tests/unit)
 $$(BUILD)/tests/$1: $$($1_OBJS) $$$$(foreach m,$$$$(call closure,$$$$($1_USES)),$$$$(BUILD)/lib/lib$$$$m.a)
 $(call link,$1)
 endef
-
-comma := ,

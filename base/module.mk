@@ -1,0 +1,7 @@
+# base - the small shared floor: errors, text, bytes, lists, tables, clocks, ids, files, log.
+base_SRCS := err.c xalloc.c str.c buf.c table.c clock.c id.c log.c file.c digest.c
+base_PKGS := libcrypto
+$(eval $(call module,base,base))
+
+test_base_USES := base
+$(eval $(call unit_test,test_base))

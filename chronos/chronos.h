@@ -1,0 +1,237 @@
+/* chronos.h - fractional, time-limited partitions of the GPUs of one machine.
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * A partition holds a share (hundredths) of one or several devices for one owner until
+ * it is released or expires.  What is held is kept in one file of a directory, shared
+ * by all processes that open that directory: no daemon is needed, a partition outlives
+ * the process that made it, and the shares of a device never sum past 100.  A process
+ * killed at any point leaves the books right.
+ *
+ * ENFORCEMENT IS OFF in this version: a partition is a promise among processes that ask
+ * here; nothing yet stops a program from using more memory or time of its device.
+ * chronos_enforcement() and chronos_stats() say what holds.
+ *
+ * Thread: any; one handle may be used by many threads, and goes on working in a forked
+ * child.  The library never prints, exits, starts threads or sets signals.  No call
+ * waits longer than CHRONOS_LOCK_WAIT_MS for another process, but for
+ * chronos_devices_discover(), which has a limit of its own.
+ *
+ * Every fallible call returns 0 or -1 (or a pointer or NULL) and on failure fills *e,
+ * which may be NULL, and leaves its other out-parameters and the partitions unchanged.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CHRONOS_API     __attribute__((visibility("default")))
+#define CHRONOS_CHECKED __attribute__((warn_unused_result))
+
+enum {
+	CHRONOS_DEVICES_MAX = 64, /* devices that one directory can know */
+	CHRONOS_PARTITIONS_MAX =
+		16384,         /* partitions that one directory can hold at once */
+	CHRONOS_WHOLE = 100,   /* hundredths of a whole device */
+	CHRONOS_KEY_MAX = 127, /* bytes of a key */
+	CHRONOS_LOCK_WAIT_MS = 5000,
+};
+
+#define CHRONOS_DURATION_MAX_NS (UINT64_C(10) * 365 * 86400 * 1000000000)
+#define CHRONOS_OWNER_CALLER    UINT32_MAX /* owner: the real user id of this process */
+#define CHRONOS_DEFAULT_DIR     "/run/chronos"
+
+enum chronos_code {
+	CHRONOS_OK = 0,
+	CHRONOS_INVALID = 1,   /* an argument is wrong, whatever the state is */
+	CHRONOS_NOT_FOUND = 2, /* no such device or partition, or no longer */
+	CHRONOS_CONFLICT =
+		3, /* the key names a different partition; a prefix is ambiguous */
+	CHRONOS_EXHAUSTED = 4, /* not enough of a device is free, or a table is full */
+	CHRONOS_DENIED = 5,    /* not the owner; no access to the directory */
+	CHRONOS_UNAVAILABLE =
+		6, /* the state file cannot be used: foreign, damaged, replaced */
+	CHRONOS_TIMEOUT = 7, /* another process held the lock, or a probe hung */
+	CHRONOS_SYSTEM = 8,  /* a system call failed; see sys */
+	CHRONOS_INTERNAL = 9,
+};
+
+struct chronos_error {
+	enum chronos_code code;
+	int sys; /* errno, 0 where none applies */
+	char text[256];
+};
+
+/* "invalid", "not_found", ...; for programs and logs. */
+CHRONOS_API const char *chronos_code_name(enum chronos_code code);
+CHRONOS_API const char *chronos_version(void);
+
+/* ---- a directory of partitions ---- */
+
+struct chronos; /* opaque */
+
+/* Open the partitions kept in dir; NULL means $CHRONOS_DIR, or else /run/chronos.
+ * A missing directory (its last component) is made, 0700, and an empty state with it;
+ * the state of an earlier boot is replaced by an empty one.  The directory and its
+ * state must belong to root or to the caller and not be writable by everybody; a
+ * directory that its group may write shares the state with that group.
+ * CHRONOS_DENIED or CHRONOS_UNAVAILABLE names what is wrong with it. */
+CHRONOS_API CHRONOS_CHECKED struct chronos *chronos_open(
+	const char *dir, struct chronos_error *e);
+/* Gives back the handle; partitions stay.  NULL is fine. */
+CHRONOS_API void chronos_close(struct chronos *c);
+
+/* ---- devices ---- */
+
+/* Stored in the state file: append, never renumber. */
+enum chronos_kind {
+	CHRONOS_KIND_NVIDIA = 1,
+	CHRONOS_KIND_MIG = 2,        /* an instance that the hardware already cut off */
+	CHRONOS_KIND_OPENCL = 3,     /* a GPU that OpenCL shows */
+	CHRONOS_KIND_OPENCL_CPU = 4, /* the processor, shown as a device by OpenCL */
+	CHRONOS_KIND_SIMULATED = 5,  /* no device at all */
+};
+
+struct chronos_device {
+	uint32_t index; /* its number in this directory: stays for the whole boot */
+	enum chronos_kind kind;
+	char uuid[96];
+	char name[96];
+	uint64_t memory_bytes;
+	bool present; /* false: was registered once, is gone now, takes no partition */
+	uint32_t free_hundredths;
+	uint32_t partitions; /* active ones */
+};
+
+/* "nvidia", "mig", "opencl", "opencl-cpu", "simulated"; "unknown" for anything else. */
+CHRONOS_API const char *chronos_kind_name(enum chronos_kind kind);
+
+/* The devices of the directory in order of index, absent ones too: the first max go to
+ * out, and *count is how many there are. */
+CHRONOS_API CHRONOS_CHECKED int chronos_devices(struct chronos *c,
+	struct chronos_device *out, size_t max, size_t *count, struct chronos_error *e);
+
+enum chronos_source {
+	CHRONOS_DEVICES_NONE,
+	CHRONOS_DEVICES_AUTO, /* NVIDIA by NVML (MIG instances for their GPU), OpenCL GPUs */
+	CHRONOS_DEVICES_OPENCL_CPU, /* the processor by OpenCL, for trying things out */
+	CHRONOS_DEVICES_SIMULATED,
+};
+
+struct chronos_device_spec {
+	enum chronos_source source;
+	uint32_t simulated; /* how many, 1 to CHRONOS_DEVICES_MAX */
+};
+
+/* Read "auto", "simulated:N", "opencl-cpu" or "none". */
+CHRONOS_API CHRONOS_CHECKED int chronos_devices_parse(
+	const char *text, struct chronos_device_spec *spec, struct chronos_error *e);
+
+/* Find the machine's devices; out has room for max, *count says how many there are.
+ * Drivers are asked in a forked child with a limit of 20 s, so that nothing of them
+ * stays in this process.  Call it before threads are started: a child forked beside
+ * running threads can hang in the loader, which then costs the whole limit.
+ * No driver is no device; a driver that does not answer is CHRONOS_UNAVAILABLE. */
+CHRONOS_API CHRONOS_CHECKED int chronos_devices_discover(
+	const struct chronos_device_spec *spec, struct chronos_device *out, size_t max,
+	size_t *count, struct chronos_error *e);
+
+/* Tell the directory which devices exist.  A uuid that it knows keeps its index, new
+ * ones are added, and those not named become absent; partitions stay.  Only root and
+ * the owner of the state may. */
+CHRONOS_API CHRONOS_CHECKED int chronos_devices_register(struct chronos *c,
+	const struct chronos_device *devices, size_t count, struct chronos_error *e);
+
+/* Free hundredths of one device, by index ("0") or uuid; 0 for an absent one. */
+CHRONOS_API CHRONOS_CHECKED int chronos_available(struct chronos *c, const char *device,
+	uint32_t *hundredths, struct chronos_error *e);
+
+/* ---- partitions ---- */
+
+struct chronos_request {
+	const char *key; /* NULL: none; else 1 to 127 of A-Z a-z 0-9 . _ : / @ + = -
+	                  * and not beginning with "p-" */
+	const char *const *devices; /* each an index ("0") or a uuid, no device twice */
+	size_t device_count;        /* at least 1 */
+	uint32_t hundredths;        /* 1 to 100, of each of the devices */
+	uint64_t duration_ns;       /* 1 to CHRONOS_DURATION_MAX_NS, from now */
+	uint32_t owner; /* user id or CHRONOS_OWNER_CALLER; only root names others */
+};
+
+struct chronos_partition {
+	char id[16];                   /* "p-" and 8 hexadecimal digits */
+	char key[CHRONOS_KEY_MAX + 1]; /* "" when it has none */
+	uint32_t owner;                /* user id */
+	uint32_t hundredths;           /* of each device */
+	size_t device_count;
+	uint32_t devices[CHRONOS_DEVICES_MAX]; /* indices, ascending */
+	uint64_t memory_bytes; /* its share of memory, summed over its devices */
+	uint64_t created_ns;   /* CLOCK_BOOTTIME */
+	uint64_t expires_ns;   /* CLOCK_BOOTTIME */
+	uint64_t left_ns;      /* until it expires, when this was filled */
+};
+
+/* Take the share of every device named, or of none, under one id.
+ * A key makes it repeatable: where this owner has an active partition of that key with
+ * the same devices and share, *out is that one, its expiry untouched, and *existed is
+ * true (existed may be NULL).  CHRONOS_CONFLICT: the key has a partition of another
+ * owner, share or set of devices.  CHRONOS_EXHAUSTED: a device has not enough left. */
+CHRONOS_API CHRONOS_CHECKED int chronos_create(struct chronos *c,
+	const struct chronos_request *r, struct chronos_partition *out, bool *existed,
+	struct chronos_error *e);
+
+/* In the calls below `name` is an id, a prefix of one ("p-3f") that fits only one active
+ * partition, or a key.  What is released or expired is CHRONOS_NOT_FOUND. */
+
+/* Let it expire duration_ns from now, be that later or earlier than before.
+ * Owner and root only.  out may be NULL. */
+CHRONOS_API CHRONOS_CHECKED int chronos_renew(struct chronos *c, const char *name,
+	uint64_t duration_ns, struct chronos_partition *out, struct chronos_error *e);
+
+/* Give its shares back.  Owner and root only. */
+CHRONOS_API CHRONOS_CHECKED int chronos_release(
+	struct chronos *c, const char *name, struct chronos_error *e);
+
+CHRONOS_API CHRONOS_CHECKED int chronos_find(struct chronos *c, const char *name,
+	struct chronos_partition *out, struct chronos_error *e);
+
+/* All active partitions, oldest first.  The caller gives *out to
+ * chronos_partitions_free(); *out is NULL when there are none. */
+CHRONOS_API CHRONOS_CHECKED int chronos_list(struct chronos *c,
+	struct chronos_partition **out, size_t *count, struct chronos_error *e);
+CHRONOS_API void chronos_partitions_free(struct chronos_partition *list);
+
+/* ---- the whole ---- */
+
+struct chronos_stats {
+	char dir[256];           /* cut off with "..." when longer */
+	uint32_t generation;     /* changes when the state is reset */
+	uint32_t devices;        /* known, absent ones too */
+	uint32_t partitions;     /* active */
+	uint64_t created;        /* partitions ever created in this generation */
+	const char *enforcement; /* as chronos_enforcement(); static */
+};
+
+CHRONOS_API CHRONOS_CHECKED int chronos_stats(
+	struct chronos *c, struct chronos_stats *out, struct chronos_error *e);
+
+/* What keeps a partition within its share: "off" in this version.  Static text. */
+CHRONOS_API const char *chronos_enforcement(const struct chronos *c);
+
+/* ---- amounts ---- */
+
+/* Read a share as decimal text: "0.5", ".25", "1", "0.01" to "1.00".  At most two
+ * decimals; no sign, exponent, space or other text. */
+CHRONOS_API CHRONOS_CHECKED int chronos_share_parse(
+	const char *text, uint32_t *hundredths, struct chronos_error *e);
+
+/* The bytes that so many hundredths of a device of memory_bytes are, rounded down. */
+CHRONOS_API uint64_t chronos_share_bytes(uint64_t memory_bytes, uint32_t hundredths);
+
+#ifdef __cplusplus
+}
+#endif
