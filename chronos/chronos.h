@@ -1,6 +1,6 @@
-/* chronos.h - fractional, time-limited partitions of the GPUs of one machine.
- * SPDX-License-Identifier: Apache-2.0
- *
+/* chronos.h - fractional, time-limited partitions of the GPUs of one machine. */
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
  * A partition holds a share (hundredths) of one or several devices for one owner until
  * it is released or expires.  What is held is kept in one file of a directory, shared
  * by all processes that open that directory: no daemon is needed, a partition outlives
@@ -33,11 +33,13 @@ extern "C" {
 #define CHRONOS_CHECKED __attribute__((warn_unused_result))
 
 enum {
-	CHRONOS_DEVICES_MAX = 64, /* devices that one directory can know */
-	CHRONOS_PARTITIONS_MAX =
-		16384,         /* partitions that one directory can hold at once */
-	CHRONOS_WHOLE = 100,   /* hundredths of a whole device */
-	CHRONOS_KEY_MAX = 127, /* bytes of a key */
+	/* Devices that one directory can know, and partitions that it can hold at once. */
+	CHRONOS_DEVICES_MAX = 64,
+	CHRONOS_PARTITIONS_MAX = 16384,
+	/* Hundredths of a whole device. */
+	CHRONOS_WHOLE = 100,
+	/* Bytes of a key, without the NUL. */
+	CHRONOS_KEY_MAX = 127,
 	CHRONOS_LOCK_WAIT_MS = 5000,
 };
 
@@ -47,16 +49,22 @@ enum {
 
 enum chronos_code {
 	CHRONOS_OK = 0,
-	CHRONOS_INVALID = 1,   /* an argument is wrong, whatever the state is */
-	CHRONOS_NOT_FOUND = 2, /* no such device or partition, or no longer */
-	CHRONOS_CONFLICT =
-		3, /* the key names a different partition; a prefix is ambiguous */
-	CHRONOS_EXHAUSTED = 4, /* not enough of a device is free, or a table is full */
-	CHRONOS_DENIED = 5,    /* not the owner; no access to the directory */
-	CHRONOS_UNAVAILABLE =
-		6, /* the state file cannot be used: foreign, damaged, replaced */
-	CHRONOS_TIMEOUT = 7, /* another process held the lock, or a probe hung */
-	CHRONOS_SYSTEM = 8,  /* a system call failed; see sys */
+	/* An argument is wrong, whatever the state is. */
+	CHRONOS_INVALID = 1,
+	/* No such device or partition, or no longer. */
+	CHRONOS_NOT_FOUND = 2,
+	/* The key has a different partition, or a prefix fits several. */
+	CHRONOS_CONFLICT = 3,
+	/* Not enough of a device is free, or a table is full. */
+	CHRONOS_EXHAUSTED = 4,
+	/* Not the owner, or no access to the directory. */
+	CHRONOS_DENIED = 5,
+	/* The state file cannot be used (foreign, damaged, replaced), or a driver. */
+	CHRONOS_UNAVAILABLE = 6,
+	/* Another process held the lock, or a probe hung. */
+	CHRONOS_TIMEOUT = 7,
+	/* A system call failed: see sys. */
+	CHRONOS_SYSTEM = 8,
 	CHRONOS_INTERNAL = 9,
 };
 
