@@ -25,7 +25,7 @@ CC := gcc
 endif
 
 include mk/rules.mk
-include $(wildcard base/module.mk wire/module.mk proto/module.mk runfolder/module.mk \
+include $(wildcard proto/module.mk base/module.mk wire/module.mk runfolder/module.mk \
   chronos/module.mk orchestrator/*/module.mk orchestrator/module.mk worker/module.mk \
   runner/module.mk cli/module.mk tests/*/module.mk)
 include mk/proto.mk
