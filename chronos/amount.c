@@ -56,7 +56,8 @@ int chronos_share_parse(const char *text, uint32_t *hundredths, struct chronos_e
 
 	if (!read_decimal(text, &value) || value < 1 || value > CHRONOS_WHOLE)
 		return chronos_fail(e, CHRONOS_INVALID,
-			"share \"%.32s\" is not a number from 0.01 to 1 with at most two decimals",
+			"share \"%.32s\" is not a number from 0.01 to 1 with at most two "
+			"decimals",
 			text);
 	*hundredths = value;
 	return 0;

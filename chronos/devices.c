@@ -48,7 +48,8 @@ int chronos_devices_parse(
 		parsed.simulated = (uint32_t)n;
 	} else {
 		return chronos_fail(e, CHRONOS_INVALID,
-			"devices \"%.64s\" is none of auto, simulated:N (N from 1 to %d), "
+			"devices \"%.64s\" is none of auto, simulated:N (N from 1 to "
+			"%d), "
 			"opencl-cpu, none",
 			text, CHRONOS_DEVICES_MAX);
 	}
@@ -93,7 +94,7 @@ static int no_device(const struct state *s, const char *name, struct chronos_err
 		"no device %.96s: there are %u, from 0 to %u", name, known, known - 1);
 }
 
-int device_find(
+int chronos_device_find(
 	const struct state *s, const char *name, uint32_t *slot, struct chronos_error *e)
 {
 	uint64_t index;
@@ -111,7 +112,8 @@ int device_find(
 	return 0;
 }
 
-void device_use_count(const struct state *s, uint64_t now_ns, struct device_use *use)
+void chronos_device_use_count(
+	const struct state *s, uint64_t now_ns, struct device_use *use)
 {
 	memset(use, 0, sizeof *use);
 	for (uint32_t i = 0; i < state_slots(s); i++) {
@@ -126,7 +128,8 @@ void device_use_count(const struct state *s, uint64_t now_ns, struct device_use 
 	}
 }
 
-static uint32_t free_of(const struct state *s, const struct device_use *use, uint32_t slot)
+static uint32_t free_of(
+	const struct state *s, const struct device_use *use, uint32_t slot)
 {
 	uint32_t used = use->hundredths[slot];
 
@@ -157,9 +160,9 @@ int chronos_devices(struct chronos *c, struct chronos_device *out, size_t max,
 	struct device_use use;
 	size_t n = 0;
 
-	if (state_lock(c, e) < 0)
+	if (chronos_state_lock(c, e) < 0)
 		return -1;
-	device_use_count(c->state, chronos_now_ns(), &use);
+	chronos_device_use_count(c->state, chronos_now_ns(), &use);
 	for (uint32_t i = 0; i < CHRONOS_DEVICES_MAX; i++) {
 		if (!device_is_known(&c->state->devices[i]))
 			continue;
@@ -167,7 +170,7 @@ int chronos_devices(struct chronos *c, struct chronos_device *out, size_t max,
 			show_device(c->state, &use, i, &out[n]);
 		n++;
 	}
-	state_unlock(c);
+	chronos_state_unlock(c);
 	*count = n;
 	return 0;
 }
@@ -178,26 +181,28 @@ int chronos_available(struct chronos *c, const char *device, uint32_t *hundredth
 	struct device_use use;
 	uint32_t slot;
 
-	if (state_lock(c, e) < 0)
+	if (chronos_state_lock(c, e) < 0)
 		return -1;
-	int rc = device_find(c->state, device, &slot, e);
+	int rc = chronos_device_find(c->state, device, &slot, e);
 	if (rc == 0) {
-		device_use_count(c->state, chronos_now_ns(), &use);
+		chronos_device_use_count(c->state, chronos_now_ns(), &use);
 		*hundredths = free_of(c->state, &use, slot);
 	}
-	state_unlock(c);
+	chronos_state_unlock(c);
 	return rc;
 }
 
 /* ---- registering ---- */
 
-static int check_device(const struct chronos_device *devices, size_t i,
-	struct chronos_error *e)
+static int check_device(
+	const struct chronos_device *devices, size_t i, struct chronos_error *e)
 {
 	const struct chronos_device *d = &devices[i];
 
-	if (!memchr(d->uuid, '\0', sizeof d->uuid) || !memchr(d->name, '\0', sizeof d->name))
-		return chronos_fail(e, CHRONOS_INVALID, "device %zu: a text without end", i);
+	if (!memchr(d->uuid, '\0', sizeof d->uuid) ||
+		!memchr(d->name, '\0', sizeof d->name))
+		return chronos_fail(
+			e, CHRONOS_INVALID, "device %zu: a text without end", i);
 	uint64_t number;
 	if (!*d->uuid || chronos_digits_parse(d->uuid, UINT64_MAX, &number))
 		return chronos_fail(e, CHRONOS_INVALID,
@@ -207,8 +212,8 @@ static int check_device(const struct chronos_device *devices, size_t i,
 			(int)d->kind);
 	for (size_t j = 0; j < i; j++) {
 		if (strcmp(devices[j].uuid, d->uuid) == 0)
-			return chronos_fail(e, CHRONOS_INVALID, "device %s is named twice",
-				d->uuid);
+			return chronos_fail(
+				e, CHRONOS_INVALID, "device %s is named twice", d->uuid);
 	}
 	return 0;
 }
@@ -222,7 +227,8 @@ static int assign_slots(const struct state *s, const struct chronos_device *devi
 	for (size_t i = 0; i < count; i++) {
 		int slot = slot_of_uuid(s, devices[i].uuid);
 		if (slot < 0) {
-			while (next < CHRONOS_DEVICES_MAX && device_is_known(&s->devices[next]))
+			while (next < CHRONOS_DEVICES_MAX &&
+				device_is_known(&s->devices[next]))
 				next++;
 			if (next == CHRONOS_DEVICES_MAX)
 				return chronos_fail(e, CHRONOS_EXHAUSTED,
@@ -295,11 +301,11 @@ int chronos_devices_register(struct chronos *c, const struct chronos_device *dev
 		if (check_device(devices, i, e) < 0)
 			return -1;
 	}
-	if (may_register(c, e) < 0 || state_lock(c, e) < 0)
+	if (may_register(c, e) < 0 || chronos_state_lock(c, e) < 0)
 		return -1;
 	int rc = assign_slots(c->state, devices, count, slots, e);
 	if (rc == 0)
 		store_devices(c->state, devices, count, slots);
-	state_unlock(c);
+	chronos_state_unlock(c);
 	return rc;
 }

@@ -52,8 +52,8 @@ static int check_trust(const struct stat *st, const char *what, struct chronos_e
 			"%.150s belongs to user %u, neither to you nor to root", what,
 			st->st_uid);
 	if (st->st_mode & S_IWOTH)
-		return chronos_fail(e, CHRONOS_DENIED, "%.150s can be written by everybody",
-			what);
+		return chronos_fail(
+			e, CHRONOS_DENIED, "%.150s can be written by everybody", what);
 	return 0;
 }
 
@@ -112,7 +112,8 @@ static int share_with_group(int dirfd, int fd, struct chronos_error *e)
 
 static struct state *map_file(int fd, struct chronos_error *e)
 {
-	void *at = mmap(NULL, sizeof(struct state), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	void *at = mmap(
+		NULL, sizeof(struct state), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
 	if (at == MAP_FAILED) {
 		chronos_fail_sys(e, "map the state");
@@ -130,8 +131,8 @@ static int fill_new_state(int fd, const char *boot_id, struct chronos_error *e)
 	int rc = posix_fallocate(fd, 0, sizeof(struct state));
 	if (rc != 0) {
 		errno = rc;
-		return chronos_fail_sys(e, "allocate %zu bytes of state",
-			sizeof(struct state));
+		return chronos_fail_sys(
+			e, "allocate %zu bytes of state", sizeof(struct state));
 	}
 	if (getrandom(&generation, sizeof generation, 0) != sizeof generation)
 		return chronos_fail_sys(e, "random number");
@@ -139,7 +140,7 @@ static int fill_new_state(int fd, const char *boot_id, struct chronos_error *e)
 	struct state *s = map_file(fd, e);
 	if (!s)
 		return -1;
-	state_init(s, boot_id, generation);
+	chronos_state_init(s, boot_id, generation);
 	munmap(s, sizeof *s);
 	return 0;
 }
@@ -171,14 +172,14 @@ enum attach {
 };
 
 /* Map the state that is there, if it may and can be used, into c. */
-static enum attach attach(struct chronos *c, int dirfd, const char *boot_id,
-	struct chronos_error *e)
+static enum attach attach(
+	struct chronos *c, int dirfd, const char *boot_id, struct chronos_error *e)
 {
 	struct state_header h = { 0 };
 	struct stat st;
 
-	FD_GUARD fd = openat(dirfd, STATE_FILE_NAME,
-		O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	FD_GUARD fd = openat(
+		dirfd, STATE_FILE_NAME, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0 && errno == ENOENT)
 		return ATTACH_NOTHING;
 	if (fd < 0 || fstat(fd, &st) < 0) {
@@ -195,7 +196,7 @@ static enum attach attach(struct chronos *c, int dirfd, const char *boot_id,
 		chronos_fail_sys(e, "read the state");
 		return ATTACH_FAILED;
 	}
-	switch (state_check_header(&h, (uint64_t)st.st_size, boot_id, e)) {
+	switch (chronos_state_check_header(&h, (uint64_t)st.st_size, boot_id, e)) {
 	case STATE_FITS:
 		break;
 	case STATE_OF_ANOTHER_BOOT:
@@ -233,10 +234,10 @@ static int attach_or_make(struct chronos *c, int dirfd, struct chronos_error *e)
 
 static int audit(struct chronos *c, struct chronos_error *e)
 {
-	if (state_lock(c, e) < 0)
+	if (chronos_state_lock(c, e) < 0)
 		return -1;
-	int rc = state_audit(c->state, e);
-	state_unlock(c);
+	int rc = chronos_state_audit(c->state, e);
+	chronos_state_unlock(c);
 	return rc;
 }
 

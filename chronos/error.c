@@ -32,7 +32,8 @@ const char *chronos_version(void)
 	return CUMULUS_VERSION;
 }
 
-static void set_text(struct chronos_error *e, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void set_text(
+	struct chronos_error *e, const char *format, va_list args)
 {
 	if (vsnprintf(e->text, sizeof e->text, format, args) < 0)
 		e->text[0] = '\0';

@@ -22,8 +22,8 @@ static bool is_id_like(const char *name)
 
 static bool is_key_char(char c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-	       (c != '\0' && strchr("._:/@+=-", c));
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+	       (c >= '0' && c <= '9') || (c != '\0' && strchr("._:/@+=-", c));
 }
 
 static int check_key(const char *key, struct chronos_error *e)
@@ -31,15 +31,16 @@ static int check_key(const char *key, struct chronos_error *e)
 	size_t length = strlen(key);
 
 	if (length == 0 || length > CHRONOS_KEY_MAX)
-		return chronos_fail(e, CHRONOS_INVALID, "a key has 1 to %d bytes, not %zu",
-			CHRONOS_KEY_MAX, length);
+		return chronos_fail(e, CHRONOS_INVALID,
+			"a key has 1 to %d bytes, not %zu", CHRONOS_KEY_MAX, length);
 	if (is_id_like(key))
 		return chronos_fail(e, CHRONOS_INVALID,
 			"key \"%.64s\" begins like an id, with \"" ID_PREFIX "\"", key);
 	for (const char *p = key; *p; p++) {
 		if (!is_key_char(*p))
 			return chronos_fail(e, CHRONOS_INVALID,
-				"key byte %zu (0x%02x) is none of A-Z a-z 0-9 . _ : / @ + = -",
+				"key byte %zu (0x%02x) is none of A-Z a-z 0-9 . _ : / @ "
+				"+ = -",
 				(size_t)(p - key) + 1, (unsigned char)*p);
 	}
 	return 0;
@@ -61,16 +62,10 @@ static bool has_key(const struct partition_record *p, const char *key, uint64_t 
 }
 
 /* Ids step through all 32-bit numbers in leaps, so that neighbours differ early and a
- * short prefix tells them apart. */
-static uint32_t next_id(struct state *s)
+ * short prefix tells them apart.  0 says "none" in a record: the caller skips it. */
+static uint32_t id_of_serial(const struct state *s, uint64_t serial)
 {
-	uint32_t id;
-
-	do {
-		s->header.created++;
-		id = s->header.generation + (uint32_t)s->header.created * 2654435761u;
-	} while (id == 0);
-	return id;
+	return s->header.generation + (uint32_t)serial * 2654435761u;
 }
 
 /* ---- looking up ---- */
@@ -113,7 +108,8 @@ static int find_id(struct state *s, const char *name, uint64_t now_ns,
 			name);
 	for (uint32_t i = 0; i < state_slots(s); i++) {
 		struct partition_record *p = &s->partitions[i];
-		if (!partition_is_live(p, now_ns) || (p->id & pattern.mask) != pattern.bits)
+		if (!partition_is_live(p, now_ns) ||
+			(p->id & pattern.mask) != pattern.bits)
 			continue;
 		match = p;
 		matches++;
@@ -121,8 +117,8 @@ static int find_id(struct state *s, const char *name, uint64_t now_ns,
 	if (matches == 0)
 		return not_found(name, e);
 	if (matches > 1)
-		return chronos_fail(e, CHRONOS_CONFLICT, "%.64s begins the ids of %u partitions",
-			name, matches);
+		return chronos_fail(e, CHRONOS_CONFLICT,
+			"%.64s begins the ids of %u partitions", name, matches);
 	*found = match;
 	return 0;
 }
@@ -155,7 +151,8 @@ static int find_own(struct state *s, const char *name, uint64_t now_ns,
 		return -1;
 	if (me != 0 && me != p->owner)
 		return chronos_fail(e, CHRONOS_DENIED,
-			"permission denied: partition " ID_PREFIX "%08x is owned by user %u",
+			"permission denied: partition " ID_PREFIX
+			"%08x is owned by user %u",
 			p->id, p->owner);
 	*found = p;
 	return 0;
@@ -234,8 +231,8 @@ static void survey_records(struct state *s, const struct want *w, uint64_t now_n
 		found->free = &s->partitions[slots];
 }
 
-static int check_request(const struct chronos_request *r, struct want *w,
-	struct chronos_error *e)
+static int check_request(
+	const struct chronos_request *r, struct want *w, struct chronos_error *e)
 {
 	uid_t me = getuid();
 
@@ -247,12 +244,13 @@ static int check_request(const struct chronos_request *r, struct want *w,
 			r->device_count);
 	if (r->hundredths < 1 || r->hundredths > CHRONOS_WHOLE)
 		return chronos_fail(e, CHRONOS_INVALID,
-			"a share is 1 to %d hundredths of a device, not %u", CHRONOS_WHOLE,
-			r->hundredths);
+			"a share is 1 to %d hundredths of a device, not %u",
+			CHRONOS_WHOLE, r->hundredths);
 	w->owner = r->owner == CHRONOS_OWNER_CALLER ? me : r->owner;
 	if (me != 0 && w->owner != me)
 		return chronos_fail(e, CHRONOS_DENIED,
-			"permission denied: only root can create partitions for other users");
+			"permission denied: only root can create partitions for other "
+			"users");
 	w->key = r->key;
 	w->key_hash = r->key ? hash_key(r->key) : 0;
 	w->hundredths = r->hundredths;
@@ -277,10 +275,11 @@ static int find_devices(const struct state *s, const struct chronos_request *r,
 
 	for (size_t i = 0; i < r->device_count; i++) {
 		uint32_t slot;
-		if (device_find(s, r->devices[i], &slot, e) < 0)
+		if (chronos_device_find(s, r->devices[i], &slot, e) < 0)
 			return -1;
 		if (found & UINT64_C(1) << slot)
-			return chronos_fail(e, CHRONOS_INVALID, "device %u is named twice", slot);
+			return chronos_fail(
+				e, CHRONOS_INVALID, "device %u is named twice", slot);
 		found |= UINT64_C(1) << slot;
 	}
 	*devices = found;
@@ -320,8 +319,8 @@ static int check_room(const struct state *s, const struct want *w,
 	return 0;
 }
 
-static int check_same(const struct partition_record *p, const struct want *w,
-	struct chronos_error *e)
+static int check_same(
+	const struct partition_record *p, const struct want *w, struct chronos_error *e)
 {
 	if (p->owner != w->owner)
 		return chronos_fail(e, CHRONOS_CONFLICT,
@@ -335,11 +334,12 @@ static int check_same(const struct partition_record *p, const struct want *w,
 }
 
 static void store_partition(struct state *s, struct partition_record *p,
-	const struct want *w, uint64_t now_ns, uint32_t id)
+	const struct want *w, uint64_t now_ns, uint64_t serial)
 {
 	uint32_t slot = (uint32_t)(p - s->partitions);
 
-	p->id = id;
+	s->header.created = serial;
+	p->id = id_of_serial(s, serial);
 	p->devices = w->devices;
 	p->created_ns = now_ns;
 	p->expires_ns = now_ns + w->duration_ns;
@@ -363,13 +363,14 @@ static int create_locked(struct state *s, const struct want *w,
 	struct chronos_partition *out, bool *existed, struct chronos_error *e)
 {
 	uint64_t now_ns = chronos_now_ns();
+	uint64_t serial = s->header.created;
 	struct survey found;
 	uint32_t id;
 
 	do {
-		id = next_id(s);
+		id = id_of_serial(s, ++serial);
 		survey_records(s, w, now_ns, id, &found);
-	} while (found.id_taken);
+	} while (found.id_taken || id == 0);
 	record_commit(&s->header.partitions_used, found.used);
 	FAULT_POINT("surveyed");
 
@@ -382,7 +383,7 @@ static int create_locked(struct state *s, const struct want *w,
 	}
 	if (check_room(s, w, &found, e) < 0)
 		return -1;
-	store_partition(s, found.free, w, now_ns, id);
+	store_partition(s, found.free, w, now_ns, serial);
 	show_partition(s, found.free, now_ns, out);
 	*existed = false;
 	return 0;
@@ -395,12 +396,12 @@ int chronos_create(struct chronos *c, const struct chronos_request *r,
 	bool old = false;
 
 	if (check_request(r, &w, e) < 0 || check_duration(r->duration_ns, e) < 0 ||
-		state_lock(c, e) < 0)
+		chronos_state_lock(c, e) < 0)
 		return -1;
 	int rc = find_devices(c->state, r, &w.devices, e);
 	if (rc == 0)
 		rc = create_locked(c->state, &w, out, &old, e);
-	state_unlock(c);
+	chronos_state_unlock(c);
 	if (rc == 0 && existed)
 		*existed = old;
 	return rc;
@@ -413,7 +414,7 @@ int chronos_renew(struct chronos *c, const char *name, uint64_t duration_ns,
 {
 	struct partition_record *p;
 
-	if (check_duration(duration_ns, e) < 0 || state_lock(c, e) < 0)
+	if (check_duration(duration_ns, e) < 0 || chronos_state_lock(c, e) < 0)
 		return -1;
 	uint64_t now_ns = chronos_now_ns();
 	int rc = find_own(c->state, name, now_ns, &p, e);
@@ -423,7 +424,7 @@ int chronos_renew(struct chronos *c, const char *name, uint64_t duration_ns,
 		if (out)
 			show_partition(c->state, p, now_ns, out);
 	}
-	state_unlock(c);
+	chronos_state_unlock(c);
 	return rc;
 }
 
@@ -431,7 +432,7 @@ int chronos_release(struct chronos *c, const char *name, struct chronos_error *e
 {
 	struct partition_record *p;
 
-	if (state_lock(c, e) < 0)
+	if (chronos_state_lock(c, e) < 0)
 		return -1;
 	int rc = find_own(c->state, name, chronos_now_ns(), &p, e);
 	if (rc == 0) {
@@ -439,7 +440,7 @@ int chronos_release(struct chronos *c, const char *name, struct chronos_error *e
 		record_commit(&p->state, PARTITION_FREE);
 		FAULT_POINT("after release");
 	}
-	state_unlock(c);
+	chronos_state_unlock(c);
 	return rc;
 }
 
@@ -448,13 +449,13 @@ int chronos_find(struct chronos *c, const char *name, struct chronos_partition *
 {
 	struct partition_record *p;
 
-	if (state_lock(c, e) < 0)
+	if (chronos_state_lock(c, e) < 0)
 		return -1;
 	uint64_t now_ns = chronos_now_ns();
 	int rc = find_named(c->state, name, now_ns, &p, e);
 	if (rc == 0)
 		show_partition(c->state, p, now_ns, out);
-	state_unlock(c);
+	chronos_state_unlock(c);
 	return rc;
 }
 
@@ -494,12 +495,12 @@ int chronos_list(struct chronos *c, struct chronos_partition **out, size_t *coun
 
 	/* Memory is got without the lock; look again when it was not enough. */
 	for (;;) {
-		if (state_lock(c, e) < 0) {
+		if (chronos_state_lock(c, e) < 0) {
 			free(list);
 			return -1;
 		}
 		n = show_live(c->state, list, room);
-		state_unlock(c);
+		chronos_state_unlock(c);
 		if (n <= room)
 			break;
 		free(list);
@@ -536,7 +537,7 @@ int chronos_stats(struct chronos *c, struct chronos_stats *out, struct chronos_e
 {
 	int fits = (int)sizeof out->dir - 4;
 
-	if (state_lock(c, e) < 0)
+	if (chronos_state_lock(c, e) < 0)
 		return -1;
 	memset(out, 0, sizeof *out);
 	out->generation = c->state->header.generation;
@@ -544,7 +545,7 @@ int chronos_stats(struct chronos *c, struct chronos_stats *out, struct chronos_e
 	out->partitions = (uint32_t)show_live(c->state, NULL, 0);
 	for (size_t i = 0; i < CHRONOS_DEVICES_MAX; i++)
 		out->devices += c->state->devices[i].state != DEVICE_NONE;
-	state_unlock(c);
+	chronos_state_unlock(c);
 	snprintf(out->dir, sizeof out->dir, "%.*s%s", fits, c->dir,
 		strlen(c->dir) > (size_t)fits ? "..." : "");
 	out->enforcement = chronos_enforcement(c);

@@ -54,7 +54,7 @@ static bool lock_is_ours(const pthread_mutex_t *lock)
 #endif
 }
 
-void state_init(struct state *s, const char *boot_id, uint32_t generation)
+void chronos_state_init(struct state *s, const char *boot_id, uint32_t generation)
 {
 	struct state_header *h = &s->header;
 
@@ -87,8 +87,8 @@ static enum state_fit refuse(struct chronos_error *e, const char *why)
 	return STATE_REFUSED;
 }
 
-enum state_fit state_check_header(const struct state_header *h, uint64_t file_bytes,
-	const char *boot_id, struct chronos_error *e)
+enum state_fit chronos_state_check_header(const struct state_header *h,
+	uint64_t file_bytes, const char *boot_id, struct chronos_error *e)
 {
 	if (file_bytes < sizeof *h)
 		return refuse(e, "it is cut off; remove it to begin anew");
@@ -142,7 +142,8 @@ static bool partition_is_sound(const struct partition_record *p, uint64_t known)
 }
 
 /* Adds p's share to the sum of each of its devices; false when one is over its whole. */
-static bool add_share(uint32_t sums[CHRONOS_DEVICES_MAX], const struct partition_record *p)
+static bool add_share(
+	uint32_t sums[CHRONOS_DEVICES_MAX], const struct partition_record *p)
 {
 	for (uint64_t left = p->devices; left; left &= left - 1) {
 		uint32_t *sum = &sums[__builtin_ctzll(left)];
@@ -153,7 +154,7 @@ static bool add_share(uint32_t sums[CHRONOS_DEVICES_MAX], const struct partition
 	return true;
 }
 
-int state_audit(const struct state *s, struct chronos_error *e)
+int chronos_state_audit(const struct state *s, struct chronos_error *e)
 {
 	uint32_t sums[CHRONOS_DEVICES_MAX] = { 0 };
 	uint64_t known = known_devices(s);
@@ -210,7 +211,7 @@ static int lock_wait(pthread_mutex_t *lock)
 static int take_over(struct state *s, struct chronos_error *e)
 {
 	FAULT_POINT("take over");
-	if (state_audit(s, e) < 0) {
+	if (chronos_state_audit(s, e) < 0) {
 		pthread_mutex_unlock(&s->header.lock);
 		return -1;
 	}
@@ -218,7 +219,7 @@ static int take_over(struct state *s, struct chronos_error *e)
 	return 0;
 }
 
-int state_lock(struct chronos *c, struct chronos_error *e)
+int chronos_state_lock(struct chronos *c, struct chronos_error *e)
 {
 	if (check_file(c, e) < 0)
 		return -1;
@@ -238,12 +239,12 @@ int state_lock(struct chronos *c, struct chronos_error *e)
 			"%.100s/" STATE_FILE_NAME " is damaged; remove it to begin anew",
 			c->dir);
 	default:
-		return chronos_fail(e, CHRONOS_UNAVAILABLE,
-			"the lock of %.100s is damaged", c->dir);
+		return chronos_fail(
+			e, CHRONOS_UNAVAILABLE, "the lock of %.100s is damaged", c->dir);
 	}
 }
 
-void state_unlock(struct chronos *c)
+void chronos_state_unlock(struct chronos *c)
 {
 	FAULT_POINT("unlock");
 	pthread_mutex_unlock(&c->state->header.lock);

@@ -11,7 +11,7 @@
  * is opened and after a death, and every index or text read from it is bounded; it is
  * never given to a job.
  *
- * Thread: any, between state_lock() and state_unlock().
+ * Thread: any, between chronos_state_lock() and chronos_state_unlock().
  */
 #pragma once
 
@@ -53,7 +53,7 @@ struct state_header {
 	uint32_t lock_bytes; /* sizeof(pthread_mutex_t): differs between ABIs */
 	uint64_t reserved[6];
 
-	uint64_t created;         /* partitions ever made, including half-made ones */
+	uint64_t created;         /* partitions ever made: the serial of the last */
 	uint32_t partitions_used; /* slots from here on are free */
 	uint32_t reserved_2[13];
 	union {
@@ -74,8 +74,8 @@ struct device_record {
 
 struct partition_record {
 	/* What a survey reads: one cache line. */
-	uint32_t state; /* enum partition_state */
-	uint32_t id;    /* never 0 in an active record */
+	uint32_t state;   /* enum partition_state */
+	uint32_t id;      /* never 0 in an active record */
 	uint64_t devices; /* bit i: device slot i */
 	uint64_t expires_ns;
 	uint64_t created_ns;
@@ -108,7 +108,7 @@ struct chronos {
 };
 
 /* Write a new, empty state into `bytes` zeroed bytes, for this boot. */
-void state_init(struct state *s, const char *boot_id, uint32_t generation);
+void chronos_state_init(struct state *s, const char *boot_id, uint32_t generation);
 
 enum state_fit {
 	STATE_FITS,
@@ -117,16 +117,16 @@ enum state_fit {
 };
 
 /* Judge a header read from a file of file_bytes. */
-enum state_fit state_check_header(const struct state_header *h, uint64_t file_bytes,
-	const char *boot_id, struct chronos_error *e);
+enum state_fit chronos_state_check_header(const struct state_header *h,
+	uint64_t file_bytes, const char *boot_id, struct chronos_error *e);
 
 /* Take the lock, at most CHRONOS_LOCK_WAIT_MS, and see to what a dead holder left.
  * CHRONOS_UNAVAILABLE when the file was removed, cut or damaged meanwhile. */
-int state_lock(struct chronos *c, struct chronos_error *e);
-void state_unlock(struct chronos *c);
+int chronos_state_lock(struct chronos *c, struct chronos_error *e);
+void chronos_state_unlock(struct chronos *c);
 
 /* Locked.  Every record is within its bounds and no device is over its whole. */
-int state_audit(const struct state *s, struct chronos_error *e);
+int chronos_state_audit(const struct state *s, struct chronos_error *e);
 
 /* Slots to look at; never past the table, whatever the file says. */
 static inline uint32_t state_slots(const struct state *s)
