@@ -1,7 +1,10 @@
-# base - the small shared floor: errors, text, bytes, lists, tables, clocks, ids, files, log.
-base_SRCS := err.c xalloc.c str.c buf.c table.c clock.c id.c log.c file.c digest.c
-base_PKGS := libcrypto
+# base - the small shared floor: errors, text, bytes, lists, tables, clocks, ids, files, log, settings.
+base_SRCS := err.c xalloc.c str.c buf.c table.c clock.c id.c log.c file.c digest.c settings.c
+base_PKGS := libcrypto yaml-0.1
 $(eval $(call module,base,base))
 
 test_base_USES := base
 $(eval $(call unit_test,test_base))
+
+test_settings_USES := base
+$(eval $(call unit_test,test_settings))
