@@ -243,8 +243,9 @@ static int audit(struct chronos *c, struct chronos_error *e)
 
 static const char *directory_of(const char *dir)
 {
-	if (!dir)
-		dir = secure_getenv("CHRONOS_DIR");
+	if (dir)
+		return dir;
+	dir = secure_getenv("CHRONOS_DIR");
 	return dir && *dir ? dir : CHRONOS_DEFAULT_DIR;
 }
 
@@ -261,9 +262,13 @@ static void name_directory(const char *dir, struct chronos_error *e)
 
 struct chronos *chronos_open(const char *dir, struct chronos_error *e)
 {
-	struct chronos *c = calloc(1, sizeof *c);
-
 	dir = directory_of(dir);
+	/* Not the default: a caller's variable that is empty by mistake is no choice. */
+	if (!*dir) {
+		chronos_fail(e, CHRONOS_INVALID, "the name of the directory is empty");
+		return NULL;
+	}
+	struct chronos *c = calloc(1, sizeof *c);
 	if (c) {
 		c->fd = -1;
 		c->dir = strdup(dir);

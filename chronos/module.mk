@@ -21,3 +21,18 @@ $(BUILD)/lib/libchronos.so: $(chronos_SHARED)
 $(BUILD)/lib/pkgconfig/chronos.pc: chronos/chronos.pc.in Makefile
 	@mkdir -p $(@D)
 	@sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' $< > $@
+
+# ---- the program, whose name is its library's ----
+chronos_cli_SRCS := main.c commands.c show.c
+chronos_cli_USES := chronos
+chronos_cli_PKGS := jansson
+chronos_cli_CFLAGS :=
+chronos_cli_LDFLAGS :=
+chronos_cli_LIBS :=
+$(eval $(call common,chronos_cli,chronos/cli))
+PROGRAMS += $(BUILD)/bin/chronos
+define chronos_cli_rule
+$$(BUILD)/bin/chronos: $$(chronos_cli_OBJS) $$(BUILD)/lib/libchronos.a
+$(call link,chronos_cli)
+endef
+$(eval $(chronos_cli_rule))

@@ -1,0 +1,394 @@
+/* commands.c - what each verb of chronos does. */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const uint64_t NS_PER_S = 1000000000;
+
+static void close_chronos(struct chronos **c)
+{
+	chronos_close(*c);
+}
+
+#define CHRONOS_GUARD __attribute__((cleanup(close_chronos))) struct chronos *
+
+/* ---- arguments ---- */
+
+/* Decimal digits and nothing else, from min to max. */
+static bool read_number(const char *text, uint64_t min, uint64_t max, uint64_t *n)
+{
+	char *end;
+
+	if (!*text || strspn(text, "0123456789") != strlen(text))
+		return false;
+	errno = 0;
+	unsigned long long value = strtoull(text, &end, 10);
+	if (errno != 0 || value < min || value > max)
+		return false;
+	*n = value;
+	return true;
+}
+
+static enum exit_code read_duration(const struct cli *cli, const char *text, uint64_t *ns)
+{
+	const uint64_t max = CHRONOS_DURATION_MAX_NS / NS_PER_S;
+	uint64_t seconds;
+
+	if (!read_number(text, 1, max, &seconds))
+		return show_usage_error(cli,
+			"Duration \"%.32s\" is not a whole number of seconds from 1 to "
+			"%" PRIu64,
+			text, max);
+	*ns = seconds * NS_PER_S;
+	return EXIT_DONE;
+}
+
+static enum exit_code read_user(const struct cli *cli, uint32_t *uid)
+{
+	uint64_t number;
+
+	*uid = CHRONOS_OWNER_CALLER;
+	if (!cli->user)
+		return EXIT_DONE;
+	const struct passwd *user = getpwnam(cli->user);
+	if (user) {
+		*uid = user->pw_uid;
+		return EXIT_DONE;
+	}
+	if (read_number(cli->user, 0, UINT32_MAX - 1, &number)) {
+		*uid = (uint32_t)number;
+		return EXIT_DONE;
+	}
+	return show_usage_error(cli, "There is no user \"%.64s\"", cli->user);
+}
+
+/* "0" or "0,2,GPU-uuid": splits `text`, which it changes, and says how many; 0 when an
+ * entry is empty or there are too many. */
+static size_t split_devices(char *text, const char *devices[CHRONOS_DEVICES_MAX])
+{
+	size_t n = 0;
+	char *one;
+
+	while ((one = strsep(&text, ","))) {
+		if (!*one || n == CHRONOS_DEVICES_MAX)
+			return 0;
+		devices[n++] = one;
+	}
+	return n;
+}
+
+/* ---- opening ---- */
+
+static int register_devices(
+	struct chronos *c, const char *text, bool only_if_any, struct chronos_error *e)
+{
+	struct chronos_device devices[CHRONOS_DEVICES_MAX];
+	struct chronos_device_spec spec;
+	size_t n;
+
+	if (chronos_devices_parse(text, &spec, e) < 0 ||
+		chronos_devices_discover(&spec, devices, CHRONOS_DEVICES_MAX, &n, e) < 0)
+		return -1;
+	if (only_if_any && n == 0)
+		return 0;
+	return chronos_devices_register(c, devices, n, e);
+}
+
+/* A directory that knows no devices yet is told which there are. */
+static int know_devices(const struct cli *cli, struct chronos *c, struct chronos_error *e)
+{
+	size_t known;
+
+	if (cli->devices)
+		return register_devices(c, cli->devices, false, e);
+	if (chronos_devices(c, NULL, 0, &known, e) < 0)
+		return -1;
+	if (known > 0)
+		return 0;
+	if (register_devices(c, "auto", true, e) < 0 ||
+		chronos_devices(c, NULL, 0, &known, e) < 0)
+		return -1;
+	if (known == 0 && !cli->json)
+		show(BADGE_WARNING, "No GPU was found; for simulated ones add "
+				    "--devices simulated:2");
+	return 0;
+}
+
+static struct chronos *open_with_devices(const struct cli *cli, struct chronos_error *e)
+{
+	struct chronos *c = chronos_open(cli->dir, e);
+
+	if (c && know_devices(cli, c, e) < 0) {
+		chronos_close(c);
+		return NULL;
+	}
+	return c;
+}
+
+/* The verbs that name a partition need no devices, but obey --devices. */
+static struct chronos *open_plain(const struct cli *cli, struct chronos_error *e)
+{
+	return cli->devices ? open_with_devices(cli, e) : chronos_open(cli->dir, e);
+}
+
+/* ---- create ---- */
+
+static void show_created(
+	const struct cli *cli, const struct chronos_partition *p, bool existed)
+{
+	show(BADGE_OK, "%s partition %s", existed ? "Found" : "Created", p->id);
+	for (size_t i = 0; i < p->device_count; i++)
+		show(BADGE_INFO, "Device: GPU %" PRIu32, p->devices[i]);
+	show(BADGE_INFO, "Memory: %" PRIu32 "%%", p->hundredths);
+	/* Rounded up, so that a fresh one shows what was asked for. */
+	show(BADGE_INFO, "Duration: %s", duration_text(p->left_ns + NS_PER_S - 1).text);
+	if (cli->user)
+		show(BADGE_INFO, "User: %s", user_text(p->owner).text);
+	show(BADGE_INFO, "Enforcement: %s", chronos_enforcement(NULL));
+}
+
+static enum exit_code create(const struct cli *cli, struct chronos_request *r)
+{
+	struct chronos_error e = { 0 };
+	struct chronos_partition p;
+	bool existed;
+
+	CHRONOS_GUARD c = open_with_devices(cli, &e);
+	if (!c || chronos_create(c, r, &p, &existed, &e) < 0)
+		return show_failure(cli, &e);
+	if (!cli->json) {
+		show_created(cli, &p, existed);
+		return EXIT_DONE;
+	}
+	json_t *value = json_of_partition(&p);
+	json_object_set_new(value, "existed", json_boolean(existed));
+	json_object_set_new(value, "enforcement", json_string(chronos_enforcement(c)));
+	return show_json(value);
+}
+
+static enum exit_code run_create(const struct cli *cli)
+{
+	const char *devices[CHRONOS_DEVICES_MAX];
+	struct chronos_request r = { .key = cli->key, .devices = devices };
+	struct chronos_error e = { 0 };
+	char list[CHRONOS_DEVICES_MAX * 96];
+
+	if ((size_t)snprintf(list, sizeof list, "%s", cli->args[0]) < sizeof list)
+		r.device_count = split_devices(list, devices);
+	if (r.device_count == 0)
+		return show_usage_error(cli, "Invalid device index: %.64s", cli->args[0]);
+	if (chronos_share_parse(cli->args[1], &r.hundredths, &e) < 0)
+		return show_failure(cli, &e);
+
+	enum exit_code rc = read_duration(cli, cli->args[2], &r.duration_ns);
+	if (rc == EXIT_DONE)
+		rc = read_user(cli, &r.owner);
+	return rc == EXIT_DONE ? create(cli, &r) : rc;
+}
+
+/* ---- list, renew, release ---- */
+
+static enum exit_code show_list_json(
+	const struct chronos_partition *list, size_t count, const char *enforcement)
+{
+	json_t *partitions = json_array();
+
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(partitions, json_of_partition(&list[i]));
+	return show_json(json_pack(
+		"{s:o, s:s}", "partitions", partitions, "enforcement", enforcement));
+}
+
+static enum exit_code run_list(const struct cli *cli)
+{
+	struct chronos_error e = { 0 };
+	struct chronos_partition *list;
+	enum exit_code rc = EXIT_DONE;
+	size_t count;
+
+	CHRONOS_GUARD c = open_plain(cli, &e);
+	if (!c || chronos_list(c, &list, &count, &e) < 0)
+		return show_failure(cli, &e);
+	if (cli->json)
+		rc = show_list_json(list, count, chronos_enforcement(c));
+	else if (count == 0)
+		show(BADGE_INFO, "No active partitions");
+	else
+		show_partition_table(list, count);
+	chronos_partitions_free(list);
+	return rc;
+}
+
+static enum exit_code run_renew(const struct cli *cli)
+{
+	struct chronos_error e = { 0 };
+	struct chronos_partition p;
+	uint64_t duration_ns = 0;
+
+	enum exit_code rc = read_duration(cli, cli->args[1], &duration_ns);
+	if (rc != EXIT_DONE)
+		return rc;
+	CHRONOS_GUARD c = open_plain(cli, &e);
+	if (!c || chronos_renew(c, cli->args[0], duration_ns, &p, &e) < 0)
+		return show_failure(cli, &e);
+	if (cli->json)
+		return show_json(json_of_partition(&p));
+	show(BADGE_OK, "Renewed partition %s", p.id);
+	show(BADGE_INFO, "Duration: %s", duration_text(duration_ns).text);
+	return EXIT_DONE;
+}
+
+static enum exit_code run_release(const struct cli *cli)
+{
+	struct chronos_error e = { 0 };
+	struct chronos_partition p;
+
+	/* Found first, so that the whole id can be told; it is the id that is released. */
+	CHRONOS_GUARD c = open_plain(cli, &e);
+	if (!c || chronos_find(c, cli->args[0], &p, &e) < 0 ||
+		chronos_release(c, p.id, &e) < 0)
+		return show_failure(cli, &e);
+	if (cli->json)
+		return show_json(json_pack("{s:s, s:b}", "id", p.id, "released", 1));
+	show(BADGE_OK, "Released partition %s", p.id);
+	return EXIT_DONE;
+}
+
+/* ---- stats, available ---- */
+
+static enum exit_code show_stats_json(const struct chronos_stats *stats,
+	const struct chronos_device *devices, size_t count)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(list, json_of_device(&devices[i]));
+	return show_json(json_pack("{s:s, s:s, s:I, s:i, s:I, s:o}", "enforcement",
+		stats->enforcement, "directory", stats->dir, "generation",
+		(json_int_t)stats->generation, "partitions", (int)stats->partitions,
+		"created", (json_int_t)stats->created, "devices", list));
+}
+
+static enum exit_code run_stats(const struct cli *cli)
+{
+	struct chronos_device devices[CHRONOS_DEVICES_MAX];
+	struct chronos_error e = { 0 };
+	struct chronos_stats stats;
+	size_t count;
+
+	CHRONOS_GUARD c = open_with_devices(cli, &e);
+	if (!c || chronos_stats(c, &stats, &e) < 0 ||
+		chronos_devices(c, devices, CHRONOS_DEVICES_MAX, &count, &e) < 0)
+		return show_failure(cli, &e);
+	if (cli->json)
+		return show_stats_json(&stats, devices, count);
+	show_devices(&stats, devices, count);
+	return EXIT_DONE;
+}
+
+static const struct chronos_device *find_device(
+	const struct chronos_device *devices, size_t count, const char *name)
+{
+	uint64_t index;
+	bool by_index = read_number(name, 0, CHRONOS_DEVICES_MAX - 1, &index);
+
+	for (size_t i = 0; i < count; i++) {
+		if (by_index ? devices[i].index == index : !strcmp(devices[i].uuid, name))
+			return &devices[i];
+	}
+	return NULL;
+}
+
+static enum exit_code run_available(const struct cli *cli)
+{
+	struct chronos_device devices[CHRONOS_DEVICES_MAX];
+	struct chronos_error e = { 0 };
+	size_t count;
+
+	CHRONOS_GUARD c = open_with_devices(cli, &e);
+	if (!c || chronos_devices(c, devices, CHRONOS_DEVICES_MAX, &count, &e) < 0)
+		return show_failure(cli, &e);
+	const struct chronos_device *d = find_device(devices, count, cli->args[0]);
+	if (!d) {
+		e.code = CHRONOS_NOT_FOUND;
+		snprintf(e.text, sizeof e.text, "Invalid device index: %.64s (%zu known)",
+			cli->args[0], count);
+		return show_failure(cli, &e);
+	}
+	if (cli->json)
+		return show_json(json_of_device(d));
+	show_available(d);
+	return EXIT_DONE;
+}
+
+/* ---- help ---- */
+
+void show_usage(FILE *out)
+{
+	fputs("Usage: chronos <command> [arguments] [options]\n\nCommands:\n", out);
+	for (size_t i = 0; i < command_count; i++)
+		fprintf(out, "  %s%s%s\n      %s\n", commands[i].name,
+			*commands[i].grammar ? " " : "", commands[i].grammar,
+			commands[i].purpose);
+	fputs("\nOptions:\n"
+	      "  --user <username>  create for this user (root only)\n"
+	      "  --key <key>        create, or find the partition that has this key\n"
+	      "  --json             answer in JSON\n"
+	      "  --dir <directory>  where the state is kept ($CHRONOS_DIR, or else "
+	      "/run/chronos)\n"
+	      "  --devices <which>  tell the directory its devices: auto, simulated:N,\n"
+	      "                     opencl-cpu or none; a new one asks for auto itself\n"
+	      "  --help, --version\n"
+	      "\nExamples:\n"
+	      "  chronos create 0 0.5 3600            half of GPU 0 for an hour\n"
+	      "  chronos create 0,1 1 600             all of GPU 0 and of GPU 1\n"
+	      "  chronos create 0 0.25 600 --user bob\n"
+	      "  chronos renew p-3f 600               an id may be shortened\n"
+	      "  chronos release p-3fa07c21\n"
+	      "  chronos available 0\n"
+	      "\nExit codes: 0 done, 2 usage, 3 refused, 4 permission, 5 not found, "
+	      "6 internal\n"
+	      "Enforcement is off: shares are recorded, and nothing holds a program to "
+	      "them "
+	      "yet.\n",
+		out);
+}
+
+static enum exit_code run_help(const struct cli *cli)
+{
+	if (!cli->json) {
+		show_usage(stdout);
+		return EXIT_DONE;
+	}
+	json_t *list = json_array();
+	for (size_t i = 0; i < command_count; i++)
+		json_array_append_new(list,
+			json_pack("{s:s, s:s, s:s}", "name", commands[i].name, "grammar",
+				commands[i].grammar, "purpose", commands[i].purpose));
+	return show_json(json_pack("{s:o}", "commands", list));
+}
+
+const struct command commands[] = {
+	{ "create", 3, "device index, memory fraction, and duration",
+		"<device>[,<device>...] <memory_fraction> <duration_seconds> "
+		"[--user <username>] [--key <key>]",
+		"take a share of one or several devices, all or none", true, run_create },
+	{ "list", 0, NULL, "", "show the active partitions", false, run_list },
+	{ "renew", 2, "partition id and duration", "<partition> <duration_seconds>",
+		"let a partition (id, prefix or key) expire that long from now", false,
+		run_renew },
+	{ "release", 1, "partition id", "<partition>", "give a partition's share back",
+		false, run_release },
+	{ "stats", 0, NULL, "", "show the devices, what is taken, and what is enforced",
+		false, run_stats },
+	{ "available", 1, "device index", "<device>", "show how much of a device is free",
+		false, run_available },
+	{ "help", 0, NULL, "", "show this", false, run_help },
+};
+
+const size_t command_count = sizeof commands / sizeof *commands;
