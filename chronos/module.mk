@@ -36,3 +36,7 @@ $$(BUILD)/bin/chronos: $$(chronos_cli_OBJS) $$(BUILD)/lib/libchronos.a
 $(call link,chronos_cli)
 endef
 $(eval $(chronos_cli_rule))
+
+# ---- tests ----
+test_chronos_USES := chronos
+$(eval $(call unit_test,test_chronos))

@@ -104,7 +104,7 @@ enum state_fit chronos_state_check_header(const struct state_header *h,
 	if (!layout_is_ours(h))
 		return refuse(e, "another build of chronos made it, with another layout");
 	if (file_bytes != sizeof(struct state))
-		return refuse(e, "it is cut off; remove it to begin anew");
+		return refuse(e, "it is cut off or overlong; remove it to begin anew");
 	if (!lock_is_ours(&h->lock))
 		return refuse(e, "its lock is damaged; remove it to begin anew");
 	return STATE_FITS;
