@@ -40,3 +40,24 @@ $(eval $(chronos_cli_rule))
 # ---- tests ----
 test_chronos_USES := chronos
 $(eval $(call unit_test,test_chronos))
+
+test_chronos_state_USES := chronos
+$(eval $(call unit_test,test_chronos_state))
+
+# The library once more, with the places where its tests kill it; nothing else links it.
+chronos_faults_OBJS := $(chronos_SRCS:%.c=$(BUILD)/obj/chronos-faults/%.o)
+$(chronos_faults_OBJS): $(BUILD)/obj/chronos-faults/%.o: chronos/%.c Makefile mk/rules.mk
+	@mkdir -p $(@D)
+	@echo "  cc      $< (with fault points)"
+	@$(CC) $(CFLAGS) $(SANFLAGS) -DCHRONOS_FAULT_POINTS -MMD -MP -iquote chronos -c $< -o $@
+-include $(chronos_faults_OBJS:.o=.d)
+
+$(BUILD)/lib/libchronos-faults.a: $(chronos_faults_OBJS)
+	@mkdir -p $(@D)
+	@rm -f $@
+	@ar rcs $@ $^
+
+test_chronos_faults_CFLAGS := -iquote chronos
+test_chronos_faults_LIBS := $(BUILD)/lib/libchronos-faults.a
+$(eval $(call unit_test,test_chronos_faults))
+$(BUILD)/tests/test_chronos_faults: $(BUILD)/lib/libchronos-faults.a

@@ -482,7 +482,7 @@ static void every_device_holds_a_hundred_hundredths(void **state)
 {
 	struct place *t = *state;
 	struct chronos_partition p;
-	char name[8];
+	char name[16];
 	const char *devices[] = { name };
 	struct chronos_request r = { .devices = devices,
 		.device_count = 1,

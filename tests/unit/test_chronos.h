@@ -156,7 +156,7 @@ static inline void assert_books_are_right(struct place *t, uint32_t devices)
 			sums[list[i].devices[d]] += list[i].hundredths;
 	chronos_partitions_free(list);
 	for (uint32_t d = 0; d < devices; d++) {
-		char name[8];
+		char name[16];
 		snprintf(name, sizeof name, "%u", d);
 		assert_int_equal(sums[d] + available(t, name), CHRONOS_WHOLE);
 	}

@@ -1,0 +1,299 @@
+/* test_chronos_faults.c - many processes at once, and killed anywhere, leave the books right. */
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Linked with the library as built for tests, which calls chronos_fault_point() inside
+ * its critical sections.  CHRONOS_KILLS in the environment says how often a process is
+ * killed at each of them (default 20), CHRONOS_RACERS how many race (default 100).
+ */
+#include "test_chronos.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+/* Where this process is to be killed; only ever set in a child. */
+static const char *deadly_point;
+
+void chronos_fault_point(const char *name);
+void chronos_fault_point(const char *name)
+{
+	if (deadly_point && strcmp(name, deadly_point) == 0)
+		raise(SIGKILL);
+}
+
+static int from_environment(const char *name, int otherwise)
+{
+	const char *text = getenv(name);
+
+	return text ? (int)strtol(text, NULL, 10) : otherwise;
+}
+
+static int kills(void)
+{
+	return from_environment("CHRONOS_KILLS", 20);
+}
+
+/* ---- races ---- */
+
+/* Children wait until the pipe is closed, so that all begin together. */
+static void wait_for_start(const int gate[2])
+{
+	char byte;
+
+	close(gate[1]);
+	(void)!read(gate[0], &byte, 1);
+}
+
+static void of_many_processes_exactly_one_gets_nine_tenths(void **state)
+{
+	struct place *t = *state;
+	int racers = from_environment("CHRONOS_RACERS", 100);
+	int winners = 0, losers = 0, gate[2], status;
+	struct chronos_partition p;
+
+	assert_int_equal(pipe(gate), 0);
+	for (int i = 0; i < racers; i++) {
+		pid_t child = fork();
+		assert_true(child >= 0);
+		if (child > 0)
+			continue;
+		wait_for_start(gate);
+		/* Half of them by a handle of their own. */
+		if (i % 2)
+			t->c = chronos_open(t->dir, &t->e);
+		if (!t->c)
+			_exit(2);
+		if (create(t, "0", 90, SECONDS(600), NULL, &p) == 0)
+			_exit(0);
+		_exit(t->e.code == CHRONOS_EXHAUSTED ? 1 : 2);
+	}
+	close(gate[0]);
+	close(gate[1]);
+	for (int i = 0; i < racers; i++) {
+		assert_true(wait(&status) > 0);
+		assert_true(WIFEXITED(status));
+		winners += WEXITSTATUS(status) == 0;
+		losers += WEXITSTATUS(status) == 1;
+	}
+	assert_int_equal(winners, 1);
+	assert_int_equal(losers, racers - 1);
+	assert_int_equal(available(t, "0"), 10);
+}
+
+static void of_many_processes_one_makes_the_state(void **state)
+{
+	struct place t;
+	int gate[2], status;
+	struct chronos_partition p;
+
+	(void)state;
+	for (int round = 0; round < 20; round++) {
+		place_init(&t);
+		assert_int_equal(pipe(gate), 0);
+		for (int i = 0; i < 8; i++) {
+			pid_t child = fork();
+			assert_true(child >= 0);
+			if (child > 0)
+				continue;
+			wait_for_start(gate);
+			t.c = chronos_open(t.dir, &t.e);
+			if (!t.c)
+				_exit(1);
+			register_simulated(&t, 2);
+			_exit(create(&t, "0", 12, SECONDS(600), NULL, &p) == 0 ? 0 : 1);
+		}
+		close(gate[0]);
+		close(gate[1]);
+		for (int i = 0; i < 8; i++) {
+			assert_true(wait(&status) > 0);
+			assert_int_equal(status, 0);
+		}
+		open_place(&t);
+		assert_int_equal(active(&t), 8);
+		assert_int_equal(available(&t, "0"), 4);
+		place_fini(&t);
+	}
+}
+
+/* NULL when all went well. */
+static void *create_and_release(void *arg)
+{
+	struct place t =
+		*(struct place *)arg; /* the handle is shared, the error is not */
+	struct chronos_partition p;
+
+	for (int i = 0; i < 2000; i++) {
+		if (create(&t, i % 3 ? "0" : "0,1", 40, SECONDS(600), NULL, &p) < 0) {
+			if (t.e.code != CHRONOS_EXHAUSTED)
+				return arg;
+			continue;
+		}
+		if (chronos_release(t.c, p.id, &t.e) < 0)
+			return arg;
+	}
+	return NULL;
+}
+
+static void threads_share_a_handle(void **state)
+{
+	struct place *t = *state;
+	pthread_t threads[8];
+	void *failed;
+
+	for (int i = 0; i < 8; i++)
+		assert_int_equal(
+			pthread_create(&threads[i], NULL, create_and_release, t), 0);
+	for (int i = 0; i < 8; i++) {
+		assert_int_equal(pthread_join(threads[i], &failed), 0);
+		assert_null(failed);
+	}
+	assert_int_equal(active(t), 0);
+	assert_books_are_right(t, 2);
+}
+
+/* ---- kills ---- */
+
+/* A bit of everything, so that every point is passed. */
+static void use(struct place *t, unsigned round)
+{
+	struct chronos_partition p;
+
+	register_simulated(t, 2 + round % 2);
+	if (create(t, round % 2 ? "0" : "0,1", 1 + round % 30, SECONDS(600), NULL, &p) ==
+		0) {
+		(void)!chronos_renew(t->c, p.id, SECONDS(700), NULL, &t->e);
+		(void)!chronos_release(t->c, p.id, &t->e);
+	}
+	(void)!create(t, "1", 1 + round % 20, SECONDS(600), round % 3 ? NULL : "k", &p);
+	(void)!chronos_release(t->c, "k", &t->e);
+}
+
+static void release_all(struct place *t)
+{
+	struct chronos_partition *list;
+	size_t n;
+
+	assert_ok(t, chronos_list(t->c, &list, &n, &t->e));
+	for (size_t i = 0; i < n; i++)
+		assert_ok(t, chronos_release(t->c, list[i].id, &t->e));
+	chronos_partitions_free(list);
+	assert_int_equal(available(t, "0"), 100);
+	assert_int_equal(available(t, "1"), 100);
+}
+
+static bool is_killed_at(struct place *t, const char *point, unsigned round)
+{
+	int status;
+	pid_t child = fork();
+
+	assert_true(child >= 0);
+	if (child == 0) {
+		deadly_point = point;
+		use(t, round);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+}
+
+static void a_process_killed_at_any_point_leaves_the_books_right(void **state)
+{
+	struct place *t = *state;
+	static const char *const points[] = { "locked", "surveyed", "record half stored",
+		"before commit", "after commit", "before renewal", "before release",
+		"after release", "device stored", "unlock" };
+
+	for (size_t i = 0; i < sizeof points / sizeof *points; i++) {
+		for (int round = 0; round < kills(); round++) {
+			/* What the dead leave adds up until there is no more room. */
+			if (!is_killed_at(t, points[i], (unsigned)round)) {
+				release_all(t);
+				if (!is_killed_at(t, points[i], (unsigned)round))
+					fail_msg("nothing passed \"%s\"", points[i]);
+			}
+			assert_books_are_right(t, 2);
+		}
+		release_all(t);
+	}
+}
+
+static void one_who_takes_over_from_the_dead_may_die_too(void **state)
+{
+	struct place *t = *state;
+	struct chronos_partition p;
+
+	for (int round = 0; round < kills(); round++) {
+		assert_true(is_killed_at(t, "before commit", (unsigned)round));
+		assert_true(is_killed_at(t, "take over", (unsigned)round));
+		assert_true(is_killed_at(t, "take over", (unsigned)round));
+		assert_ok(t, create(t, "0,1", 100, SECONDS(600), NULL, &p));
+		assert_books_are_right(t, 2);
+		assert_ok(t, chronos_release(t->c, p.id, &t->e));
+	}
+}
+
+static void one_killed_while_it_makes_the_state_is_no_obstacle(void **state)
+{
+	static const char *const points[] = { "new state created", "new state filled" };
+	struct place t;
+	int status;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof points / sizeof *points; i++) {
+		place_init(&t);
+		pid_t child = fork();
+		if (child == 0) {
+			deadly_point = points[i];
+			(void)!chronos_open(t.dir, &t.e);
+			_exit(0);
+		}
+		assert_int_equal(waitpid(child, &status, 0), child);
+		assert_true(WIFSIGNALED(status));
+		open_place(&t);
+		register_simulated(&t, 2);
+		assert_books_are_right(&t, 2);
+		place_fini(&t);
+	}
+}
+
+/* Not at a point that we chose, but anywhere. */
+static void a_process_killed_at_any_time_leaves_the_books_right(void **state)
+{
+	struct place *t = *state;
+	unsigned seed = 7;
+
+	for (int round = 0; round < kills() * 3; round++) {
+		pid_t children[3];
+
+		for (int i = 0; i < 3; i++) {
+			children[i] = fork();
+			if (children[i] == 0) {
+				for (unsigned n = 0;; n++)
+					use(t, n);
+			}
+		}
+		/* Not for order: each round is cut at another place. */
+		struct timespec cut = { 0, 100000 + rand_r(&seed) % 3000000 };
+		nanosleep(&cut, NULL);
+		for (int i = 0; i < 3; i++) {
+			assert_int_equal(kill(children[i], SIGKILL), 0);
+			assert_int_equal(waitpid(children[i], NULL, 0), children[i]);
+		}
+		assert_books_are_right(t, 2);
+		release_all(t);
+	}
+}
+
+int main(void)
+{
+#define with_devices(test) cmocka_unit_test_setup_teardown(test, two_devices, no_place)
+	const struct CMUnitTest tests[] = {
+		with_devices(of_many_processes_exactly_one_gets_nine_tenths),
+		cmocka_unit_test(of_many_processes_one_makes_the_state),
+		with_devices(threads_share_a_handle),
+		with_devices(a_process_killed_at_any_point_leaves_the_books_right),
+		with_devices(one_who_takes_over_from_the_dead_may_die_too),
+		cmocka_unit_test(one_killed_while_it_makes_the_state_is_no_obstacle),
+		with_devices(a_process_killed_at_any_time_leaves_the_books_right),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
