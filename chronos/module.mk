@@ -61,3 +61,17 @@ test_chronos_faults_CFLAGS := -iquote chronos
 test_chronos_faults_LIBS := $(BUILD)/lib/libchronos-faults.a
 $(eval $(call unit_test,test_chronos_faults))
 $(BUILD)/tests/test_chronos_faults: $(BUILD)/lib/libchronos-faults.a
+
+# The program itself, beside an NVML that the test brings.
+chronos_FAKE_NVML := $(BUILD)/tests/fake-nvml/libnvidia-ml.so.1
+$(chronos_FAKE_NVML): tests/unit/test_chronos_fake_nvml.c
+	@mkdir -p $(@D)
+	@$(CC) $(CFLAGS) -shared -Wl,-soname,libnvidia-ml.so.1 -o $@ $<
+
+test_chronos_cli_USES := chronos
+test_chronos_cli_PKGS := jansson
+test_chronos_cli_CFLAGS := -DCHRONOS_BIN='"$(BUILD)/bin/chronos"' \
+  -DFAKE_NVML_DIR='"$(dir $(chronos_FAKE_NVML))"'
+$(eval $(call unit_test,test_chronos_cli))
+$(BUILD)/tests/test_chronos_cli: $(BUILD)/bin/chronos $(chronos_FAKE_NVML)
+C_SOURCES += tests/unit/test_chronos_fake_nvml.c

@@ -21,8 +21,10 @@ static int take_option(const struct option *options, const char *text, const cha
 		if (strncmp(text, options->name, n) != 0 || (text[n] && text[n] != '='))
 			continue;
 		if (options->flag) {
+			if (text[n])
+				return -1;
 			*options->flag = true;
-			return text[n] ? -1 : 1;
+			return 1;
 		}
 		*options->value = text[n] ? text + n + 1 : next;
 		if (!*options->value)
