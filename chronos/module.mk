@@ -75,3 +75,21 @@ test_chronos_cli_CFLAGS := -DCHRONOS_BIN='"$(BUILD)/bin/chronos"' \
 $(eval $(call unit_test,test_chronos_cli))
 $(BUILD)/tests/test_chronos_cli: $(BUILD)/bin/chronos $(chronos_FAKE_NVML)
 C_SOURCES += tests/unit/test_chronos_fake_nvml.c
+
+# ---- the bench ----
+bench_chronos_SRCS := bench_chronos.c
+bench_chronos_USES := chronos
+bench_chronos_PKGS := jansson
+bench_chronos_CFLAGS :=
+bench_chronos_LDFLAGS :=
+bench_chronos_LIBS :=
+$(eval $(call common,bench_chronos,bench/chronos))
+define bench_chronos_rule
+$$(BUILD)/bench/bench_chronos: $$(bench_chronos_OBJS) $$(BUILD)/lib/libchronos.a
+$(call link,bench_chronos)
+endef
+$(eval $(bench_chronos_rule))
+
+.PHONY: bench-chronos
+bench-chronos: $(BUILD)/bench/bench_chronos $(BUILD)/bin/chronos ## what a partition costs
+	@$< $(BUILD)/bin/chronos $(BUILD)/bench/chronos.json
