@@ -1,0 +1,384 @@
+/* test_worker_parts.c - user id ranges, the worker's folder, packages, distributions. */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "backoff.h"
+#include "cleanup.h"
+#include "distributions.h"
+#include "file.h"
+#include "home.h"
+#include "packages.h"
+#include "str.h"
+#include "uids.h"
+
+#define ALL_MAPPED "         0          0 4294967295\n"
+
+/* A folder that goes with its test. */
+struct place {
+	char path[64];
+	int fd;
+};
+
+static struct place place_make(void)
+{
+	struct place p = { "/tmp/test-worker-XXXXXX", -1 };
+
+	assert_non_null(mkdtemp(p.path));
+	p.fd = open(p.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(p.fd >= 0);
+	return p;
+}
+
+static void place_remove(struct place *p)
+{
+	struct err e = { 0 };
+
+	close(p->fd);
+	assert_int_equal(tree_remove(AT_FDCWD, p->path, &e), 0);
+}
+
+static void put(int dirfd, const char *name, const char *text)
+{
+	struct err e = { 0 };
+
+	assert_int_equal(file_write(dirfd, name, text, strlen(text), 0644, false, &e), 0);
+}
+
+/* ---- uids */
+
+static void ranges_lie_above_everything_in_subuid(void **state)
+{
+	struct uids u;
+	struct err e = { 0 };
+	uint32_t base;
+
+	(void)state;
+	assert_int_equal(uids_init(&u, 4, "a:100000:65536\nb:1900000000:70000\n",
+				 "a:100000:65536", ALL_MAPPED, ALL_MAPPED, &e),
+		0);
+	assert_int_equal(uids_take(&u, &base, &e), 0);
+	assert_true(base >= 1900070000u);
+	assert_int_equal(base % UIDS_PER_RUN, 0);
+	uids_fini(&u);
+}
+
+static void no_range_is_given_twice_until_it_is_released(void **state)
+{
+	struct uids u;
+	struct err e = { 0 };
+	uint32_t base[3], more;
+
+	(void)state;
+	assert_int_equal(uids_init(&u, 3, "", "", ALL_MAPPED, ALL_MAPPED, &e), 0);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(uids_take(&u, &base[i], &e), 0);
+	assert_true(base[0] != base[1] && base[1] != base[2] && base[0] != base[2]);
+	assert_int_equal(uids_take(&u, &more, &e), -1);
+	assert_int_equal(e.code, ERR_EXHAUSTED);
+	uids_release(&u, base[1]);
+	assert_int_equal(uids_take(&u, &more, &e), 0);
+	assert_int_equal(more, base[1]);
+	uids_fini(&u);
+}
+
+static void a_range_found_in_a_run_folder_is_not_given_again(void **state)
+{
+	struct uids u;
+	struct err e = { 0 };
+	uint32_t base;
+
+	(void)state;
+	assert_int_equal(uids_init(&u, 2, "", "", ALL_MAPPED, ALL_MAPPED, &e), 0);
+	uids_adopt(&u, u.first);
+	uids_adopt(&u, 5); /* of another layout: never handed out anyway */
+	assert_int_equal(uids_take(&u, &base, &e), 0);
+	assert_int_equal(base, u.first + UIDS_PER_RUN);
+	assert_int_equal(uids_take(&u, &base, &e), -1);
+	uids_fini(&u);
+}
+
+static void ids_that_are_not_mapped_here_are_not_used(void **state)
+{
+	struct uids u;
+	struct err e = { 0 };
+
+	(void)state;
+	assert_int_equal(uids_init(&u, 4, "", "", "0 100000 65536\n", ALL_MAPPED, &e), -1);
+	assert_int_equal(e.code, ERR_EXHAUSTED);
+	assert_int_equal(
+		uids_init(&u, 4, "", "", "0 0 65536\n1879048192 0 131072\n", ALL_MAPPED, &e), 0);
+	assert_int_equal(u.count, 2);
+	uids_fini(&u);
+}
+
+/* ---- backoff */
+
+static void waits_grow_up_to_their_bound_and_start_again(void **state)
+{
+	struct backoff b = { 100, 5000, 0 };
+
+	(void)state;
+	for (int i = 0; i < 50; i++) {
+		uint32_t ms = backoff_next_ms(&b, (uint32_t)i * 2654435761u);
+
+		assert_true(ms >= 10 && ms <= b.bound_ms && b.bound_ms <= 5000);
+	}
+	assert_int_equal(b.bound_ms, 5000);
+	backoff_reset(&b);
+	assert_true(backoff_next_ms(&b, UINT32_MAX) <= 100);
+}
+
+/* ---- home */
+
+static void a_worker_keeps_its_name_and_counts_its_starts(void **state)
+{
+	struct place p = place_make();
+	struct home h;
+	struct err e = { 0 };
+	char id[ID_SIZE];
+
+	(void)state;
+	assert_int_equal(home_open(&h, p.path, &e), 0);
+	assert_true(id_valid(h.worker_id, 'w'));
+	assert_int_equal(h.process_epoch, 1);
+	assert_true(h.rebooted);
+	memcpy(id, h.worker_id, sizeof(id));
+	home_close(&h);
+
+	assert_int_equal(home_open(&h, p.path, &e), 0);
+	assert_string_equal(h.worker_id, id);
+	assert_int_equal(h.process_epoch, 2);
+	assert_false(h.rebooted);
+	home_close(&h);
+	place_remove(&p);
+}
+
+static void a_second_worker_is_told_the_first_ones_pid(void **state)
+{
+	struct place p = place_make();
+	struct home h, second;
+	struct err e = { 0 };
+	char pid[32];
+
+	(void)state;
+	assert_int_equal(home_open(&h, p.path, &e), 0);
+	assert_int_equal(home_open(&second, p.path, &e), -1);
+	assert_int_equal(e.code, ERR_CONFLICT);
+	str_put(pid, sizeof(pid), "%d", getpid());
+	assert_non_null(strstr(e.text, pid));
+	home_close(&h);
+	place_remove(&p);
+}
+
+static void a_lower_epoch_is_refused_also_after_a_restart(void **state)
+{
+	struct place p = place_make();
+	struct home h;
+	struct err e = { 0 };
+
+	(void)state;
+	assert_int_equal(home_open(&h, p.path, &e), 0);
+	assert_int_equal(home_obey(&h, "c-1", 7, &e), 0);
+	assert_int_equal(home_obey(&h, "c-1", 7, &e), 0);
+	assert_int_equal(home_obey(&h, "c-1", 6, &e), -1);
+	assert_int_equal(e.code, ERR_CONFLICT);
+	home_close(&h);
+
+	assert_int_equal(home_open(&h, p.path, &e), 0);
+	assert_int_equal(home_obey(&h, "c-1", 6, &e), -1);
+	assert_int_equal(home_obey(&h, "c-1", 8, &e), 0);
+	home_close(&h);
+	place_remove(&p);
+}
+
+static void another_cluster_is_refused(void **state)
+{
+	struct place p = place_make();
+	struct home h;
+	struct err e = { 0 };
+
+	(void)state;
+	assert_int_equal(home_open(&h, p.path, &e), 0);
+	assert_int_equal(home_obey(&h, "", 1, &e), -1);
+	assert_int_equal(home_obey(&h, "c-1", 1, &e), 0);
+	assert_int_equal(home_obey(&h, "c-2", 9, &e), -1);
+	assert_int_equal(e.code, ERR_CONFLICT);
+	assert_int_equal(h.orchestrator_epoch, 1);
+	home_close(&h);
+	place_remove(&p);
+}
+
+static void a_folder_that_others_may_change_is_refused(void **state)
+{
+	struct place p = place_make();
+	struct home h;
+	struct err e = { 0 };
+
+	(void)state;
+	assert_int_equal(fchmod(p.fd, 0777), 0);
+	assert_int_equal(home_open(&h, p.path, &e), -1);
+	assert_int_equal(e.code, ERR_DENIED);
+	if (geteuid() == 0) {
+		assert_int_equal(fchmod(p.fd, 0755), 0);
+		assert_int_equal(fchown(p.fd, 1000, 1000), 0);
+		assert_int_equal(home_open(&h, p.path, &e), -1);
+		assert_int_equal(e.code, ERR_DENIED);
+	}
+	place_remove(&p);
+}
+
+/* ---- packages */
+
+static struct digest add_package(struct packages *p, const char *text)
+{
+	struct digest d = digest_of(text, strlen(text));
+	struct err e = { 0 };
+	int64_t have;
+	int fd = packages_part_open(p, &d, &have, &e);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write_all(fd, text + have, strlen(text) - (size_t)have), 0);
+	close(fd);
+	assert_int_equal(packages_check_part(packages_fd(p), &d, &e), 0);
+	assert_int_equal(packages_keep(p, &d, &e), 0);
+	return d;
+}
+
+static void a_package_is_there_only_after_its_check(void **state)
+{
+	struct place p = place_make();
+	struct err e = { 0 };
+	struct packages *c = packages_open(p.fd, p.path, 1000, false, &e);
+	struct digest d = digest_of("hello", 5);
+	int64_t have;
+	int fd = packages_part_open(c, &d, &have, &e);
+
+	(void)state;
+	assert_int_equal(have, 0);
+	assert_int_equal(write_all(fd, "hel", 3), 0);
+	close(fd);
+	assert_false(packages_has(c, &d));
+	assert_int_equal(packages_check_part(packages_fd(c), &d, &e), -1);
+	assert_int_equal(e.code, ERR_INVALID);
+
+	fd = packages_part_open(c, &d, &have, &e);
+	assert_int_equal(have, 3);
+	assert_int_equal(write_all(fd, "lo", 2), 0);
+	close(fd);
+	assert_int_equal(packages_check_part(packages_fd(c), &d, &e), 0);
+	assert_int_equal(packages_keep(c, &d, &e), 0);
+	assert_true(packages_has(c, &d));
+	assert_int_equal(packages_bytes(c), 5);
+
+	CLEANUP(free_ptr) char *path = packages_path_dup(c, &d);
+	assert_int_equal(access(path, R_OK), 0);
+	packages_close(c);
+	place_remove(&p);
+}
+
+static void the_longest_unused_package_goes_first_and_pinned_ones_stay(void **state)
+{
+	struct place p = place_make();
+	struct err e = { 0 };
+	struct packages *c = packages_open(p.fd, p.path, 10, false, &e);
+	struct digest one = add_package(c, "aaaa"), two = add_package(c, "bbbb");
+
+	(void)state;
+	packages_pin(c, &one);
+	struct digest three = add_package(c, "cccc");
+	assert_true(packages_has(c, &one));
+	assert_false(packages_has(c, &two));
+	assert_true(packages_has(c, &three));
+
+	packages_pin(c, &three);
+	struct digest four = add_package(c, "dddd"); /* nobody may go but itself */
+	assert_true(packages_has(c, &one) && packages_has(c, &three));
+	assert_false(packages_has(c, &four));
+	packages_unpin(c, &one);
+	packages_unpin(c, &three);
+	assert_int_equal(packages_bytes(c), 8);
+	packages_close(c);
+	place_remove(&p);
+}
+
+static void a_restart_keeps_packages_and_a_reboot_checks_them_again(void **state)
+{
+	struct place p = place_make();
+	struct err e = { 0 };
+	struct packages *c = packages_open(p.fd, p.path, 100, false, &e);
+	struct digest d = add_package(c, "hello");
+	int64_t have;
+
+	(void)state;
+	packages_close(c);
+	c = packages_open(p.fd, p.path, 100, false, &e);
+	assert_true(packages_has(c, &d));
+	packages_close(c);
+
+	c = packages_open(p.fd, p.path, 100, true, &e);
+	assert_false(packages_has(c, &d));
+	int fd = packages_part_open(c, &d, &have, &e);
+	assert_int_equal(have, 5);
+	close(fd);
+	assert_int_equal(packages_check_part(packages_fd(c), &d, &e), 0);
+	packages_close(c);
+	place_remove(&p);
+}
+
+/* ---- distributions */
+
+static void names_and_versions_come_from_the_metadata(void **state)
+{
+	struct place p = place_make();
+	struct distributions d = { 0 };
+
+	(void)state;
+	assert_int_equal(mkdirat(p.fd, "Foo_Bar-1.0.dist-info", 0755), 0);
+	put(p.fd, "baz-2.egg-info", "Metadata-Version: 1.0\nName: baz\nVersion: 2\n");
+	int fd = openat(p.fd, "Foo_Bar-1.0.dist-info", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	put(fd, "METADATA",
+		"Metadata-Version: 2.1\nName: Foo__Bar.x\nVersion:  1.0rc1 \n\nName: no\n");
+	close(fd);
+	assert_int_equal(mkdirat(p.fd, "empty-1.dist-info", 0755), 0);
+	distributions_add_folder(&d, p.path);
+	distributions_add_folder(&d, p.path); /* what is there stays */
+	assert_int_equal(d.count, 2);
+	assert_string_equal(d.list[0].name, "baz");
+	assert_string_equal(d.list[0].version, "2");
+	assert_string_equal(d.list[1].name, "foo-bar-x");
+	assert_string_equal(d.list[1].version, "1.0rc1");
+	distributions_fini(&d);
+	place_remove(&p);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(ranges_lie_above_everything_in_subuid),
+		cmocka_unit_test(no_range_is_given_twice_until_it_is_released),
+		cmocka_unit_test(a_range_found_in_a_run_folder_is_not_given_again),
+		cmocka_unit_test(ids_that_are_not_mapped_here_are_not_used),
+		cmocka_unit_test(waits_grow_up_to_their_bound_and_start_again),
+		cmocka_unit_test(a_worker_keeps_its_name_and_counts_its_starts),
+		cmocka_unit_test(a_second_worker_is_told_the_first_ones_pid),
+		cmocka_unit_test(a_lower_epoch_is_refused_also_after_a_restart),
+		cmocka_unit_test(another_cluster_is_refused),
+		cmocka_unit_test(a_folder_that_others_may_change_is_refused),
+		cmocka_unit_test(a_package_is_there_only_after_its_check),
+		cmocka_unit_test(the_longest_unused_package_goes_first_and_pinned_ones_stay),
+		cmocka_unit_test(a_restart_keeps_packages_and_a_reboot_checks_them_again),
+		cmocka_unit_test(names_and_versions_come_from_the_metadata),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,264 @@
+/* devices.c - the machine's GPUs, and who holds which share of them by Chronos. */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "devices.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+#include "str.h"
+#include "xalloc.h"
+
+static const enum err_code code_of[] = {
+	[CHRONOS_OK] = ERR_NONE,
+	[CHRONOS_INVALID] = ERR_INVALID,
+	[CHRONOS_NOT_FOUND] = ERR_NOT_FOUND,
+	[CHRONOS_CONFLICT] = ERR_CONFLICT,
+	[CHRONOS_EXHAUSTED] = ERR_EXHAUSTED,
+	[CHRONOS_DENIED] = ERR_DENIED,
+	[CHRONOS_UNAVAILABLE] = ERR_UNAVAILABLE,
+	[CHRONOS_TIMEOUT] = ERR_TIMEOUT,
+	[CHRONOS_SYSTEM] = ERR_SYSTEM,
+	[CHRONOS_INTERNAL] = ERR_INTERNAL,
+};
+
+static int err_chronos(struct err *e, const struct chronos_error *why)
+{
+	return err_set(e, code_of[why->code], "%s", why->text);
+}
+
+static void discover(struct devices *d, const struct chronos_device_spec *spec,
+	char problem[DEVICE_HEALTH_SIZE])
+{
+	struct chronos_device *found = xcalloc(CHRONOS_DEVICES_MAX, sizeof(*found));
+	struct chronos_error why = { 0 };
+	size_t count = 0;
+
+	if (chronos_devices_discover(spec, found, CHRONOS_DEVICES_MAX, &count, &why) < 0) {
+		str_put(problem, DEVICE_HEALTH_SIZE, "cannot find devices: %s", why.text);
+		count = 0;
+	}
+	if (count > CHRONOS_DEVICES_MAX)
+		count = CHRONOS_DEVICES_MAX;
+	d->list = xcalloc(count + 1, sizeof(*d->list));
+	d->count = count;
+	for (size_t i = 0; i < count; i++)
+		d->list[i].facts = found[i];
+	free(found);
+	devices_set_health(d, NULL);
+}
+
+static int tell_chronos(struct devices *d, struct err *e)
+{
+	struct chronos_error why = { 0 };
+
+	d->chronos = chronos_open(d->chronos_dir, &why);
+	if (!d->chronos)
+		return err_chronos(e, &why);
+
+	struct chronos_device *facts = xcalloc(d->count + 1, sizeof(*facts));
+	for (size_t i = 0; i < d->count; i++)
+		facts[i] = d->list[i].facts;
+	int rc = chronos_devices_register(d->chronos, facts, d->count, &why);
+	free(facts);
+	return rc < 0 ? err_chronos(e, &why) : 0;
+}
+
+static bool no_run_known(void *user, const char *job, int32_t attempt)
+{
+	(void)user;
+	(void)job;
+	(void)attempt;
+	return true;
+}
+
+int devices_open(struct devices *d, const struct chronos_device_spec *spec,
+	const char *chronos_dir, const char *worker_id, char problem[DEVICE_HEALTH_SIZE],
+	struct err *e)
+{
+	*d = (struct devices){ 0 };
+	*problem = '\0';
+	if (spec->source == CHRONOS_DEVICES_NONE)
+		return 0;
+	d->chronos_dir = chronos_dir ? xstrdup(chronos_dir) : NULL;
+	str_put(d->worker_id, sizeof(d->worker_id), "%s", worker_id);
+	discover(d, spec, problem);
+	if (tell_chronos(d, e) < 0) {
+		devices_close(d);
+		return err_wrap(e, "open Chronos");
+	}
+
+	/* The numbers that Chronos gave, and what is held now. */
+	struct devices_look look;
+	devices_look_begin(d, &look, no_run_known, NULL);
+	devices_look_do(&look);
+	if (look.why.code) {
+		*e = look.why;
+		devices_look_end(d, &look, no_run_known, NULL);
+		devices_close(d);
+		return err_wrap(e, "look at Chronos");
+	}
+	devices_look_end(d, &look, no_run_known, NULL);
+	return 0;
+}
+
+void devices_close(struct devices *d)
+{
+	chronos_close(d->chronos);
+	chronos_partitions_free(d->partitions);
+	free(d->chronos_dir);
+	free(d->list);
+	*d = (struct devices){ 0 };
+}
+
+bool devices_know(const struct devices *d, const char *uuid)
+{
+	for (size_t i = 0; i < d->count; i++)
+		if (strcmp(d->list[i].facts.uuid, uuid) == 0)
+			return true;
+	return false;
+}
+
+static void set_health(struct device *it, const char *health)
+{
+	if (strcmp(it->health, health) == 0)
+		return;
+	str_join(it->health, sizeof(it->health), health, "", "");
+	it->changed = true;
+}
+
+void devices_set_health(struct devices *d, const char *problem)
+{
+	str_join(d->problem, sizeof(d->problem), problem ? problem : "ok", "", "");
+	for (size_t i = 0; i < d->count; i++)
+		set_health(&d->list[i], d->problem);
+}
+
+bool devices_partition_run(const struct devices *d, const struct chronos_partition *p,
+	char job[ID_SIZE], int32_t *attempt)
+{
+	size_t len = strlen(d->worker_id);
+
+	return len && strncmp(p->key, d->worker_id, len) == 0 && p->key[len] == '.' &&
+		run_name_parse(p->key + len + 1, job, attempt);
+}
+
+/* A partition of this worker whose run has no folder any more. */
+static bool is_left_over(const struct devices *d, const struct chronos_partition *p,
+	devices_run_known known, void *user)
+{
+	char job[ID_SIZE];
+	int32_t attempt;
+
+	return devices_partition_run(d, p, job, &attempt) && !known(user, job, attempt);
+}
+
+void devices_look_begin(const struct devices *d, struct devices_look *look,
+	devices_run_known known, void *user)
+{
+	*look = (struct devices_look){ .chronos = d->chronos };
+	look->release = xcalloc(d->partition_count + 1, sizeof(*look->release));
+	for (size_t i = 0; i < d->partition_count; i++) {
+		const struct chronos_partition *p = &d->partitions[i];
+
+		if (!is_left_over(d, p, known, user))
+			continue;
+		memcpy(look->release[look->release_count++], p->id, sizeof(p->id));
+		log_info("partition released: its run is gone", "partition", p->id, "key",
+			p->key, NULL);
+	}
+}
+
+void devices_look_do(struct devices_look *look)
+{
+	struct chronos_error why = { 0 };
+
+	if (!look->chronos)
+		return;
+	for (size_t i = 0; i < look->release_count; i++)
+		if (chronos_release(look->chronos, look->release[i], &why) < 0 &&
+			why.code != CHRONOS_NOT_FOUND) {
+			err_chronos(&look->why, &why);
+			return;
+		}
+
+	look->devices = xcalloc(CHRONOS_DEVICES_MAX, sizeof(*look->devices));
+	if (chronos_devices(look->chronos, look->devices, CHRONOS_DEVICES_MAX,
+		    &look->device_count, &why) < 0 ||
+		chronos_list(look->chronos, &look->partitions, &look->partition_count,
+			&why) < 0) {
+		look->device_count = 0;
+		err_chronos(&look->why, &why);
+		return;
+	}
+	if (look->device_count > CHRONOS_DEVICES_MAX)
+		look->device_count = CHRONOS_DEVICES_MAX;
+}
+
+static const struct chronos_device *find_facts(
+	const struct devices_look *look, const char *uuid)
+{
+	for (size_t i = 0; i < look->device_count; i++)
+		if (strcmp(look->devices[i].uuid, uuid) == 0)
+			return &look->devices[i];
+	return NULL;
+}
+
+static bool holds(const struct chronos_partition *p, uint32_t index)
+{
+	for (size_t i = 0; i < p->device_count; i++)
+		if (p->devices[i] == index)
+			return true;
+	return false;
+}
+
+static uint32_t foreign_of(const struct devices *d, uint32_t index)
+{
+	uint32_t sum = 0;
+	char job[ID_SIZE];
+	int32_t attempt;
+
+	for (size_t i = 0; i < d->partition_count; i++)
+		if (holds(&d->partitions[i], index) &&
+			!devices_partition_run(d, &d->partitions[i], job, &attempt))
+			sum += d->partitions[i].hundredths;
+	return sum;
+}
+
+static void update(struct devices *d, struct device *it, const struct chronos_device *facts)
+{
+	uint32_t foreign;
+
+	if (!facts || !facts->present) {
+		set_health(it, "the device is gone");
+		return;
+	}
+	set_health(it, d->problem);
+	it->facts = *facts;
+	foreign = foreign_of(d, facts->index);
+	if (foreign != it->foreign_hundredths)
+		it->changed = true;
+	it->foreign_hundredths = foreign;
+}
+
+bool devices_look_end(struct devices *d, struct devices_look *look,
+	devices_run_known known, void *user)
+{
+	bool again = false;
+
+	if (!look->why.code && look->chronos) {
+		chronos_partitions_free(d->partitions);
+		d->partitions = look->partitions;
+		d->partition_count = look->partition_count;
+		look->partitions = NULL;
+		for (size_t i = 0; i < d->count; i++)
+			update(d, &d->list[i], find_facts(look, d->list[i].facts.uuid));
+		for (size_t i = 0; i < d->partition_count && !again; i++)
+			again = is_left_over(d, &d->partitions[i], known, user);
+	}
+	chronos_partitions_free(look->partitions);
+	free(look->devices);
+	free(look->release);
+	*look = (struct devices_look){ 0 };
+	return again;
+}

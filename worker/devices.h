@@ -1,0 +1,75 @@
+/* devices.h - the machine's GPUs, and who holds which share of them by Chronos.
+ *
+ * Thread: loop, but for devices_look_do(), which may wait for Chronos's lock and therefore
+ * runs on a pool thread, with data of its own.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "chronos.h"
+#include "err.h"
+#include "id.h"
+
+#define DEVICE_HEALTH_SIZE 512
+
+struct device {
+	struct chronos_device facts;
+	char health[DEVICE_HEALTH_SIZE]; /* "ok", or what is wrong with it */
+	uint32_t foreign_hundredths;     /* held by partitions that are not this worker's */
+	bool changed;                    /* since the owner last cleared it */
+};
+
+struct devices {
+	struct chronos *chronos; /* owned; NULL with --devices none */
+	char *chronos_dir;       /* owned; absolute or NULL for Chronos's own default */
+	char worker_id[ID_SIZE];
+	struct device *list; /* owned */
+	size_t count;
+	struct chronos_partition *partitions; /* owned; of the last look */
+	size_t partition_count;
+	char problem[DEVICE_HEALTH_SIZE]; /* of all of them, or "ok" */
+};
+
+/* Find the devices and tell Chronos.  chronos_dir NULL: its default.  Forks: before
+ * threads.  A driver that does not answer leaves no devices and is said in *problem, which
+ * is then not empty. */
+int devices_open(struct devices *d, const struct chronos_device_spec *spec,
+	const char *chronos_dir, const char *worker_id, char problem[DEVICE_HEALTH_SIZE],
+	struct err *e) MUST_CHECK;
+void devices_close(struct devices *d);
+
+bool devices_know(const struct devices *d, const char *uuid);
+/* All of them are unfit for jobs for this reason; NULL: fit. */
+void devices_set_health(struct devices *d, const char *problem);
+
+/* ---- a look at what is held now */
+
+struct devices_look {
+	struct chronos *chronos;    /* borrowed */
+	char (*release)[16];        /* owned; ids of partitions to give back first */
+	size_t release_count;
+	struct chronos_device *devices; /* owned; found */
+	size_t device_count;
+	struct chronos_partition *partitions; /* owned; found */
+	size_t partition_count;
+	struct err why; /* code ERR_NONE: it worked */
+};
+
+/* Is this run in a folder of this worker?  Its partitions are left alone then. */
+typedef bool (*devices_run_known)(void *user, const char *job, int32_t attempt);
+
+void devices_look_begin(const struct devices *d, struct devices_look *look,
+	devices_run_known known, void *user);
+void devices_look_do(struct devices_look *look);
+/* Take over what was found, mark what changed, and empty the look.  True when partitions
+ * of this worker have no run any more: look again soon, which releases them. */
+bool devices_look_end(struct devices *d, struct devices_look *look,
+	devices_run_known known, void *user);
+
+/* Is this a partition of one of this worker's runs?  Fills which. */
+bool devices_partition_run(const struct devices *d, const struct chronos_partition *p,
+	char job[ID_SIZE], int32_t *attempt);

@@ -1,0 +1,37 @@
+/* options.h - what cumulus-worker can be told, by flag, variable or file.
+ *
+ * Thread: loop, before anything else.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "chronos.h"
+#include "err.h"
+#include "log.h"
+#include "settings.h"
+
+struct options {
+	char *connect;
+	char *data;
+	char *devices;
+	char *chronos_dir; /* NULL: D/chronos for simulated devices, else Chronos's own */
+	char *runner;      /* NULL: cumulus-runner beside this program */
+	char *log_level;
+	bool log_json;
+	int64_t exit_when_idle_s; /* 0: never */
+	int64_t run_slots;
+	int64_t package_cache_bytes;
+
+	/* What the texts mean. */
+	struct chronos_device_spec device_spec;
+	enum log_level level;
+};
+
+/* Fill and check *o.  On failure it holds nothing. */
+int options_load(struct options *o, int argc, char **argv, enum settings_ask *ask,
+	struct err *e) MUST_CHECK;
+void options_fini(struct options *o);
+void options_help(void);

@@ -1,0 +1,33 @@
+/* spawn.h - starts programs that outlive the worker.
+ *
+ * Thread: loop.  The child has a session of its own, no descriptor of the worker, the
+ * default signals and a small environment.  Its stdin and stdout are pipes without
+ * another end, for an OCI runtime may give the std streams away to a job's user, and then
+ * /dev/null itself would be that user's; its stderr is a file.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <sys/types.h>
+
+#include "err.h"
+
+struct spawn {
+	const char *const *argv;
+	const char *const *envp;
+	int stderr_fd; /* borrowed; a regular file */
+};
+
+struct child {
+	pid_t pid; /* reap it by waitpid() once the pidfd is readable */
+	int pidfd; /* owned by the caller */
+};
+
+int spawn_program(const struct spawn *s, struct child *out, struct err *e) MUST_CHECK;
+
+/* Where a program that belongs to us is: beside our own binary, else in
+ * `PREFIX/lib/cumulus`.  The caller frees; ERR_NOT_FOUND names both places. */
+char *spawn_find_sibling(const char *name, struct err *e) MUST_CHECK;
+
+/* The start time of a process (field 22 of its stat); 0 when there is none. */
+unsigned long long spawn_start_time(pid_t pid);
