@@ -188,6 +188,8 @@ int run_output_sync(struct run_output *o, struct err *e) MUST_CHECK;
  * least FRAME_MAX).  Nothing is added at the end, or before a torn or bad frame. */
 int run_output_read(int dirfd, int64_t offset, size_t max, struct buf *frames,
 	struct err *e) MUST_CHECK;
+/* Where the last whole frame ends that can be reached from the boundary `from`. */
+int run_output_end(int dirfd, int64_t from, int64_t *end, struct err *e) MUST_CHECK;
 /* The last data bytes of stdout and stderr, at most max: what an error text quotes. */
 int run_output_tail(int dirfd, size_t max, struct buf *data, struct err *e) MUST_CHECK;
 
