@@ -179,7 +179,7 @@ int chronos_available(struct chronos *c, const char *device, uint32_t *hundredth
 	struct chronos_error *e)
 {
 	struct device_use use;
-	uint32_t slot;
+	uint32_t slot = 0;
 
 	if (chronos_state_lock(c, e) < 0)
 		return -1;

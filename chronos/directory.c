@@ -30,6 +30,15 @@ static void close_fd(int *fd)
 
 #define FD_GUARD __attribute__((cleanup(close_fd))) int
 
+/* Give the fd away, past its guard. */
+static int take_fd(int *fd)
+{
+	int given = *fd;
+
+	*fd = -1;
+	return given;
+}
+
 static int read_boot_id(char boot_id[STATE_BOOT_ID_BYTES], struct chronos_error *e)
 {
 	FD_GUARD fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
@@ -72,10 +81,7 @@ static int open_directory(const char *dir, struct chronos_error *e)
 		return chronos_fail_sys(e, "open %.150s", dir);
 	if (check_trust(&st, dir, e) < 0)
 		return -1;
-
-	int given = fd;
-	fd = -1;
-	return given;
+	return take_fd(&fd);
 }
 
 /* flock has no wait with a limit, and a signal is not ours to set: ask again and again.
@@ -95,13 +101,17 @@ static int lock_directory(int dirfd, struct chronos_error *e)
 	return 0;
 }
 
-/* A directory that its group may write shares its state with that group. */
+/* A directory that its group may write shares its state with that group.  Its owner makes
+ * it: a state that belonged to a member would be refused by all the others. */
 static int share_with_group(int dirfd, int fd, struct chronos_error *e)
 {
 	struct stat st;
 
 	if (fstat(dirfd, &st) < 0)
 		return chronos_fail_sys(e, "look at the directory");
+	if (st.st_uid != geteuid())
+		return chronos_fail(e, CHRONOS_DENIED,
+			"there is no state yet, and only user %u may make it", st.st_uid);
 	bool shared = st.st_mode & S_IWGRP;
 	if (shared && fchown(fd, (uid_t)-1, st.st_gid) < 0)
 		return chronos_fail_sys(e, "give the state to its group");
@@ -207,8 +217,7 @@ static enum attach attach(
 	c->state = map_file(fd, e);
 	if (!c->state)
 		return ATTACH_FAILED;
-	c->fd = fd;
-	fd = -1;
+	c->fd = take_fd(&fd);
 	return ATTACHED;
 }
 

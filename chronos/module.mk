@@ -1,6 +1,6 @@
 # libchronos, static for our programs and shared for strangers, and the program chronos.
 # It uses no other module: a stranger needs chronos.h and the library, and no more.
-chronos_SRCS := amount.c devices.c directory.c discover.c error.c partitions.c \
+chronos_SRCS := amount.c create.c devices.c directory.c discover.c error.c partitions.c \
   probe_nvml.c probe_opencl.c state.c
 $(eval $(call module,chronos,chronos))
 

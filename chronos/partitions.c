@@ -1,4 +1,4 @@
-/* partitions.c - create, renew, release and list partitions. */
+/* partitions.c - find, show, renew, release and list partitions. */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "table.h"
 
@@ -11,43 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* ---- names ---- */
-
-#define ID_PREFIX "p-"
-
-static bool is_id_like(const char *name)
-{
-	return strncmp(name, ID_PREFIX, sizeof ID_PREFIX - 1) == 0;
-}
-
-static bool is_key_char(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-	       (c >= '0' && c <= '9') || (c != '\0' && strchr("._:/@+=-", c));
-}
-
-static int check_key(const char *key, struct chronos_error *e)
-{
-	size_t length = strlen(key);
-
-	if (length == 0 || length > CHRONOS_KEY_MAX)
-		return chronos_fail(e, CHRONOS_INVALID,
-			"a key has 1 to %d bytes, not %zu", CHRONOS_KEY_MAX, length);
-	if (is_id_like(key))
-		return chronos_fail(e, CHRONOS_INVALID,
-			"key \"%.64s\" begins like an id, with \"" ID_PREFIX "\"", key);
-	for (const char *p = key; *p; p++) {
-		if (!is_key_char(*p))
-			return chronos_fail(e, CHRONOS_INVALID,
-				"key byte %zu (0x%02x) is none of A-Z a-z 0-9 . _ : / @ "
-				"+ = -",
-				(size_t)(p - key) + 1, (unsigned char)*p);
-	}
-	return 0;
-}
-
 /* FNV-1a, made never 0: 0 says "no key" in a record. */
-static uint64_t hash_key(const char *key)
+uint64_t chronos_key_hash(const char *key)
 {
 	uint64_t hash = UINT64_C(0xcbf29ce484222325);
 
@@ -56,16 +21,14 @@ static uint64_t hash_key(const char *key)
 	return hash ? hash : 1;
 }
 
-static bool has_key(const struct partition_record *p, const char *key, uint64_t hash)
+int chronos_duration_check(uint64_t duration_ns, struct chronos_error *e)
 {
-	return p->key_hash == hash && strncmp(p->key, key, sizeof p->key) == 0;
-}
-
-/* Ids step through all 32-bit numbers in leaps, so that neighbours differ early and a
- * short prefix tells them apart.  0 says "none" in a record: the caller skips it. */
-static uint32_t id_of_serial(const struct state *s, uint64_t serial)
-{
-	return s->header.generation + (uint32_t)serial * 2654435761u;
+	if (duration_ns < 1 || duration_ns > CHRONOS_DURATION_MAX_NS)
+		return chronos_fail(e, CHRONOS_INVALID,
+			"a duration is 1 ns to %llu s, not %llu ns",
+			(unsigned long long)(CHRONOS_DURATION_MAX_NS / 1000000000),
+			(unsigned long long)duration_ns);
+	return 0;
 }
 
 /* ---- looking up ---- */
@@ -77,7 +40,7 @@ struct id_pattern {
 
 static bool read_id(const char *name, struct id_pattern *pattern)
 {
-	const char *digits = name + sizeof ID_PREFIX - 1;
+	const char *digits = name + sizeof PARTITION_ID_PREFIX - 1;
 	size_t n = strspn(digits, "0123456789abcdef");
 
 	if (n < 1 || n > 8 || digits[n])
@@ -103,7 +66,7 @@ static int find_id(struct state *s, const char *name, uint64_t now_ns,
 
 	if (!read_id(name, &pattern))
 		return chronos_fail(e, CHRONOS_INVALID,
-			"\"%.64s\" is not an id: \"" ID_PREFIX
+			"\"%.64s\" is not an id: \"" PARTITION_ID_PREFIX
 			"\" and 1 to 8 digits of 0-9 a-f",
 			name);
 	for (uint32_t i = 0; i < state_slots(s); i++) {
@@ -126,13 +89,13 @@ static int find_id(struct state *s, const char *name, uint64_t now_ns,
 static int find_named(struct state *s, const char *name, uint64_t now_ns,
 	struct partition_record **found, struct chronos_error *e)
 {
-	if (is_id_like(name))
+	if (id_is_meant(name))
 		return find_id(s, name, now_ns, found, e);
 
-	uint64_t hash = hash_key(name);
+	uint64_t hash = chronos_key_hash(name);
 	for (uint32_t i = 0; i < state_slots(s); i++) {
 		struct partition_record *p = &s->partitions[i];
-		if (partition_is_live(p, now_ns) && has_key(p, name, hash)) {
+		if (partition_is_live(p, now_ns) && partition_has_key(p, name, hash)) {
 			*found = p;
 			return 0;
 		}
@@ -144,25 +107,25 @@ static int find_named(struct state *s, const char *name, uint64_t now_ns,
 static int find_own(struct state *s, const char *name, uint64_t now_ns,
 	struct partition_record **found, struct chronos_error *e)
 {
-	struct partition_record *p;
+	struct partition_record *p = NULL;
 	uid_t me = getuid();
 
 	if (find_named(s, name, now_ns, &p, e) < 0)
 		return -1;
 	if (me != 0 && me != p->owner)
 		return chronos_fail(e, CHRONOS_DENIED,
-			"permission denied: partition " ID_PREFIX
+			"permission denied: partition " PARTITION_ID_PREFIX
 			"%08x is owned by user %u",
 			p->id, p->owner);
 	*found = p;
 	return 0;
 }
 
-static void show_partition(const struct state *s, const struct partition_record *p,
+void chronos_partition_show(const struct state *s, const struct partition_record *p,
 	uint64_t now_ns, struct chronos_partition *out)
 {
 	memset(out, 0, sizeof *out);
-	snprintf(out->id, sizeof out->id, ID_PREFIX "%08x", p->id);
+	snprintf(out->id, sizeof out->id, PARTITION_ID_PREFIX "%08x", p->id);
 	memcpy(out->key, p->key, strnlen(p->key, sizeof out->key - 1));
 	out->owner = p->owner;
 	out->hundredths = p->memory_hundredths;
@@ -177,244 +140,14 @@ static void show_partition(const struct state *s, const struct partition_record 
 	}
 }
 
-/* ---- create ---- */
-
-struct want {
-	const char *key; /* NULL: none */
-	uint64_t key_hash;
-	uint64_t devices; /* mask of slots */
-	uint32_t hundredths;
-	uint32_t owner;
-	uint64_t duration_ns;
-};
-
-/* What one walk over the records tells a create. */
-struct survey {
-	struct partition_record *same_key; /* NULL: none */
-	struct partition_record *free;     /* NULL: the table is full */
-	uint32_t used;                     /* slots up to the last live one */
-	bool id_taken;
-	uint32_t sums[CHRONOS_DEVICES_MAX]; /* live hundredths, of wanted devices only */
-};
-
-static void survey_live(struct partition_record *p, const struct want *w, uint32_t id,
-	struct survey *found)
-{
-	for (uint64_t left = p->devices & w->devices; left; left &= left - 1)
-		found->sums[__builtin_ctzll(left)] += p->memory_hundredths;
-	if (w->key && has_key(p, w->key, w->key_hash))
-		found->same_key = p;
-	if (p->id == id)
-		found->id_taken = true;
-}
-
-/* Frees what has expired on its way. */
-static void survey_records(struct state *s, const struct want *w, uint64_t now_ns,
-	uint32_t id, struct survey *found)
-{
-	uint32_t slots = state_slots(s);
-
-	memset(found, 0, sizeof *found);
-	for (uint32_t i = 0; i < slots; i++) {
-		struct partition_record *p = &s->partitions[i];
-		if (partition_is_live(p, now_ns)) {
-			survey_live(p, w, id, found);
-			found->used = i + 1;
-			continue;
-		}
-		if (p->state != PARTITION_FREE)
-			record_commit(&p->state, PARTITION_FREE);
-		if (!found->free)
-			found->free = p;
-	}
-	if (!found->free && slots < CHRONOS_PARTITIONS_MAX)
-		found->free = &s->partitions[slots];
-}
-
-static int check_request(
-	const struct chronos_request *r, struct want *w, struct chronos_error *e)
-{
-	uid_t me = getuid();
-
-	if (r->key && check_key(r->key, e) < 0)
-		return -1;
-	if (r->device_count < 1 || r->device_count > CHRONOS_DEVICES_MAX)
-		return chronos_fail(e, CHRONOS_INVALID,
-			"a partition is on 1 to %d devices, not %zu", CHRONOS_DEVICES_MAX,
-			r->device_count);
-	if (r->hundredths < 1 || r->hundredths > CHRONOS_WHOLE)
-		return chronos_fail(e, CHRONOS_INVALID,
-			"a share is 1 to %d hundredths of a device, not %u",
-			CHRONOS_WHOLE, r->hundredths);
-	w->owner = r->owner == CHRONOS_OWNER_CALLER ? me : r->owner;
-	if (me != 0 && w->owner != me)
-		return chronos_fail(e, CHRONOS_DENIED,
-			"permission denied: only root can create partitions for other "
-			"users");
-	w->key = r->key;
-	w->key_hash = r->key ? hash_key(r->key) : 0;
-	w->hundredths = r->hundredths;
-	w->duration_ns = r->duration_ns;
-	return 0;
-}
-
-static int check_duration(uint64_t duration_ns, struct chronos_error *e)
-{
-	if (duration_ns < 1 || duration_ns > CHRONOS_DURATION_MAX_NS)
-		return chronos_fail(e, CHRONOS_INVALID,
-			"a duration is 1 ns to %llu s, not %llu ns",
-			(unsigned long long)(CHRONOS_DURATION_MAX_NS / 1000000000),
-			(unsigned long long)duration_ns);
-	return 0;
-}
-
-static int find_devices(const struct state *s, const struct chronos_request *r,
-	uint64_t *devices, struct chronos_error *e)
-{
-	uint64_t found = 0;
-
-	for (size_t i = 0; i < r->device_count; i++) {
-		uint32_t slot;
-		if (chronos_device_find(s, r->devices[i], &slot, e) < 0)
-			return -1;
-		if (found & UINT64_C(1) << slot)
-			return chronos_fail(
-				e, CHRONOS_INVALID, "device %u is named twice", slot);
-		found |= UINT64_C(1) << slot;
-	}
-	*devices = found;
-	return 0;
-}
-
-static uint64_t megabytes(const struct device_record *d, uint32_t hundredths)
-{
-	return chronos_share_bytes(d->memory_bytes, hundredths) >> 20;
-}
-
-/* Is there room for all of it? */
-static int check_room(const struct state *s, const struct want *w,
-	const struct survey *found, struct chronos_error *e)
-{
-	for (uint64_t left = w->devices; left; left &= left - 1) {
-		uint32_t i = (uint32_t)__builtin_ctzll(left);
-		const struct device_record *d = &s->devices[i];
-		uint32_t used = found->sums[i];
-
-		if (d->state != DEVICE_PRESENT)
-			return chronos_fail(e, CHRONOS_NOT_FOUND,
-				"device %u (%.*s) is absent", i, (int)sizeof d->uuid - 1,
-				d->uuid);
-		if (used + w->hundredths <= CHRONOS_WHOLE)
-			continue;
-		uint32_t room = used < CHRONOS_WHOLE ? CHRONOS_WHOLE - used : 0;
-		return chronos_fail(e, CHRONOS_EXHAUSTED,
-			"not enough available on device %u: requested %u%% (%llu MB), "
-			"available %u%% (%llu MB)",
-			i, w->hundredths, (unsigned long long)megabytes(d, w->hundredths),
-			room, (unsigned long long)megabytes(d, room));
-	}
-	if (!found->free)
-		return chronos_fail(e, CHRONOS_EXHAUSTED,
-			"the table of %d partitions is full", CHRONOS_PARTITIONS_MAX);
-	return 0;
-}
-
-static int check_same(
-	const struct partition_record *p, const struct want *w, struct chronos_error *e)
-{
-	if (p->owner != w->owner)
-		return chronos_fail(e, CHRONOS_CONFLICT,
-			"key %.128s is in use by user %u", w->key, p->owner);
-	if (p->devices != w->devices || p->memory_hundredths != w->hundredths)
-		return chronos_fail(e, CHRONOS_CONFLICT,
-			"key %.128s has partition " ID_PREFIX
-			"%08x, with another share or other devices",
-			w->key, p->id);
-	return 0;
-}
-
-static void store_partition(struct state *s, struct partition_record *p,
-	const struct want *w, uint64_t now_ns, uint64_t serial)
-{
-	uint32_t slot = (uint32_t)(p - s->partitions);
-
-	s->header.created = serial;
-	p->id = id_of_serial(s, serial);
-	p->devices = w->devices;
-	p->created_ns = now_ns;
-	p->expires_ns = now_ns + w->duration_ns;
-	p->memory_hundredths = w->hundredths;
-	p->time_hundredths = w->hundredths;
-	p->owner = w->owner;
-	p->key_hash = w->key_hash;
-	FAULT_POINT("record half stored");
-	memset(p->key, 0, sizeof p->key);
-	if (w->key)
-		memcpy(p->key, w->key, strlen(w->key));
-	/* The walks must reach the slot before anything is in it. */
-	if (slot >= s->header.partitions_used)
-		record_commit(&s->header.partitions_used, slot + 1);
-	FAULT_POINT("before commit");
-	record_commit(&p->state, PARTITION_ACTIVE);
-	FAULT_POINT("after commit");
-}
-
-static int create_locked(struct state *s, const struct want *w,
-	struct chronos_partition *out, bool *existed, struct chronos_error *e)
-{
-	uint64_t now_ns = chronos_now_ns();
-	uint64_t serial = s->header.created;
-	struct survey found;
-	uint32_t id;
-
-	do {
-		id = id_of_serial(s, ++serial);
-		survey_records(s, w, now_ns, id, &found);
-	} while (found.id_taken || id == 0);
-	record_commit(&s->header.partitions_used, found.used);
-	FAULT_POINT("surveyed");
-
-	if (found.same_key) {
-		if (check_same(found.same_key, w, e) < 0)
-			return -1;
-		show_partition(s, found.same_key, now_ns, out);
-		*existed = true;
-		return 0;
-	}
-	if (check_room(s, w, &found, e) < 0)
-		return -1;
-	store_partition(s, found.free, w, now_ns, serial);
-	show_partition(s, found.free, now_ns, out);
-	*existed = false;
-	return 0;
-}
-
-int chronos_create(struct chronos *c, const struct chronos_request *r,
-	struct chronos_partition *out, bool *existed, struct chronos_error *e)
-{
-	struct want w = { 0 };
-	bool old = false;
-
-	if (check_request(r, &w, e) < 0 || check_duration(r->duration_ns, e) < 0 ||
-		chronos_state_lock(c, e) < 0)
-		return -1;
-	int rc = find_devices(c->state, r, &w.devices, e);
-	if (rc == 0)
-		rc = create_locked(c->state, &w, out, &old, e);
-	chronos_state_unlock(c);
-	if (rc == 0 && existed)
-		*existed = old;
-	return rc;
-}
-
 /* ---- renew, release, find ---- */
 
 int chronos_renew(struct chronos *c, const char *name, uint64_t duration_ns,
 	struct chronos_partition *out, struct chronos_error *e)
 {
-	struct partition_record *p;
+	struct partition_record *p = NULL;
 
-	if (check_duration(duration_ns, e) < 0 || chronos_state_lock(c, e) < 0)
+	if (chronos_duration_check(duration_ns, e) < 0 || chronos_state_lock(c, e) < 0)
 		return -1;
 	uint64_t now_ns = chronos_now_ns();
 	int rc = find_own(c->state, name, now_ns, &p, e);
@@ -422,7 +155,7 @@ int chronos_renew(struct chronos *c, const char *name, uint64_t duration_ns,
 		FAULT_POINT("before renewal");
 		__atomic_store_n(&p->expires_ns, now_ns + duration_ns, __ATOMIC_RELEASE);
 		if (out)
-			show_partition(c->state, p, now_ns, out);
+			chronos_partition_show(c->state, p, now_ns, out);
 	}
 	chronos_state_unlock(c);
 	return rc;
@@ -430,7 +163,7 @@ int chronos_renew(struct chronos *c, const char *name, uint64_t duration_ns,
 
 int chronos_release(struct chronos *c, const char *name, struct chronos_error *e)
 {
-	struct partition_record *p;
+	struct partition_record *p = NULL;
 
 	if (chronos_state_lock(c, e) < 0)
 		return -1;
@@ -447,14 +180,14 @@ int chronos_release(struct chronos *c, const char *name, struct chronos_error *e
 int chronos_find(struct chronos *c, const char *name, struct chronos_partition *out,
 	struct chronos_error *e)
 {
-	struct partition_record *p;
+	struct partition_record *p = NULL;
 
 	if (chronos_state_lock(c, e) < 0)
 		return -1;
 	uint64_t now_ns = chronos_now_ns();
 	int rc = find_named(c->state, name, now_ns, &p, e);
 	if (rc == 0)
-		show_partition(c->state, p, now_ns, out);
+		chronos_partition_show(c->state, p, now_ns, out);
 	chronos_state_unlock(c);
 	return rc;
 }
@@ -472,7 +205,7 @@ static size_t show_live(const struct state *s, struct chronos_partition *out, si
 		if (!partition_is_live(p, now_ns))
 			continue;
 		if (n < room)
-			show_partition(s, p, now_ns, &out[n]);
+			chronos_partition_show(s, p, now_ns, &out[n]);
 		n++;
 	}
 	return n;

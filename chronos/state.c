@@ -218,42 +218,43 @@ static int lock_wait(pthread_mutex_t *lock)
 	return rc == EBUSY ? lock_until_limit(lock) : rc;
 }
 
-/* The records need no repair; but say so only after looking.  Unlocking a lock that was
- * not made consistent makes it unusable for all, which is right for a damaged file. */
-static int take_over(struct state *s, struct chronos_error *e)
+/* The records need no repair after a death; but look.  A damaged file is marked: leaving
+ * the lock inconsistent would say the same, but glibc's trylock then keeps the lock. */
+static void take_over(struct state *s)
 {
 	FAULT_POINT("take over");
-	if (chronos_state_audit(s, e) < 0) {
-		pthread_mutex_unlock(&s->header.lock);
-		return -1;
-	}
+	if (chronos_state_audit(s, NULL) < 0)
+		s->header.damaged = 1;
 	pthread_mutex_consistent(&s->header.lock);
-	return 0;
+}
+
+static int lock_failed(const struct chronos *c, int rc, struct chronos_error *e)
+{
+	if (rc == ETIMEDOUT)
+		return chronos_fail(e, CHRONOS_TIMEOUT,
+			"another process has held the lock of %.100s for %d s", c->dir,
+			CHRONOS_LOCK_WAIT_MS / 1000);
+	return chronos_fail(
+		e, CHRONOS_UNAVAILABLE, "the lock of %.100s is damaged", c->dir);
 }
 
 int chronos_state_lock(struct chronos *c, struct chronos_error *e)
 {
 	if (check_file(c, e) < 0)
 		return -1;
-
-	switch (lock_wait(&c->state->header.lock)) {
-	case 0:
-		FAULT_POINT("locked");
-		return 0;
-	case EOWNERDEAD:
-		return take_over(c->state, e);
-	case ETIMEDOUT:
-		return chronos_fail(e, CHRONOS_TIMEOUT,
-			"another process has held the lock of %.100s for %d s", c->dir,
-			CHRONOS_LOCK_WAIT_MS / 1000);
-	case ENOTRECOVERABLE:
+	int rc = lock_wait(&c->state->header.lock);
+	if (rc == EOWNERDEAD)
+		take_over(c->state);
+	else if (rc != 0)
+		return lock_failed(c, rc, e);
+	FAULT_POINT("locked");
+	if (c->state->header.damaged) {
+		chronos_state_unlock(c);
 		return chronos_fail(e, CHRONOS_UNAVAILABLE,
 			"%.100s/" STATE_FILE_NAME " is damaged; remove it to begin anew",
 			c->dir);
-	default:
-		return chronos_fail(
-			e, CHRONOS_UNAVAILABLE, "the lock of %.100s is damaged", c->dir);
 	}
+	return 0;
 }
 
 void chronos_state_unlock(struct chronos *c)

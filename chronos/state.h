@@ -55,7 +55,8 @@ struct state_header {
 
 	uint64_t created;         /* partitions ever made: the serial of the last */
 	uint32_t partitions_used; /* slots from here on are free */
-	uint32_t reserved_2[13];
+	uint32_t damaged;         /* 1: found so after a death; not to be used again */
+	uint32_t reserved_2[12];
 	union {
 		pthread_mutex_t lock;
 		char lock_room[128];

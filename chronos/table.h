@@ -1,8 +1,12 @@
-/* table.h - finding and showing devices in a locked state. */
+/* table.h - finding and showing the records of a locked state. */
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
 #include "state.h"
+
+#include <string.h>
+
+/* ---- devices ---- */
 
 /* The slot of the device that `name` is, an index or a uuid; absent ones are found too. */
 int chronos_device_find(
@@ -15,3 +19,27 @@ struct device_use {
 };
 void chronos_device_use_count(
 	const struct state *s, uint64_t now_ns, struct device_use *use);
+
+/* ---- partitions ---- */
+
+#define PARTITION_ID_PREFIX "p-"
+
+/* No key begins like an id, so a name is the one or the other. */
+static inline bool id_is_meant(const char *name)
+{
+	return strncmp(name, PARTITION_ID_PREFIX, sizeof PARTITION_ID_PREFIX - 1) == 0;
+}
+
+/* Never 0, which says "no key" in a record. */
+uint64_t chronos_key_hash(const char *key);
+
+static inline bool partition_has_key(
+	const struct partition_record *p, const char *key, uint64_t hash)
+{
+	return p->key_hash == hash && strncmp(p->key, key, sizeof p->key) == 0;
+}
+
+void chronos_partition_show(const struct state *s, const struct partition_record *p,
+	uint64_t now_ns, struct chronos_partition *out);
+
+int chronos_duration_check(uint64_t duration_ns, struct chronos_error *e);

@@ -3,6 +3,8 @@
 #include "state.h"
 #include "test_chronos.h"
 
+#include <grp.h>
+#include <signal.h>
 #include <sys/mman.h>
 
 /* A directory with a good state: partition "k" with half of device 0. */
@@ -386,6 +388,83 @@ static void a_lock_that_is_never_given_back_is_an_error_after_its_limit(void **s
 	close(ready[1]);
 }
 
+static void what_a_dying_holder_damaged_is_refused_by_all(void **state)
+{
+	struct place *t = *state;
+	struct chronos_partition p;
+	char path[128];
+	int status;
+
+	pid_t child = fork();
+	if (child == 0) {
+		if (chronos_state_lock(t->c, &t->e) == 0)
+			t->c->state->partitions[0].memory_hundredths = 7000;
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_refused(t, CHRONOS_UNAVAILABLE, create(t, "0", 1, SECONDS(1), NULL, &p));
+	assert_refused(t, CHRONOS_UNAVAILABLE, create(t, "0", 1, SECONDS(1), NULL, &p));
+	close_place(t);
+	assert_open_refused(t, CHRONOS_UNAVAILABLE);
+
+	/* As the message says. */
+	snprintf(path, sizeof path, "%s/" STATE_FILE_NAME, t->dir);
+	assert_int_equal(unlink(path), 0);
+	open_place(t);
+	assert_int_equal(active(t), 0);
+}
+
+/* ---- a directory shared with a group ---- */
+
+enum { SHARED_GROUP = 4242, MEMBER = 4343 };
+
+/* Ends with 0 when `works` is how it went. */
+static void assert_member_can_use(struct place *t, bool works)
+{
+	struct chronos_partition p;
+	int status;
+
+	pid_t child = fork();
+	if (child == 0) {
+		if (setgroups(0, NULL) < 0 || setgid(SHARED_GROUP) < 0 ||
+			setuid(MEMBER) < 0)
+			_exit(2);
+		t->c = chronos_open(t->dir, &t->e);
+		bool done = t->c && create(t, "0", 5, SECONDS(60), NULL, &p) == 0 &&
+			    p.owner == MEMBER;
+		if (!done && t->e.code != CHRONOS_DENIED)
+			_exit(3);
+		_exit(done == works ? 0 : 1);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+}
+
+static void a_group_may_use_what_the_directorys_owner_made(void **state)
+{
+	struct place *t = *state;
+	char path[128];
+
+	if (getuid() != 0) {
+		print_message(
+			"only root can share a directory with a group of the test\n");
+		skip();
+	}
+	snprintf(path, sizeof path, "%s/" STATE_FILE_NAME, t->dir);
+	assert_int_equal(chmod(t->base, 0711), 0);
+	assert_member_can_use(t, false);
+	close_place(t);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(chown(t->dir, 0, SHARED_GROUP), 0);
+	assert_int_equal(chmod(t->dir, 0770), 0);
+	/* A state made by a member would lock out everybody else. */
+	assert_member_can_use(t, false);
+	open_place(t);
+	register_simulated(t, 1);
+	assert_member_can_use(t, true);
+	assert_int_equal(available(t, "0"), 95);
+}
+
 int main(void)
 {
 #define with_one(test) cmocka_unit_test_setup_teardown(test, one_partition, no_place)
@@ -408,6 +487,8 @@ int main(void)
 		with_one(a_device_beyond_its_whole_is_refused),
 		with_one(junk_in_the_records_neither_crashes_nor_hangs),
 		with_one(a_lock_that_is_never_given_back_is_an_error_after_its_limit),
+		with_one(what_a_dying_holder_damaged_is_refused_by_all),
+		with_one(a_group_may_use_what_the_directorys_owner_made),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
