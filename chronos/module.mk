@@ -62,6 +62,10 @@ test_chronos_faults_LIBS := $(BUILD)/lib/libchronos-faults.a
 $(eval $(call unit_test,test_chronos_faults))
 $(BUILD)/tests/test_chronos_faults: $(BUILD)/lib/libchronos-faults.a
 
+test_chronos_shared_CFLAGS := -DCHRONOS_SO='"$(chronos_SHARED)"'
+$(eval $(call unit_test,test_chronos_shared))
+$(BUILD)/tests/test_chronos_shared: $(chronos_SHARED)
+
 # The program itself, beside an NVML that the test brings.
 chronos_FAKE_NVML := $(BUILD)/tests/fake-nvml/libnvidia-ml.so.1
 $(chronos_FAKE_NVML): tests/unit/test_chronos_fake_nvml.c
