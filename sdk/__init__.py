@@ -1,0 +1,1 @@
+"""Cumulus for Python. The bindings of the wire format are in sdk.proto."""

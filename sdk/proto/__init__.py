@@ -1,0 +1,1 @@
+"""Generated from proto/orchestrator.proto by `make proto-python`."""
