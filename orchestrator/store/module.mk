@@ -1,0 +1,6 @@
+# store - what cumulusd keeps: jobs in SQLite, packages, and its own copy of outputs.
+store_SRCS := store.c question.c rows.c history.c packages.c labels.c reserve.c schema.c \
+  sql.c db.c
+store_USES := core base
+store_PKGS := sqlite3
+$(eval $(call module,store,orchestrator/store))
