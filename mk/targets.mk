@@ -1,17 +1,76 @@
 # targets.mk - what a person types.
 
-.PHONY: all unit test demo lint format help clean
+JOBS   := $(shell nproc 2>/dev/null || echo 2)
+E2E    ?= tests/e2e
+C_FILES = $(shell git ls-files '*.c' '*.h')
+
+.PHONY: all setup setup-test test unit sim crash e2e lint format help clean
 all: $(PROGRAMS) $(LIBRARIES) ## build every program and library
 
+setup: ## install the Debian packages that the build needs
+	@scripts/setup.sh build
+
+setup-test: ## and those that the tests need
+	@scripts/setup.sh test
+
+test: ## everything that must pass: build, lint, unit, sim, e2e, crash
+	@MAKE='$(MAKE)' scripts/test.sh
+
 unit: ## unit tests under ASan and UBSan
+	@$(MAKE) --no-print-directory -j$(JOBS) SAN=address build-unit
 	@$(MAKE) --no-print-directory SAN=address run-unit
 
-.PHONY: run-unit
-run-unit: $(UNIT_TESTS)
-	@for t in $(UNIT_TESTS); do echo "== $$t"; $$t || exit 1; done
+.PHONY: build-unit run-unit
+build-unit: $(UNIT_TESTS) $(PROGRAMS)
+run-unit: build-unit
+	@for t in $(UNIT_TESTS); do echo "== $$t"; $$t 2>&1 || exit 1; done
+
+# tests/sim/module.mk and tests/crash/module.mk say what run-sim and run-crash do.
+sim: ## the simulator: the real core under random clients, workers and crashes
+ifneq ($(wildcard tests/sim/module.mk),)
+	@$(MAKE) --no-print-directory -j$(JOBS) SAN=address run-sim
+else
+	@echo "SKIPPED sim: there is no tests/sim/module.mk"
+endif
+
+crash: ## kill -9 of every program while jobs run
+ifneq ($(wildcard tests/crash/module.mk),)
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@$(MAKE) --no-print-directory run-crash
+else
+	@echo "SKIPPED crash: there is no tests/crash/module.mk"
+endif
+
+# Go compiles its packages as one of the e2e tests, grpcurl is the client of another.
+e2e: $(VENV)/.made ## the programs, with clients of today: grpcio, grpc-go, grpcurl (E2E=FILE)
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@! scripts/new_enough_go.sh || $(MAKE) --no-print-directory $(TOOLS)/grpcurl
+	@$(VENV)/bin/python -m pytest $(E2E)
+
+.PHONY: lint-format lint-clang lint-tidy compile-commands
+lint: lint-format lint-clang lint-tidy ## style, warnings of gcc and clang, clang-tidy
+
+lint-format:
+	@clang-format --dry-run -Werror $(C_FILES)
+
+lint-clang:
+	@$(MAKE) --no-print-directory -j$(JOBS) CC=clang BUILD=build/clang all build-unit
+
+lint-tidy: compile-commands
+	@printf '%s\n' $(sort $(filter-out tests/unit/%,$(C_SOURCES))) | \
+	  xargs -P $(JOBS) -n 4 scripts/tidy.sh build/clang
+
+# clang-tidy is told what make would run.  Unit tests are left out: cmocka's longjmps are
+# beyond it.
+compile-commands: lint-clang
+	@$(MAKE) --no-print-directory -n -B CC=clang BUILD=build/clang all build-unit | \
+	  $(PYTHON3) scripts/compile_commands.py > build/clang/compile_commands.json
+
+format: ## clang-format on every C file
+	@clang-format -i $(C_FILES)
 
 clean: ## remove what was built
 	rm -rf build
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort -u | expand -t 24
