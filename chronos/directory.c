@@ -175,6 +175,20 @@ static int make_state(int dirfd, const char *boot_id, struct chronos_error *e)
 	return 0;
 }
 
+/* In a program that was started without standard output, what it prints would otherwise
+ * end in the state. */
+static int leave_standard_fds(int *fd)
+{
+	if (*fd > STDERR_FILENO)
+		return 0;
+	int moved = fcntl(*fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	if (moved < 0)
+		return -1;
+	close(*fd);
+	*fd = moved;
+	return 0;
+}
+
 enum attach {
 	ATTACHED,
 	ATTACH_NOTHING, /* no state, or one of another boot */
@@ -192,7 +206,7 @@ static enum attach attach(
 		dirfd, STATE_FILE_NAME, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0 && errno == ENOENT)
 		return ATTACH_NOTHING;
-	if (fd < 0 || fstat(fd, &st) < 0) {
+	if (fd < 0 || leave_standard_fds(&fd) < 0 || fstat(fd, &st) < 0) {
 		chronos_fail_sys(e, "open the state");
 		return ATTACH_FAILED;
 	}

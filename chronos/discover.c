@@ -17,6 +17,7 @@
 enum {
 	PROBE_LIMIT_MS = 20000,
 	REAP_LIMIT_MS = 1000, /* for a killed child that a driver keeps in the kernel */
+	REPORT_FD = 3,        /* in the child, the only file beside 0 to 2 */
 };
 
 static const uint64_t SIMULATED_BYTES = UINT64_C(16) << 30;
@@ -71,13 +72,13 @@ static int probe(enum chronos_source source, struct probe *p, struct chronos_err
  * a lock, or a socket whose other end waits for its closing. */
 static void leave_callers_files(int pipe_fd)
 {
+	/* The pipe first: the caller may have closed 0 to 2, and it be one of them. */
+	if (pipe_fd != REPORT_FD)
+		dup2(pipe_fd, REPORT_FD);
 	int null = open("/dev/null", O_RDWR);
-
-	for (int fd = 0; fd <= 2; fd++)
+	for (int fd = 0; fd < REPORT_FD; fd++)
 		dup2(null, fd);
-	if (pipe_fd != 3)
-		dup2(pipe_fd, 3);
-	close_range(4, ~0u, 0);
+	close_range(REPORT_FD + 1, ~0u, 0);
 }
 
 static _Noreturn void child(enum chronos_source source, int pipe_fd)
@@ -90,7 +91,7 @@ static _Noreturn void child(enum chronos_source source, int pipe_fd)
 
 	const char *at = (const char *)&r;
 	for (size_t left = sizeof r; left > 0;) {
-		ssize_t n = write(3, at, left);
+		ssize_t n = write(REPORT_FD, at, left);
 		if (n < 0 && errno != EINTR)
 			_exit(1);
 		if (n > 0) {

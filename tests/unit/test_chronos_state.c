@@ -389,6 +389,27 @@ static void a_lock_that_is_never_given_back_is_an_error_after_its_limit(void **s
 	close(ready[1]);
 }
 
+static void what_a_program_prints_never_ends_in_the_state(void **state)
+{
+	struct place *t = *state;
+	int status;
+
+	close_place(t);
+	pid_t child = fork();
+	if (child == 0) {
+		for (int fd = 0; fd <= STDERR_FILENO; fd++)
+			close(fd);
+		t->c = chronos_open(t->dir, &t->e);
+		for (int fd = 0; fd <= STDERR_FILENO; fd++)
+			(void)!write(fd, "printed", 7);
+		_exit(t->c ? 0 : 1);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	open_place(t);
+	assert_int_equal(available(t, "0"), 50);
+}
+
 static void what_a_dying_holder_damaged_is_refused_by_all(void **state)
 {
 	struct place *t = *state;
@@ -488,6 +509,7 @@ int main(void)
 		with_one(a_device_beyond_its_whole_is_refused),
 		with_one(junk_in_the_records_neither_crashes_nor_hangs),
 		with_one(a_lock_that_is_never_given_back_is_an_error_after_its_limit),
+		with_one(what_a_program_prints_never_ends_in_the_state),
 		with_one(what_a_dying_holder_damaged_is_refused_by_all),
 		with_one(a_group_may_use_what_the_directorys_owner_made),
 	};
