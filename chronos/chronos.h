@@ -12,9 +12,9 @@
  * chronos_enforcement() and chronos_stats() say what holds.
  *
  * Thread: any; one handle may be used by many threads, and goes on working in a forked
- * child.  The library never prints, exits, starts threads or sets signals.  No call
- * waits longer than CHRONOS_LOCK_WAIT_MS for another process, but for
- * chronos_devices_discover(), which has a limit of its own.
+ * child.  The library never prints, exits, starts threads or sets signals.  It waits for
+ * no lock longer than CHRONOS_LOCK_WAIT_MS, and for drivers within the limit of
+ * chronos_devices_discover().
  *
  * Every fallible call returns 0 or -1 (or a pointer or NULL) and on failure fills *e,
  * which may be NULL, and leaves its other out-parameters and the partitions unchanged.

@@ -129,10 +129,10 @@ void chronos_state_unlock(struct chronos *c);
 /* Locked.  Every record is within its bounds and no device is over its whole. */
 int chronos_state_audit(const struct state *s, struct chronos_error *e);
 
-/* Slots to look at; never past the table, whatever the file says. */
+/* Slots to look at; never past the table, whatever the file says or turns into. */
 static inline uint32_t state_slots(const struct state *s)
 {
-	uint32_t used = s->header.partitions_used;
+	uint32_t used = __atomic_load_n(&s->header.partitions_used, __ATOMIC_RELAXED);
 
 	return used < CHRONOS_PARTITIONS_MAX ? used : CHRONOS_PARTITIONS_MAX;
 }

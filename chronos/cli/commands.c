@@ -119,9 +119,21 @@ static int know_devices(const struct cli *cli, struct chronos *c, struct chronos
 	return 0;
 }
 
-static struct chronos *open_with_devices(const struct cli *cli, struct chronos_error *e)
+/* Whoever asked for no directory in particular is told that there may be others. */
+static struct chronos *open_directory(const struct cli *cli, struct chronos_error *e)
 {
 	struct chronos *c = chronos_open(cli->dir, e);
+	size_t used = strlen(e->text);
+
+	if (!c && e->code == CHRONOS_DENIED && !cli->dir && !getenv("CHRONOS_DIR"))
+		snprintf(e->text + used, sizeof e->text - used,
+			"; be root, or use a directory of your own (--dir)");
+	return c;
+}
+
+static struct chronos *open_with_devices(const struct cli *cli, struct chronos_error *e)
+{
+	struct chronos *c = open_directory(cli, e);
 
 	if (c && know_devices(cli, c, e) < 0) {
 		chronos_close(c);
@@ -133,7 +145,7 @@ static struct chronos *open_with_devices(const struct cli *cli, struct chronos_e
 /* The verbs that name a partition need no devices, but obey --devices. */
 static struct chronos *open_plain(const struct cli *cli, struct chronos_error *e)
 {
-	return cli->devices ? open_with_devices(cli, e) : chronos_open(cli->dir, e);
+	return cli->devices ? open_with_devices(cli, e) : open_directory(cli, e);
 }
 
 /* ---- create ---- */
