@@ -1,0 +1,131 @@
+/* config.c - cumulusd's settings: the table, and what it cannot express. */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config.h"
+
+#include <limits.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "log.h"
+#include "str.h"
+#include "wire.h"
+#include "xalloc.h"
+
+#define AT(member) offsetof(struct config, member)
+
+const struct setting config_table[] = {
+	{ "listen", SETTING_TEXT, AT(listen), "127.0.0.1:50051", 0, 0, "HOST:PORT",
+		"where gRPC is served; port 0 picks one and prints it" },
+	{ "http", SETTING_TEXT, AT(http), "127.0.0.1:8080", 0, 0, "HOST:PORT|off",
+		"where health and metrics are served" },
+	{ "data", SETTING_TEXT, AT(data), "/var/lib/cumulus", 0, 0, "DIR",
+		"where everything durable lives" },
+	{ "devices", SETTING_TEXT, AT(devices), "auto", 0, 0, "KIND",
+		"auto, simulated:N, opencl-cpu or none: for the embedded worker" },
+	{ "engine", SETTING_TEXT, AT(engine), "local", 0, 0, "NAME",
+		"how runs get onto workers: local" },
+	{ "worker", SETTING_TEXT, AT(worker), "embedded", 0, 0, "embedded|external",
+		"start this machine's worker, or wait for one that is started by "
+		"itself" },
+	{ "user", SETTING_TEXT, AT(user), "cumulus", 0, 0, "NAME",
+		"whom to become when started as root" },
+	{ "on-exit", SETTING_TEXT, AT(on_exit), "leave", 0, 0, "leave|stop",
+		"at a clean end: leave running jobs running, or stop them and the "
+		"worker" },
+	{ "log-level", SETTING_TEXT, AT(log_level), "info", 0, 0, "LEVEL",
+		"error, warn, info or debug" },
+	{ "log-json", SETTING_BOOL, AT(log_json), NULL, 0, 0, NULL, "log lines as JSON" },
+	{ "setup-limit", SETTING_DURATION, AT(setup_limit_s), "10m", 1, 86400, "TIME",
+		"from a job's placement to the start of its code" },
+	{ "grace", SETTING_DURATION, AT(grace_s), "3s", 0, 3600, "TIME",
+		"from SIGTERM to SIGKILL" },
+	{ "max-duration", SETTING_DURATION, AT(duration_max_s), "24h", 1, 86400, "TIME",
+		"longest duration a job may ask for" },
+	{ "max-waiting", SETTING_INT, AT(waiting_jobs_max), "100000", 1, 10000000, "N",
+		"jobs that may wait for a GPU" },
+	{ "max-output", SETTING_BYTES, AT(output_bytes), "64M", 1024, INT64_C(1) << 39,
+		"SIZE", "output kept of one job" },
+	{ "job-memory", SETTING_BYTES, AT(job_memory_bytes), "0", 0, INT64_C(1) << 50,
+		"SIZE",
+		"memory of one job; 0: the smaller of 4 GiB and half the machine" },
+	{ "job-pids", SETTING_INT, AT(job_pids), "512", 8, 1000000, "N",
+		"processes and threads of one job" },
+	{ "job-disk", SETTING_BYTES, AT(job_disk_bytes), "2G", 0, INT64_C(1) << 50,
+		"SIZE", "disk of one job" },
+	{ "history", SETTING_DURATION, AT(history_s), "24h", 60, INT32_MAX, "TIME",
+		"how long finished jobs are kept at least" },
+	{ 0 },
+};
+
+static int check_choice(
+	const char *name, const char *value, const char *const *choices, struct err *e)
+{
+	for (const char *const *c = choices; *c; c++)
+		if (strcmp(value, *c) == 0)
+			return 0;
+	return err_set(e, ERR_INVALID,
+		"%s: \"%.40s\" is not one of its values (see --help)", name, value);
+}
+
+static int check_devices(const char *text, struct err *e)
+{
+	static const char *const plain[] = { "auto", "opencl-cpu", "none", NULL };
+	uint64_t n;
+
+	if (!str_starts(text, "simulated:"))
+		return check_choice("devices", text, plain, e);
+	if (parse_u64(text + strlen("simulated:"), 1, 64, &n, e) < 0)
+		return err_wrap(e, "devices");
+	return 0;
+}
+
+static int check_loopback(const char *name, const char *address, struct err *e)
+{
+	if (!wire_address_is_loopback(address))
+		return err_set(e, ERR_INVALID,
+			"%s: %.64s is not loopback, and without TLS nothing else is "
+			"served",
+			name, address);
+	return 0;
+}
+
+static int make_absolute(char **path, struct err *e)
+{
+	char here[PATH_MAX];
+
+	if (!**path)
+		return err_set(e, ERR_INVALID, "data: a folder is expected");
+	if (**path == '/')
+		return 0;
+	if (!getcwd(here, sizeof(here)))
+		return err_sys(e, "data: current folder");
+
+	char *absolute = str_fmt("%s/%s", here, *path);
+	free(*path);
+	*path = absolute;
+	return 0;
+}
+
+int config_check(struct config *c, struct err *e)
+{
+	static const char *const engines[] = { "local", NULL };
+	static const char *const workers[] = { "embedded", "external", NULL };
+	static const char *const ends[] = { "leave", "stop", NULL };
+	enum log_level level;
+
+	if (check_choice("engine", c->engine, engines, e) < 0 ||
+		check_choice("worker", c->worker, workers, e) < 0 ||
+		check_choice("on-exit", c->on_exit, ends, e) < 0 ||
+		check_devices(c->devices, e) < 0)
+		return -1;
+	if (log_level_parse(c->log_level, &level, e) < 0)
+		return -1;
+	if (check_loopback("listen", c->listen, e) < 0)
+		return -1;
+	if (strcmp(c->http, "off") != 0 && check_loopback("http", c->http, e) < 0)
+		return -1;
+	return make_absolute(&c->data, e);
+}

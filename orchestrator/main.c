@@ -1,0 +1,416 @@
+/* main.c - cumulusd: reads the settings, builds the parts, connects them, runs the loop.
+ *
+ * Order matters: the lock before anything is touched, the worker before root is given up,
+ * the store before anybody can ask, the sockets last.  The end goes the other way.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <libgen.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "clock.h"
+#include "config.h"
+#include "embedded.h"
+#include "engine.h"
+#include "http.h"
+#include "log.h"
+#include "privileges.h"
+#include "relay.h"
+#include "rpc.h"
+#include "str.h"
+#include "wire.h"
+#include "workers.h"
+
+#define EXIT_CONFIG     2
+#define DRAIN_MS        2000  /* open calls get so long at a clean end */
+#define WORKER_END_MS   30000 /* and, with --on-exit stop, the worker */
+#define FIRST_WORKERS_S 5
+#define WORKER_DOWN_S   15
+#define UNKNOWN_AFTER_S (5 * 60)
+#define RESULT_BYTES    (3584 * 1024)
+
+struct daemon {
+	struct config config;
+	struct data_folder folder;
+	bool root; /* started as root */
+	uid_t uid;
+	gid_t gid;
+	char *socket; /* D/orchestrator/worker.sock */
+	char *hint;   /* how to get a worker, where none is started */
+
+	uv_loop_t loop;
+	struct relay *relay;
+	struct wire_server *clients, *worker_server;
+	struct rpc *rpc;
+	struct workers *workers;
+	struct http *http;
+	struct rpc_health health; /* the last one that http asked for */
+	uv_signal_t terminate, interrupt;
+	uv_timer_t patience;
+	bool ending;
+};
+
+/* ---- settings */
+
+static void print_help(void)
+{
+	printf("Usage: cumulusd [--setting VALUE]...\n"
+	       "The Cumulus orchestrator: takes GPU jobs over gRPC, stores them, runs "
+	       "them on\n"
+	       "workers.  As root it starts this machine's worker and becomes another "
+	       "user.\n\n");
+	settings_help(config_table, stdout);
+}
+
+/* 0 to go on, else what to exit with, less one. */
+static int read_config(struct daemon *d, int argc, char **argv)
+{
+	enum settings_ask ask;
+	struct err e = { 0 };
+
+	if (settings_load(config_table, argc, argv, &d->config, &ask, &e) < 0) {
+		fprintf(stderr, "cumulusd: %s\n", e.text);
+		return EXIT_CONFIG + 1;
+	}
+	if (ask == SETTINGS_HELP) {
+		print_help();
+		return EXIT_SUCCESS + 1;
+	}
+	if (ask == SETTINGS_VERSION) {
+		printf("cumulusd %s\n", CUMULUS_VERSION);
+		return EXIT_SUCCESS + 1;
+	}
+	if (config_check(&d->config, &e) < 0) {
+		fprintf(stderr, "cumulusd: %s\n", e.text);
+		return EXIT_CONFIG + 1;
+	}
+	if (ask == SETTINGS_CHECK) {
+		printf("the settings are fine\n");
+		return EXIT_SUCCESS + 1;
+	}
+	return 0;
+}
+
+static void start_log(const struct config *c)
+{
+	enum log_level level = LOG_LEVEL_INFO;
+
+	if (log_level_parse(c->log_level, &level, NULL) == 0)
+		log_init("cumulusd", level, c->log_json);
+}
+
+/* ---- as root */
+
+/* The path of a program beside this one.  The caller frees. */
+static char *sibling(const char *name, struct err *e)
+{
+	char self[PATH_MAX];
+	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+	if (len < 0) {
+		err_sys(e, "find this program's folder");
+		return NULL;
+	}
+	self[len] = '\0';
+	return str_fmt("%s/%s", dirname(self), name);
+}
+
+static int start_worker(struct daemon *d, struct err *e)
+{
+	CLEANUP(free_ptr) char *program = sibling("cumulus-worker", e);
+	bool started = false;
+
+	if (!program)
+		return -1;
+
+	const struct embedded_worker worker = {
+		.program = program,
+		.data = d->config.data,
+		.socket = d->socket,
+		.devices = d->config.devices,
+		.log_level = d->config.log_level,
+		.log_json = d->config.log_json,
+		.data_dir = d->folder.dir,
+	};
+	if (embedded_start(&worker, &started, e) < 0)
+		return err_wrap(e, "start the worker");
+	log_info(started ? "worker is started" : "worker runs already", NULL);
+	return 0;
+}
+
+static int open_folder(struct daemon *d, struct err *e)
+{
+	d->root = geteuid() == 0;
+	d->uid = geteuid();
+	d->gid = getegid();
+	if (d->root)
+		privileges_find_user(d->config.user, &d->uid, &d->gid);
+	d->socket = str_fmt("%s/orchestrator/worker.sock", d->config.data);
+	return data_folder_open(d->config.data, d->uid, d->gid, &d->folder, e);
+}
+
+static int give_up_root(struct daemon *d, struct err *e)
+{
+	bool embedded = strcmp(d->config.worker, "embedded") == 0;
+
+	if (!d->root) {
+		d->hint = str_fmt(
+			"no worker is ready; not started as root, so start one by: sudo "
+			"cumulus-worker --connect unix:%s --data %s-worker --devices %s",
+			d->socket, d->config.data, d->config.devices);
+		if (embedded)
+			log_warn("no worker is started", "why", d->hint, NULL);
+		return 0;
+	}
+	if (embedded && start_worker(d, e) < 0)
+		return -1;
+	return privileges_drop(d->uid, d->gid, d->config.data, e);
+}
+
+/* ---- the parts */
+
+static void on_disk_failed(void *ctx, const struct err *why)
+{
+	(void)ctx;
+	/* Nothing that was not committed has been told to anybody: start again from disk. */
+	log_error("the store has failed, ending", "why", why->text, NULL);
+	_exit(EXIT_FAILURE);
+}
+
+static int open_relay(struct daemon *d, struct err *e)
+{
+	CLEANUP(free_ptr) char *folder = str_fmt("%s/orchestrator", d->config.data);
+	struct relay_config config = {
+		.loop = &d->loop,
+		.folder = folder,
+		.folder_fd = d->folder.orchestrator,
+		.core = {
+			.setup_limit_ns = d->config.setup_limit_s * NS_PER_S,
+			.grace_ns = d->config.grace_s * NS_PER_S,
+			.worker_down_after_ns = WORKER_DOWN_S * NS_PER_S,
+			.unknown_after_ns = UNKNOWN_AFTER_S * NS_PER_S,
+			.first_workers_ns = FIRST_WORKERS_S * NS_PER_S,
+			.waiting_jobs_max = (uint32_t)d->config.waiting_jobs_max,
+		},
+		.store = store_defaults,
+		.on_failed = on_disk_failed,
+		.ctx = d,
+	};
+
+	config.store.path = folder;
+	config.store.history_age_s = d->config.history_s;
+	d->relay = relay_open(&config, e);
+	return d->relay ? 0 : -1;
+}
+
+static int open_worker_server(struct daemon *d, struct err *e)
+{
+	static const uid_t root = 0;
+	uid_t uids[2] = { root, d->uid };
+	/* Started as root, only root's workers are taken; else the user's own too. */
+	const struct wire_listen options = { .uids = uids, .uid_count = d->root ? 1 : 2 };
+	const struct wire_limits limits = { .streams = 100000, .message_bytes = 8 << 20 };
+	const struct workers_config config = {
+		.relay = d->relay,
+		.engine = &engine_local,
+		.cluster_id = store_cluster_id(relay_store(d->relay)),
+		.epoch = store_epoch(relay_store(d->relay)),
+		.setup_limit_s = (int32_t)d->config.setup_limit_s,
+		.grace_s = (int32_t)d->config.grace_s,
+		.memory_bytes = d->config.job_memory_bytes,
+		.disk_bytes = d->config.job_disk_bytes,
+		.output_bytes = d->config.output_bytes,
+		.result_bytes = RESULT_BYTES,
+		.pids = (int32_t)d->config.job_pids,
+	};
+
+	d->worker_server = wire_server_new(&d->loop, &limits);
+	d->workers = workers_new(d->worker_server, &config);
+	/* Through the folder's descriptor: a socket's path may have 107 bytes only. */
+	CLEANUP(free_ptr)
+	char *path = str_fmt("/proc/self/fd/%d/worker.sock", d->folder.orchestrator);
+	return wire_server_listen_unix(d->worker_server, path, &options, e);
+}
+
+static int open_client_server(
+	struct daemon *d, char bound[WIRE_ADDRESS_SIZE], struct err *e)
+{
+	struct rpc_config config = {
+		.relay = d->relay,
+		.limits = submission_defaults,
+		.package = package_defaults,
+		.version_of = workers_installed_version,
+		.version_ctx = d->workers,
+		.engine_name = engine_local.name,
+		.engine_is_connected = engine_local.is_connected,
+		.engine_ctx = engine_local.ctx,
+		.no_worker_hint = d->hint,
+	};
+
+	config.limits.duration_max_s = (int32_t)d->config.duration_max_s;
+	d->clients = wire_server_new(&d->loop, NULL);
+	d->rpc = rpc_new(d->clients, &config);
+	return wire_server_listen_tcp(d->clients, d->config.listen, NULL, bound, e);
+}
+
+static const char *tell_health(void *ctx, const char **why)
+{
+	struct daemon *d = ctx;
+
+	d->health = rpc_health(d->rpc);
+	*why = d->health.message;
+	return d->health.status;
+}
+
+static int open_http(struct daemon *d, struct err *e)
+{
+	const struct http_config config = {
+		.loop = &d->loop,
+		.address = d->config.http,
+		.relay = d->relay,
+		.health = tell_health,
+		.ctx = d,
+	};
+
+	if (strcmp(d->config.http, "off") == 0)
+		return 0;
+	d->http = http_open(&config, e);
+	return d->http ? 0 : -1;
+}
+
+/* ---- the end */
+
+static void close_all(struct daemon *d)
+{
+	uv_close((uv_handle_t *)&d->terminate, NULL);
+	uv_close((uv_handle_t *)&d->interrupt, NULL);
+	uv_close((uv_handle_t *)&d->patience, NULL);
+	http_close(d->http);
+	wire_server_close(d->clients);
+	wire_server_close(d->worker_server);
+	relay_close(d->relay);
+	d->relay = NULL;
+}
+
+static void on_ready_to_close(uv_timer_t *timer)
+{
+	close_all(timer->data);
+}
+
+/* Called by the server that is to be closed: so a turn later. */
+static void on_workers_gone(void *ctx)
+{
+	struct daemon *d = ctx;
+
+	uv_timer_start(&d->patience, on_ready_to_close, 0, 0);
+}
+
+static void on_patience_over(uv_timer_t *timer)
+{
+	struct daemon *d = timer->data;
+
+	log_warn("worker does not end in time and is left running", NULL);
+	workers_when_gone(d->workers, NULL, NULL);
+	close_all(d);
+}
+
+/* The clients are gone.  With --on-exit stop the worker ends next. */
+static void on_drained(struct wire_server *server, void *user)
+{
+	struct daemon *d = user;
+
+	(void)server;
+	if (strcmp(d->config.on_exit, "stop") != 0 ||
+		workers_connected(d->workers) == 0) {
+		close_all(d);
+		return;
+	}
+	workers_when_gone(d->workers, on_workers_gone, d);
+	uv_timer_start(&d->patience, on_patience_over, WORKER_END_MS, 0);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+	struct daemon *d = handle->data;
+
+	if (d->ending)
+		return;
+	d->ending = true;
+	log_info("ending", "signal", number == SIGINT ? "INT" : "TERM", "worker",
+		d->config.on_exit, NULL);
+	if (strcmp(d->config.on_exit, "stop") == 0)
+		workers_shut_down(d->workers);
+	wire_server_drain(d->clients, DRAIN_MS, on_drained, d);
+}
+
+/* ---- the whole */
+
+static int open_parts(struct daemon *d, struct err *e)
+{
+	char bound[WIRE_ADDRESS_SIZE];
+
+	if (open_relay(d, e) < 0 || open_worker_server(d, e) < 0 ||
+		open_client_server(d, bound, e) < 0 || open_http(d, e) < 0)
+		return -1;
+	uv_signal_init(&d->loop, &d->terminate);
+	uv_signal_init(&d->loop, &d->interrupt);
+	uv_timer_init(&d->loop, &d->patience);
+	d->terminate.data = d->interrupt.data = d->patience.data = d;
+	uv_signal_start(&d->terminate, on_signal, SIGTERM);
+	uv_signal_start(&d->interrupt, on_signal, SIGINT);
+
+	/* For whoever started us: a person, a script, a test. */
+	printf("listening on %s\n", bound);
+	if (d->http)
+		printf("http on port %u\n", http_port(d->http));
+	fflush(stdout);
+	log_info("serving", "address", bound, "data", d->config.data, NULL);
+	return 0;
+}
+
+static void free_parts(struct daemon *d)
+{
+	rpc_free(d->rpc);
+	workers_free(d->workers);
+	settings_fini(config_table, &d->config);
+	free(d->socket);
+	free(d->hint);
+	close_fd(&d->folder.orchestrator);
+	close_fd(&d->folder.dir);
+	close_fd(&d->folder.lock);
+}
+
+static int run(struct daemon *d)
+{
+	struct err e = { 0 };
+
+	if (open_folder(d, &e) < 0 || give_up_root(d, &e) < 0 || open_parts(d, &e) < 0) {
+		log_error("cannot start", "why", e.text, NULL);
+		return EXIT_FAILURE;
+	}
+	uv_run(&d->loop, UV_RUN_DEFAULT);
+	uv_loop_close(&d->loop);
+	free_parts(d);
+	log_info("ended", NULL);
+	return EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+	static struct daemon d;
+	int stop = read_config(&d, argc, argv);
+
+	if (stop)
+		return stop - 1;
+	start_log(&d.config);
+	signal(SIGPIPE, SIG_IGN);
+	umask(077);
+	uv_loop_init(&d.loop);
+	return run(&d);
+}

@@ -1,0 +1,87 @@
+/* relay.h - where the pure core meets the world: it feeds inputs in and carries effects out.
+ *
+ * Thread: loop.  Owns the core, the store and the output files.  Records go to the store,
+ * answers to whoever asked, commands to the engine, wake-ups to watchers.  It decides
+ * nothing.
+ *
+ * Whoever calls a core_ function on relay_core() calls relay_turn() right after it.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <uv.h>
+
+#include "core.h"
+#include "err.h"
+#include "list.h"
+#include "output.h"
+#include "store.h"
+
+struct relay;
+
+/* Who brings commands to workers; filled in by the engine. */
+struct relay_commands {
+	void *ctx;
+	/* WELCOME, STOP, COMMITTED and FORGET; borrowed for the call. */
+	void (*command)(void *ctx, const struct effect *effect);
+	/* START, with what the store keeps for it; both borrowed. */
+	void (*start)(
+		void *ctx, const struct effect *effect, const struct store_spec *spec);
+};
+
+struct relay_config {
+	uv_loop_t *loop;
+	const char *folder; /* D/orchestrator */
+	int folder_fd;
+	struct core_config core; /* cluster_id is filled in from the store */
+	struct store_config store;
+	int64_t output_bytes_max; /* of one attempt */
+	/* The disk or the file cannot be trusted: end the process; nothing untold is lost. */
+	void (*on_failed)(void *ctx, const struct err *why);
+	void *ctx;
+};
+
+/* Open the store, restore the core from it, start the threads. */
+struct relay *relay_open(const struct relay_config *config, struct err *e) MUST_CHECK;
+/* Commit all that is under way and close.  No callback is made any more.  NULL is fine. */
+void relay_close(struct relay *h);
+
+void relay_set_commands(struct relay *h, const struct relay_commands *commands);
+
+struct core *relay_core(struct relay *h);
+struct store *relay_store(struct relay *h);
+struct output *relay_output(struct relay *h);
+const struct core_time *relay_now(struct relay *h); /* of this turn of the loop */
+/* Carry out what the last input left. */
+void relay_turn(struct relay *h);
+
+/* ---- requests: on_answer is called exactly once, unless the relay closes first */
+
+typedef void relay_on_answer(void *ctx, const struct effect *answer);
+/* A checked submission, which is taken. */
+void relay_submit(
+	struct relay *h, struct submission *s, relay_on_answer *on_answer, void *ctx);
+void relay_cancel(
+	struct relay *h, const char *job, relay_on_answer *on_answer, void *ctx);
+/* Once record `number` is committed. */
+void relay_await(struct relay *h, uint64_t number, relay_on_answer *on_answer, void *ctx);
+
+/* ---- reports and output of runs */
+
+/* core_report(), and for *ended* the sync of the output that it waits for. */
+void relay_report(struct relay *h, const struct core_report *r);
+/* Append output of a run (bytes are taken) and wake its watchers. */
+void relay_output_append(struct relay *h, const char *job, int32_t attempt,
+	int64_t position, uint8_t *bytes, size_t len, output_on_end *on_end, void *ctx);
+
+/* ---- watchers */
+
+struct relay_watch { /* embedded by the watcher */
+	struct list link;
+	void *ctx;
+	void (*wake)(void *ctx); /* something of the job may be new; called in any turn */
+};
+
+void relay_watch(struct relay *h, const char *job, struct relay_watch *w);
+/* Harmless when it was never added but list_init'ed. */
+void relay_unwatch(struct relay_watch *w);

@@ -1,0 +1,244 @@
+/* intake.c - checks a JobSubmission by the order of the protocol and makes a submission. */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "intake.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "buf.h"
+#include "cleanup.h"
+#include "message.h"
+#include "str.h"
+#include "xalloc.h"
+
+typedef Cumulus__Orchestrator__JobSubmission Submission;
+typedef Cumulus__Orchestrator__JobSubmission__EnvEntry EnvEntry;
+typedef Cumulus__Orchestrator__JobSubmission__LabelsEntry LabelsEntry;
+
+static int not_served(struct err *e, const char *field)
+{
+	return err_set(
+		e, ERR_UNSUPPORTED, "%s is not served yet (docs/limits.md)", field);
+}
+
+static int check_served(const Submission *m, struct err *e)
+{
+	if (*m->package_digest)
+		return not_served(e, "package_digest");
+	if (*m->queue)
+		return not_served(e, "queue");
+	if (*m->image)
+		return not_served(e, "image");
+	if (m->limits && m->limits->disk_bytes)
+		return not_served(e, "limits.disk_bytes");
+	return 0;
+}
+
+static int check_limits(const Cumulus__Orchestrator__Limits *l, struct err *e)
+{
+	if (!l)
+		return 0;
+	if (!isfinite(l->cpus) || l->cpus < 0 || (l->cpus > 0 && l->cpus < 0.01) ||
+		l->cpus > 4096)
+		return err_set(e, ERR_INVALID,
+			"limits.cpus %g is not allowed: 0.01 to 4096", l->cpus);
+	if (l->memory_bytes && l->memory_bytes < (16 << 20))
+		return err_set(e, ERR_INVALID,
+			"limits.memory_bytes %lld is not allowed: 16 MiB at least",
+			(long long)l->memory_bytes);
+	if (l->pids && (l->pids < 8 || l->pids > 1000000))
+		return err_set(e, ERR_INVALID,
+			"limits.pids %d is not allowed: 8 to 1000000", l->pids);
+	return 0;
+}
+
+static int check_env(
+	const Submission *m, const struct submission_limits *l, struct err *e)
+{
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < m->n_env; i++) {
+		if (env_name_check(m->env[i]->key, e) < 0)
+			return -1;
+		bytes += strlen(m->env[i]->key) + strlen(m->env[i]->value) + 2;
+	}
+	if (bytes > (size_t)l->env_bytes)
+		return err_set(e, ERR_INVALID, "env has %zu bytes, %lld are allowed",
+			bytes, (long long)l->env_bytes);
+	return 0;
+}
+
+static int check_labels(
+	const Submission *m, const struct submission_limits *l, struct err *e)
+{
+	if (m->n_labels > l->labels)
+		return err_set(e, ERR_INVALID, "labels has %zu entries, %zu are allowed",
+			m->n_labels, l->labels);
+	for (size_t i = 0; i < m->n_labels; i++)
+		if (name_check(l, "labels", m->labels[i]->key, e) < 0 ||
+			name_check(l, "labels", m->labels[i]->value, e) < 0)
+			return -1;
+	return 0;
+}
+
+static int check_args(
+	const Submission *m, const struct submission_limits *l, struct err *e)
+{
+	size_t bytes = 0;
+
+	if (m->n_args > l->args)
+		return err_set(e, ERR_INVALID, "args has %zu entries, %zu are allowed",
+			m->n_args, l->args);
+	for (size_t i = 0; i < m->n_args; i++)
+		bytes += strlen(m->args[i]) + 1;
+	if (bytes > (size_t)l->args_bytes)
+		return err_set(e, ERR_INVALID, "args has %zu bytes, %lld are allowed",
+			bytes, (long long)l->args_bytes);
+	return 0;
+}
+
+static int check_requirements(const struct intake *in, const Submission *m, struct err *e)
+{
+	if (m->n_requirements > in->limits->requirements)
+		return err_set(e, ERR_INVALID,
+			"requirements has %zu lines, %zu are allowed", m->n_requirements,
+			in->limits->requirements);
+	for (size_t i = 0; i < m->n_requirements; i++)
+		if (requirement_check(in->limits, m->requirements[i], e) < 0)
+			return -1;
+	for (size_t i = 0; i < m->n_requirements; i++) {
+		const char *line = m->requirements[i];
+		char quoted[STR_QUOTE_SIZE];
+
+		if (!requirement_satisfied(line, in->version_of, in->version_ctx))
+			return err_set(e, ERR_UNSUPPORTED,
+				"requirements: \"%s\" is not what the workers' Python "
+				"already has, "
+				"and environments are not built yet (docs/limits.md)",
+				str_quote(quoted, line, strlen(line)));
+	}
+	return 0;
+}
+
+static int check_fields(const struct intake *in, const Submission *m,
+	struct amount *amount, struct err *e)
+{
+	const struct submission_limits *l = in->limits;
+
+	if (amount_from_float(m->gpu_memory, amount, e) < 0 ||
+		duration_check(l, m->duration, e) < 0 ||
+		priority_check(m->priority, e) < 0 ||
+		retries_check(l, m->max_retries, e) < 0)
+		return -1;
+	if (name_check(l, "name", m->name, e) < 0 ||
+		name_check(l, "idempotency_key", m->idempotency_key, e) < 0)
+		return -1;
+	if (check_limits(m->limits, e) < 0 || check_env(m, l, e) < 0 ||
+		check_labels(m, l, e) < 0 || check_args(m, l, e) < 0 ||
+		check_requirements(in, m, e) < 0)
+		return -1;
+	if (m->code_package.len > (size_t)l->package_bytes)
+		return err_set(e, ERR_INVALID,
+			"code_package has %zu bytes, %lld are allowed",
+			m->code_package.len, (long long)l->package_bytes);
+	return package_check(m->code_package.data, m->code_package.len, in->package, e);
+}
+
+static int compare_env(const void *a, const void *b)
+{
+	return strcmp((*(EnvEntry *const *)a)->key, (*(EnvEntry *const *)b)->key);
+}
+
+static int compare_labels(const void *a, const void *b)
+{
+	return strcmp((*(LabelsEntry *const *)a)->key, (*(LabelsEntry *const *)b)->key);
+}
+
+/* A map has no order; the form that is stored and compared has. */
+static void sort_maps(Submission *m)
+{
+	if (m->n_env)
+		qsort(m->env, m->n_env, sizeof(*m->env), compare_env);
+	if (m->n_labels)
+		qsort(m->labels, m->n_labels, sizeof(*m->labels), compare_labels);
+}
+
+static int check_unique(const Submission *m, struct err *e)
+{
+	for (size_t i = 1; i < m->n_env; i++)
+		if (strcmp(m->env[i]->key, m->env[i - 1]->key) == 0)
+			return err_set(
+				e, ERR_INVALID, "env names %.64s twice", m->env[i]->key);
+	for (size_t i = 1; i < m->n_labels; i++)
+		if (strcmp(m->labels[i]->key, m->labels[i - 1]->key) == 0)
+			return err_set(e, ERR_INVALID, "labels names %.64s twice",
+				m->labels[i]->key);
+	return 0;
+}
+
+static uint8_t *take_bytes(struct buf *b, size_t *len)
+{
+	uint8_t *bytes = b->data;
+
+	*len = b->len;
+	*b = (struct buf){ 0 };
+	return bytes;
+}
+
+/* The submission without its package but with its digest: what is stored, and, since its
+ * maps are sorted and its fields packed in order, what "the same submission" means. */
+static void pack_spec(Submission *m, struct submission *s)
+{
+	CLEANUP(buf_fini) struct buf spec = { 0 };
+	char digest[DIGEST_TEXT_SIZE];
+	char *none = m->package_digest;
+
+	digest_format(digest, &s->package);
+	m->package_digest = digest;
+	wire_message_write(m, &spec);
+	m->package_digest = none;
+	s->identity = digest_of(spec.data, spec.len);
+	s->spec = take_bytes(&spec, &s->spec_len);
+}
+
+/* The store's form: key NUL value NUL ..., keys rising. */
+static void pack_labels(const Submission *m, struct submission *s)
+{
+	CLEANUP(buf_fini) struct buf labels = { 0 };
+
+	for (size_t i = 0; i < m->n_labels; i++) {
+		buf_add(&labels, m->labels[i]->key, strlen(m->labels[i]->key) + 1);
+		buf_add(&labels, m->labels[i]->value, strlen(m->labels[i]->value) + 1);
+	}
+	s->labels = take_bytes(&labels, &s->labels_len);
+}
+
+struct submission *intake_read(
+	const struct intake *in, Submission *m, const char *owner, struct err *e)
+{
+	struct amount amount;
+
+	sort_maps(m);
+	if (check_served(m, e) < 0 || check_unique(m, e) < 0 ||
+		check_fields(in, m, &amount, e) < 0)
+		return NULL;
+
+	struct submission *s = xcalloc(1, sizeof(*s));
+	s->amount = amount;
+	s->duration_s = m->duration;
+	s->priority = m->priority;
+	s->max_retries = m->max_retries;
+	s->no_wait = m->no_wait;
+	s->owner = xstrdup(owner);
+	s->name = *m->name ? xstrdup(m->name) : NULL;
+	s->key = *m->idempotency_key ? xstrdup(m->idempotency_key) : NULL;
+	s->package = digest_of(m->code_package.data, m->code_package.len);
+	/* The large one is moved, not copied. */
+	s->zip = m->code_package.data;
+	s->zip_len = m->code_package.len;
+	m->code_package = (ProtobufCBinaryData){ 0 };
+	pack_spec(m, s);
+	pack_labels(m, s);
+	return s;
+}

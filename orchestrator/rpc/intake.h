@@ -1,0 +1,26 @@
+/* intake.h - a decoded JobSubmission, checked and made into what the core takes.
+ *
+ * Thread: loop.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "err.h"
+#include "orchestrator.pb-c.h"
+#include "package.h"
+#include "requirement.h"
+#include "submission.h"
+
+struct intake {
+	const struct submission_limits *limits;
+	const struct package_limits *package;
+	installed_version *version_of; /* what the workers' Python has */
+	void *version_ctx;
+};
+
+/* NULL on failure: ERR_INVALID naming the field, the value and what is allowed, or
+ * ERR_UNSUPPORTED naming a field whose mechanism is not there.  The message's package is
+ * moved out of it; the rest stays the caller's. */
+struct submission *intake_read(const struct intake *in,
+	Cumulus__Orchestrator__JobSubmission *m, const char *owner,
+	struct err *e) MUST_CHECK;

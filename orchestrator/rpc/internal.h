@@ -1,0 +1,43 @@
+/* internal.h - what the files of rpc share.
+ *
+ * Thread: loop.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "orchestrator.pb-c.h"
+#include "rpc.h"
+#include "xalloc.h"
+
+struct rpc {
+	struct rpc_config config;
+	int64_t began_boot_ns;
+};
+
+/* Everybody is one tenant until there is authentication. */
+#define RPC_OWNER "local"
+
+/* A call that asks the relay or the store one thing at a time.  It outlives its call while
+ * a question is open; then `call` is NULL.  The first member of each method's own struct,
+ * which is freed as one block after `fini`. */
+struct asker {
+	struct rpc *rpc;
+	struct wire_call *call;
+	bool asked;
+	void (*fini)(struct asker *a); /* NULL: nothing but the block itself */
+};
+
+/* Make one of `size` bytes and tie it to the call. */
+void *asker_new(struct wire_call *call, size_t size, void (*fini)(struct asker *a));
+/* The question is answered; false: nobody waits any more and a is gone. */
+bool asker_is_back(struct asker *a);
+/* The handler of that name. */
+void asker_on_gone(struct wire_call *call);
+
+/* ERR_NOT_FOUND with the job's id, for an id that is unknown or somebody else's. */
+int no_such_job(struct err *e, const char *id);
+
+/* Handlers of the methods, one file each. */
+extern const struct wire_handlers rpc_submit_job, rpc_watch_job, rpc_get_job_status,
+	rpc_cancel_job, rpc_list_workers, rpc_health_check, rpc_list_jobs,
+	rpc_get_job_logs, rpc_get_job_result;

@@ -1,0 +1,12 @@
+# rpc - OrchestratorService: checks and decodes requests, streams events and output.
+rpc_SRCS := service.c intake.c package.c requirement.c watch.c jobs.c logs.c pool.c tape.c translate.c
+rpc_USES := relay store core wire frame proto base
+rpc_PKGS := libuv libzip libprotobuf-c
+$(eval $(call module,rpc,orchestrator/rpc))
+
+test_package_USES := rpc base
+test_package_PKGS := libzip
+$(eval $(call unit_test,test_package))
+
+test_requirement_USES := rpc
+$(eval $(call unit_test,test_requirement))

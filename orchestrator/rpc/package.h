@@ -1,0 +1,27 @@
+/* package.h - checks the structure of a job's ZIP before it is accepted.
+ *
+ * Thread: any.  Only names, flags and declared sizes are looked at here; real sizes and
+ * checksums are checked by the runner as it extracts.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "err.h"
+
+struct package_limits {
+	uint64_t entries;
+	uint64_t bytes;      /* all entries together, extracted */
+	uint32_t depth;      /* folders in one name */
+	uint64_t ratio;      /* extracted to packed, over the whole ZIP ... */
+	uint64_t ratio_from; /* ... and only above so many extracted bytes */
+};
+
+extern const struct package_limits package_defaults;
+
+/* ERR_INVALID, saying which entry and why, unless this is a ZIP that can be extracted
+ * safely and has a main.py at its top. */
+int package_check(const void *zip, size_t len, const struct package_limits *l,
+	struct err *e) MUST_CHECK;

@@ -1,0 +1,38 @@
+/* rpc.h - OrchestratorService: decoded messages in, requests to the core out, events back.
+ *
+ * Thread: loop.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "relay.h"
+#include "package.h"
+#include "requirement.h"
+#include "submission.h"
+#include "wire.h"
+
+struct rpc;
+
+struct rpc_config {
+	struct relay *relay;
+	struct submission_limits limits;
+	struct package_limits package;
+	installed_version *version_of; /* what the workers' Python has */
+	void *version_ctx;
+	const char *engine_name;
+	bool (*engine_is_connected)(void *ctx);
+	void *engine_ctx;
+	/* What HealthCheck says when no worker is ready; NULL: just that.  Borrowed. */
+	const char *no_worker_hint;
+};
+
+/* Adds its methods to the server. */
+struct rpc *rpc_new(struct wire_server *server, const struct rpc_config *config);
+void rpc_free(struct rpc *r); /* after the server is closed; NULL is fine */
+
+/* What HealthCheck answers, for /healthz too. */
+struct rpc_health {
+	const char *status; /* healthy, degraded, unhealthy */
+	char message[256];
+};
+struct rpc_health rpc_health(const struct rpc *r);

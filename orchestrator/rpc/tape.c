@@ -1,0 +1,97 @@
+/* tape.c - reads a job's output in order. */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tape.h"
+
+#include "str.h"
+
+void tape_init(struct tape *t, struct relay *relay, const char *job, int64_t at)
+{
+	*t = (struct tape){ .relay = relay, .at = at };
+	str_put(t->job, sizeof(t->job), "%s", job);
+	if (OUTPUT_ATTEMPT(t->at) == 0)
+		t->at = OUTPUT_OFFSET(1, 0);
+	t->slice_at = t->at;
+}
+
+int64_t tape_live_end(struct relay *relay, const char *job, int32_t attempt)
+{
+	int64_t end = output_end(relay_output(relay), job, attempt);
+
+	return OUTPUT_OFFSET(attempt, end < 0 ? OUTPUT_READ_MAX : end);
+}
+
+void tape_fini(struct tape *t)
+{
+	buf_fini(&t->slice);
+	buf_fini(&t->data);
+}
+
+/* The frame at `at`, if it lies whole in the slice and below the limit. */
+static enum frame_found read_frame(const struct tape *t, int64_t limit, struct frame *f)
+{
+	size_t skip = (size_t)(t->at - t->slice_at);
+	enum frame_found found;
+
+	if (skip >= t->slice.len)
+		return FRAME_SHORT;
+	found = frame_read(t->slice.data + skip, t->slice.len - skip, f);
+	if (found == FRAME_OK && t->at + (int64_t)f->size > limit)
+		return FRAME_SHORT;
+	return found;
+}
+
+enum tape_found tape_next(struct tape *t, int64_t limit, struct tape_piece *out)
+{
+	struct frame f;
+	enum frame_found found;
+
+	if (t->at >= limit)
+		return TAPE_END;
+	found = read_frame(t, limit, &f);
+	if (found != FRAME_OK)
+		return limit <= t->dry_limit ? TAPE_DRY : TAPE_MORE;
+
+	*out = (struct tape_piece){ .stream = f.stream, .offset = t->at };
+	buf_clear(&t->data);
+	do {
+		buf_add(&t->data, f.data, f.len);
+		t->at += (int64_t)f.size;
+		if (read_frame(t, limit, &f) != FRAME_OK)
+			break;
+	} while (f.stream == out->stream && t->data.len + f.len <= TAPE_PIECE_MAX);
+	out->next_offset = t->at;
+	out->data = t->data.data;
+	out->len = t->data.len;
+	return TAPE_PIECE;
+}
+
+void tape_fill(struct tape *t, int64_t limit, output_on_bytes *on_bytes, void *ctx)
+{
+	int64_t max = OUTPUT_READ_MAX;
+
+	t->asked_limit = limit;
+	if (OUTPUT_ATTEMPT(limit) == OUTPUT_ATTEMPT(t->at) && limit - t->at < max)
+		max = limit - t->at;
+	output_read(relay_output(t->relay), t->job, OUTPUT_ATTEMPT(t->at),
+		OUTPUT_POSITION(t->at), (size_t)max, on_bytes, ctx);
+}
+
+void tape_filled(struct tape *t, const uint8_t *bytes, size_t len)
+{
+	int64_t limit = t->asked_limit;
+	struct frame f;
+
+	buf_clear(&t->slice);
+	buf_add(&t->slice, bytes, len);
+	t->slice_at = t->at;
+	t->dry_limit = 0;
+	if (read_frame(t, limit, &f) == FRAME_OK)
+		return;
+	/* An earlier attempt's file is complete: at its end the next one goes on. */
+	if (OUTPUT_ATTEMPT(t->at) < OUTPUT_ATTEMPT(limit)) {
+		t->at = t->slice_at = OUTPUT_OFFSET(OUTPUT_ATTEMPT(t->at) + 1, 0);
+		buf_clear(&t->slice);
+	} else {
+		t->dry_limit = limit;
+	}
+}

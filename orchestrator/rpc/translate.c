@@ -1,0 +1,142 @@
+/* translate.c - jobs and events as the wire says them. */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "translate.h"
+
+#include <stdlib.h>
+
+#include "clock.h"
+#include "store.h"
+#include "submission.h"
+#include "xalloc.h"
+
+typedef Cumulus__Orchestrator__JobStatus__LabelsEntry LabelsEntry;
+
+/* protobuf-c never writes through these. */
+static char *text(const char *s)
+{
+	return (char *)(uintptr_t)(s ? s : "");
+}
+
+static void add_labels(struct status_message *s, const struct submission *from)
+{
+	const char *key, *value;
+	size_t at = 0, count = 0;
+
+	while (labels_next(from->labels, from->labels_len, &at, &key, &value))
+		count++;
+	if (!count)
+		return;
+	s->labels = xcalloc(count, sizeof(*s->labels));
+	at = 0;
+	while (labels_next(from->labels, from->labels_len, &at, &key, &value)) {
+		LabelsEntry *entry = s->labels[s->m.n_labels++] = xmalloc(sizeof(*entry));
+
+		cumulus__orchestrator__job_status__labels_entry__init(entry);
+		entry->key = text(key);
+		entry->value = text(value);
+	}
+	s->m.labels = s->labels;
+}
+
+static void add_devices(struct status_message *s, const struct job_facts *f)
+{
+	if (!f->device_count)
+		return;
+	s->devices = xcalloc(f->device_count, sizeof(*s->devices));
+	for (uint32_t i = 0; i < f->device_count; i++)
+		s->devices[i] = f->devices[i].index;
+	s->m.n_gpu_devices = f->device_count;
+	s->m.gpu_devices = s->devices;
+}
+
+static void add_timing(struct status_message *s, const struct job_timing *t)
+{
+	cumulus__orchestrator__timing__init(&s->timing);
+	s->timing.queued_ns = t->queued;
+	s->timing.environment_ns = t->environment;
+	s->timing.partition_ns = t->partition;
+	s->timing.container_ns = t->container;
+	s->timing.python_ns = t->python;
+	s->timing.run_ns = t->run;
+	s->m.timing = &s->timing;
+}
+
+static void add_facts(struct status_message *s, const struct job_facts *f)
+{
+	Cumulus__Orchestrator__JobStatus *m = &s->m;
+
+	m->state = wire_state(f->state);
+	m->message = text(f->message);
+	m->worker_id = text(f->worker);
+	m->partition_id = text(f->partition);
+	m->container_id = text(f->container);
+	m->created_at = f->created_ns / NS_PER_S;
+	m->started_at = f->started_ns / NS_PER_S;
+	m->completed_at = f->completed_ns / NS_PER_S;
+	m->reason = (Cumulus__Orchestrator__Reason)f->reason;
+	m->attempt = f->attempt;
+	m->last_sequence = f->last_sequence;
+	m->cancel_requested = f->cancel_requested;
+	m->held = f->held;
+	if (f->exit_known) {
+		m->exit_case = CUMULUS__ORCHESTRATOR__JOB_STATUS__EXIT_EXIT_CODE;
+		m->exit_code = f->exit_code;
+	}
+	add_devices(s, f);
+	add_timing(s, &f->timing);
+}
+
+static void add_submission(struct status_message *s, const struct submission *from)
+{
+	Cumulus__Orchestrator__JobStatus *m = &s->m;
+
+	m->name = text(from->name);
+	m->gpu_memory = amount_to_float(from->amount);
+	m->duration = from->duration_s;
+	m->priority = from->priority;
+	m->owner = text(from->owner);
+	digest_format(s->digest, &from->package);
+	m->package_digest = s->digest;
+	add_labels(s, from);
+}
+
+void status_message_init(struct status_message *s, const struct status_source *from)
+{
+	int64_t end = from->output_end > from->facts->output_end
+			      ? from->output_end
+			      : from->facts->output_end;
+
+	*s = (struct status_message){ 0 };
+	cumulus__orchestrator__job_status__init(&s->m);
+	s->m.job_id = text(from->id);
+	add_facts(s, from->facts);
+	add_submission(s, from->submission);
+	s->m.error = text(from->error);
+	s->m.progress = from->progress;
+	s->m.progress_message = text(from->progress_text);
+	s->m.output_bytes = OUTPUT_POSITION(end);
+}
+
+void status_message_fini(struct status_message *s)
+{
+	for (size_t i = 0; i < s->m.n_labels; i++)
+		free(s->labels[i]);
+	free(s->labels);
+	free(s->devices);
+}
+
+Cumulus__Orchestrator__JobEvent event_message(
+	const char *job, const struct job_state_event *ev)
+{
+	Cumulus__Orchestrator__JobEvent m = CUMULUS__ORCHESTRATOR__JOB_EVENT__INIT;
+
+	m.job_id = text(job);
+	m.state = wire_state(ev->state);
+	m.message = text(ev->message);
+	m.timestamp = ev->wall_ns / NS_PER_S;
+	m.timestamp_ns = ev->wall_ns;
+	m.sequence = ev->sequence;
+	m.reason = (Cumulus__Orchestrator__Reason)ev->reason;
+	m.attempt = ev->attempt;
+	return m;
+}
