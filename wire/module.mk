@@ -1,5 +1,6 @@
 # wire - gRPC over HTTP/2: server and client, on nghttp2, libuv and protobuf-c.
-wire_SRCS := message.c
+wire_SRCS := message.c status.c timeout.c timers.c metadata.c hub.c session.c h2.c head.c \
+  incoming.c call.c answer.c address.c server.c client.c ask.c
 wire_USES := base
 wire_PKGS := libnghttp2 libuv libprotobuf-c
 $(eval $(call module,wire,wire))
