@@ -4,3 +4,6 @@ store_SRCS := store.c question.c rows.c history.c packages.c labels.c reserve.c 
 store_USES := core base
 store_PKGS := sqlite3
 $(eval $(call module,store,orchestrator/store))
+
+test_store_USES := store core base
+$(eval $(call unit_test,test_store))

@@ -30,7 +30,6 @@ int rows_change_job(struct disk *disk, const struct record *r, struct err *e) MU
 /* The job in the present row of a statement that selects JOB_ROW (sql.c); without spec
  * and error.  ERR_SYSTEM when the row makes no sense. */
 int rows_read_job(sqlite3_stmt *row, struct store_job *out, struct err *e) MUST_CHECK;
-void store_job_fini(struct store_job *job);
 /* The same of SQL_EVENTS_AFTER. */
 int rows_read_event(
 	sqlite3_stmt *row, struct job_state_event *out, struct err *e) MUST_CHECK;

@@ -135,8 +135,9 @@ void store_output_removed(struct store *s, const char *job);
 /* ---- reading: questions staged like records, each with one answer
  *
  * What an answer holds is freed after the callback; to keep a member, take it and leave
- * NULL.  `failed` is NULL, or ERR_NOT_FOUND, or ERR_INVALID for a bad argument; then the
- * answer is NULL.  After on_failed() and store_close() open questions get no answer. */
+ * NULL.  `failed` is NULL, or ERR_NOT_FOUND, or ERR_INVALID for a bad argument, or
+ * ERR_UNAVAILABLE when a package's file cannot be read; then the answer is NULL.  After
+ * on_failed() and store_close() open questions get no answer. */
 
 /* What is stored under an owner's idempotency key; found = false is no failure. */
 typedef void store_on_key(void *ctx, const struct core_known_key *known);
@@ -151,6 +152,9 @@ struct store_job {
 	char *error;        /* NULL = none; not in lists */
 	int64_t result_len; /* -1 = no result */
 };
+
+/* For one that was taken. */
+void store_job_fini(struct store_job *job);
 
 typedef void store_on_job(void *ctx, struct store_job *job, const struct err *failed);
 void store_get_job(
