@@ -98,6 +98,20 @@ static int check_args(
 	return 0;
 }
 
+static int check_requirement(const struct intake *in, const char *line, struct err *e)
+{
+	char quoted[STR_QUOTE_SIZE];
+
+	if (requirement_check(in->limits, line, e) < 0)
+		return -1;
+	if (requirement_satisfied(line, in->version_of, in->version_ctx))
+		return 0;
+	return err_set(e, ERR_UNSUPPORTED,
+		"requirements: \"%s\" is not what the workers' Python already has, and "
+		"environments are not built yet (docs/limits.md)",
+		str_quote(quoted, line, strlen(line)));
+}
+
 static int check_requirements(const struct intake *in, const Submission *m, struct err *e)
 {
 	if (m->n_requirements > in->limits->requirements)
@@ -105,18 +119,32 @@ static int check_requirements(const struct intake *in, const Submission *m, stru
 			"requirements has %zu lines, %zu are allowed", m->n_requirements,
 			in->limits->requirements);
 	for (size_t i = 0; i < m->n_requirements; i++)
-		if (requirement_check(in->limits, m->requirements[i], e) < 0)
+		if (check_requirement(in, m->requirements[i], e) < 0)
 			return -1;
-	for (size_t i = 0; i < m->n_requirements; i++) {
-		const char *line = m->requirements[i];
-		char quoted[STR_QUOTE_SIZE];
+	return 0;
+}
 
-		if (!requirement_satisfied(line, in->version_of, in->version_ctx))
-			return err_set(e, ERR_UNSUPPORTED,
-				"requirements: \"%s\" is not what the workers' Python "
-				"already has, "
-				"and environments are not built yet (docs/limits.md)",
-				str_quote(quoted, line, strlen(line)));
+/* The package's own requirements.txt: the same lines, with comments and blank ones. */
+static int check_requirements_file(
+	const struct intake *in, const Submission *m, struct err *e)
+{
+	CLEANUP(buf_fini) struct buf file = { 0 };
+	char *rest = NULL;
+
+	if (package_requirements(m->code_package.data, m->code_package.len,
+		    in->limits->requirements * in->limits->requirement_bytes, &file,
+		    e) < 0)
+		return -1;
+	buf_add(&file, "", 1);
+	for (char *line = strtok_r((char *)file.data, "\r\n", &rest); line;
+		line = strtok_r(NULL, "\r\n", &rest)) {
+		char *comment = *line == '#' ? line : strstr(line, " #");
+
+		if (comment)
+			*comment = '\0';
+		line += strspn(line, " \t");
+		if (*line && check_requirement(in, line, e) < 0)
+			return err_wrap(e, "requirements.txt of the package");
 	}
 	return 0;
 }
@@ -142,7 +170,9 @@ static int check_fields(const struct intake *in, const Submission *m,
 		return err_set(e, ERR_INVALID,
 			"code_package has %zu bytes, %lld are allowed",
 			m->code_package.len, (long long)l->package_bytes);
-	return package_check(m->code_package.data, m->code_package.len, in->package, e);
+	if (package_check(m->code_package.data, m->code_package.len, in->package, e) < 0)
+		return -1;
+	return check_requirements_file(in, m, e);
 }
 
 static int compare_env(const void *a, const void *b)

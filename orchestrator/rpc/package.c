@@ -281,3 +281,32 @@ int package_check(
 			e, ERR_INVALID, FIELD ": the ZIP has no main.py at its top");
 	return 0;
 }
+
+static void close_entry(zip_file_t **f)
+{
+	if (*f)
+		zip_fclose(*f);
+}
+
+int package_requirements(
+	const void *zip, size_t len, size_t max, struct buf *out, struct err *e)
+{
+	static const char name[] = "requirements.txt";
+	CLEANUP(discard_zip) zip_t *z = open_zip(zip, len, e);
+	zip_stat_t st;
+
+	if (!z)
+		return -1;
+	zip_stat_init(&st);
+	if (zip_stat(z, name, ZIP_FL_ENC_RAW, &st) < 0)
+		return 0;
+	if (st.size > max)
+		return bad_entry(e, name, "is larger than its lines may be");
+
+	CLEANUP(close_entry) zip_file_t *f = zip_fopen_index(z, st.index, 0);
+	uint8_t *to = buf_reserve(out, st.size);
+	if (!f || zip_fread(f, to, st.size) != (zip_int64_t)st.size)
+		return bad_entry(e, name, "cannot be read");
+	buf_added(out, st.size);
+	return 0;
+}

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "buf.h"
 #include "err.h"
 
 struct package_limits {
@@ -24,4 +25,9 @@ extern const struct package_limits package_defaults;
 /* ERR_INVALID, saying which entry and why, unless this is a ZIP that can be extracted
  * safely and has a main.py at its top. */
 int package_check(const void *zip, size_t len, const struct package_limits *l,
+	struct err *e) MUST_CHECK;
+
+/* Append the content of the ZIP's top-level requirements.txt, of max bytes at most; nothing
+ * when there is none.  zip has passed package_check(). */
+int package_requirements(const void *zip, size_t len, size_t max, struct buf *out,
 	struct err *e) MUST_CHECK;

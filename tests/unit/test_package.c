@@ -241,6 +241,29 @@ static void damaged_zips_get_an_answer(void **state)
 	assert_int_equal(package_check(NULL, 0, &package_defaults, &e), -1);
 }
 
+static void the_requirements_file_is_found_at_the_top_only(void **state)
+{
+	(void)state;
+	const struct entry entries[] = { { "main.py", code, 0, false },
+		{ "requirements.txt", "numpy\n", 0, false } };
+	const struct entry below[] = { { "main.py", code, 0, false },
+		{ "a/requirements.txt", "numpy\n", 0, false } };
+	CLEANUP(buf_fini) struct buf zip = { 0 };
+	CLEANUP(buf_fini) struct buf text = { 0 };
+	struct err e = { 0 };
+
+	make_zip(&zip, entries, 2);
+	assert_int_equal(package_requirements(zip.data, zip.len, 6, &text, &e), 0);
+	assert_int_equal(text.len, 6);
+	assert_memory_equal(text.data, "numpy\n", 6);
+	assert_int_equal(package_requirements(zip.data, zip.len, 5, &text, &e), -1);
+	assert_int_equal(text.len, 6);
+	buf_clear(&zip);
+	make_zip(&zip, below, 2);
+	assert_int_equal(package_requirements(zip.data, zip.len, 6, &text, &e), 0);
+	assert_int_equal(text.len, 6);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -253,6 +276,7 @@ int main(void)
 		cmocka_unit_test(overlapping_entries_are_refused),
 		cmocka_unit_test(a_name_that_comes_twice_is_refused),
 		cmocka_unit_test(damaged_zips_get_an_answer),
+		cmocka_unit_test(the_requirements_file_is_found_at_the_top_only),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
