@@ -1,0 +1,60 @@
+"""conftest.py - one system for all tests that can share it, others on demand.
+
+SPDX-License-Identifier: Apache-2.0
+"""
+import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(__file__))
+
+from client import Client  # noqa: E402
+from system import System  # noqa: E402
+
+
+def pytest_collection_modifyitems(items):
+    if os.geteuid() != 0:
+        for item in items:
+            if {"shared_system", "new_system"} & set(item.fixturenames):
+                item.add_marker(pytest.mark.skip(reason="jobs need root"))
+
+
+@pytest.fixture(scope="session")
+def shared_system():
+    system = System()
+    try:
+        first = Client(system)
+        first.until_ready()
+        first.close()
+    except BaseException:
+        system.remove()
+        raise
+    yield system
+    system.close()
+
+
+@pytest.fixture
+def client(shared_system):
+    client = Client(shared_system)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def new_system():
+    """A function that starts a system of the test's own; each is closed and checked."""
+    systems = []
+
+    def start(*flags, **more):
+        systems.append(System(*flags, **more))
+        return systems[-1]
+
+    yield start
+    failures = []
+    for system in systems:
+        try:
+            system.close()
+        except AssertionError as failure:
+            failures.append(str(failure))
+    assert not failures, "\n".join(failures)
