@@ -44,8 +44,9 @@ void core_free(struct core *c); /* NULL is fine */
 
 /* ---- restoring, before the first input */
 
-/* One job of the store: not finished, or leased.  facts and submission are taken; the
- * submission comes without spec and zip.  ERR_INVALID: the rows contradict each other. */
+/* One job of the store: not finished, or leased; in the order of their submission.  facts
+ * and submission are taken, on failure too; the submission comes without spec and zip.
+ * ERR_INVALID: the rows contradict each other. */
 int core_restore_job(struct core *c, const char *id, struct job_facts *facts,
         struct submission *s, struct err *e) MUST_CHECK;
 /* All rows are in: oversold or impossible ones are ERR_INVALID; the daemon stops. */
@@ -85,6 +86,8 @@ void core_refused(struct core *c, const struct core_time *now, uint64_t number,
 
 /* The engine has said which workers there are for the first time. */
 void core_workers_listed(struct core *c, const struct core_time *now);
+
+#define WORKER_DEVICES_MAX 64 /* of one worker; more are not looked at */
 
 struct core_device {
 	char     uuid[DEVICE_UUID_MAX];
