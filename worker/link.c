@@ -176,6 +176,7 @@ static void take_welcome(struct link *l, const Cumulus__Worker__Welcome *m)
 	uv_timer_stop(&l->retry);
 	uv_timer_start(&l->idle, on_idle, IDLE_MS, IDLE_MS);
 	log_info("cumulusd found", "address", l->address, "cluster", m->cluster_id, NULL);
+	l->on.open(l->on.user, l->client, m);
 	link_wake(l);
 }
 
@@ -356,11 +357,6 @@ void link_close(struct link *l)
 bool link_is_open(const struct link *l)
 {
 	return l->state == LINK_OPEN && l->client;
-}
-
-struct wire_client *link_client(const struct link *l)
-{
-	return link_is_open(l) ? l->client : NULL;
 }
 
 void link_wake(struct link *l)

@@ -23,15 +23,16 @@ struct link_user {
 	void *user;
 	/* The connection stands: send Hello on the call by wire_call_send(). */
 	void (*greet)(void *user, struct wire_call *call);
-	/* Take Welcome or refuse it, -1 with the reason: the stream is then closed and tried
-	 * again later.  Other calls may be made on link_client() from now on. */
+	/* Is this a cumulusd to obey?  -1 with the reason: the stream is then closed and tried
+	 * again later. */
 	int (*welcome)(void *user, const Cumulus__Worker__Welcome *m, struct err *e);
+	/* The stream is open; other calls may be made on the connection until `lost`. */
+	void (*open)(void *user, struct wire_client *client, const Cumulus__Worker__Welcome *m);
 	/* Any other message, after Welcome. */
 	void (*message)(void *user, const Cumulus__Worker__ToWorker *m);
 	/* Send the most urgent thing and say true; false when there is nothing. */
 	bool (*next)(void *user, struct wire_call *call);
-	/* The stream is gone, after all other calls of its connection.  Not called for a
-	 * stream that never saw Welcome. */
+	/* The stream is gone, after all other calls of its connection.  Only after `open`. */
 	void (*lost)(void *user);
 };
 
@@ -42,9 +43,7 @@ void link_start(struct link *l);
  * more.  NULL is fine. */
 void link_close(struct link *l);
 
-bool link_is_open(const struct link *l); /* between welcome and lost */
-/* The connection for further calls; NULL unless it is open. */
-struct wire_client *link_client(const struct link *l);
+bool link_is_open(const struct link *l); /* between open and lost */
 /* There is something to send. */
 void link_wake(struct link *l);
 /* Drop the stream and dial again after a while: the peer broke the protocol. */

@@ -1,10 +1,16 @@
 # cumulus-worker - the hands on one machine: devices, packages, run folders, reports.
-worker_SRCS := backoff.c devices.c distributions.c fetch.c home.c link.c options.c \
-  packages.c service.c spawn.c uids.c
 # base comes before chronos: both have a table.h, and chronos's is its own business.
-worker_USES := base wire chronos proto
+worker_SRCS := backoff.c devices.c distributions.c fetch.c hello.c home.c link.c minder.c \
+  options.c packages.c run.c runs.c service.c spawn.c start.c sweep.c tail.c uids.c \
+  upload.c watch.c worker.c
+worker_USES := runclean runfolder frame base wire chronos proto
 worker_PKGS := libuv
 $(eval $(call module,worker,worker))
+
+cumulus-worker_SRCS := main.c
+cumulus-worker_USES := worker runfolder base wire chronos proto
+cumulus-worker_PKGS := libuv
+$(eval $(call program,cumulus-worker,worker))
 
 test_worker_parts_USES := worker base
 $(eval $(call unit_test,test_worker_parts))

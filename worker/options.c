@@ -25,6 +25,8 @@ static const struct setting table[] = {
 		"how many runs to hold at once" },
 	{ "package-cache", SETTING_BYTES, FIELD(package_cache_bytes), "10G", 0, 0, "BYTES",
 		"how many bytes of packages to keep" },
+	{ "no-start-check", SETTING_BOOL, FIELD(no_start_check), NULL, 0, 0, NULL,
+		"trust this machine: do not run an empty container before the first job" },
 	{ "exit-when-idle", SETTING_DURATION, FIELD(exit_when_idle_s), "0", 0, 0, "SECONDS",
 		"end after so long with neither runs nor a cumulusd; 0: never" },
 	{ "log-level", SETTING_TEXT, FIELD(log_level), "info", 0, 0, "LEVEL",

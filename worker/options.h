@@ -21,6 +21,7 @@ struct options {
 	char *runner;      /* NULL: cumulus-runner beside this program */
 	char *log_level;
 	bool log_json;
+	bool no_start_check; /* run no container at the start to see whether one can be run */
 	int64_t exit_when_idle_s; /* 0: never */
 	int64_t run_slots;
 	int64_t package_cache_bytes;
