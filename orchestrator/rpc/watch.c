@@ -301,7 +301,16 @@ static void send_piece(struct watch *w, const struct tape_piece *p)
 	free(text);
 }
 
-/* Send output below the limit, or ask for it; false when there is none. */
+static bool is_live(const struct watch *w)
+{
+	struct job_view view;
+
+	return core_job(relay_core(w->asker.rpc->config.relay), w->job, &view, NULL) ==
+		       0 &&
+	       !job_state_final(view.facts->state);
+}
+
+/* Send output below the limit, ask for it or wait for it; false when there is none. */
 static bool go_on_with_output(struct watch *w, int64_t limit)
 {
 	struct tape_piece piece;
@@ -314,7 +323,9 @@ static bool go_on_with_output(struct watch *w, int64_t limit)
 		w->asker.asked = true;
 		tape_fill(&w->tape, limit, on_bytes, w);
 		return true;
-	case TAPE_DRY: /* lost for ever, or on its way: the next event does not wait for it */
+	case TAPE_DRY:
+		/* On its way: what the worker sends of it wakes us.  An ended job's is lost. */
+		return is_live(w);
 	case TAPE_END:
 		break;
 	}
