@@ -1,0 +1,301 @@
+/* commands.c - the one table of commands, and the help that is generated from it. */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "command.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "str.h"
+
+#define AT(field) offsetof(struct options, field)
+
+/* What run and submit share. */
+#define SUBMISSION_FLAGS                                                                 \
+	{ 'g', "gpu", FLAG_HUNDREDTHS, AT(gpu_hundredths), "AMOUNT",                     \
+		"0.1 to 0.9 of one GPU, or 1 to 8 whole ones (default 0.5)" },           \
+		{ 't', "duration", FLAG_SECONDS, AT(duration_s), "TIME",                 \
+			"how long it may run: 90s, 10m, 2h (default 10m)" },             \
+		{ 'r', "requirements", FLAG_TEXT, AT(requirements), "FILE",              \
+			"pip requirements, a name a line" },                             \
+		{ 'n', "name", FLAG_TEXT, AT(name), "NAME", "a name to find it by" },    \
+		{ 'e', "env", FLAG_WORDS, AT(env), "K=V",                                \
+			"a variable of the job; may be repeated" },                      \
+		{ 0, "label", FLAG_WORDS, AT(labels), "K=V",                             \
+			"a label to find it by; may be repeated" },                      \
+		{ 0, "key", FLAG_TEXT, AT(key), "KEY",                                   \
+			"submitting again with this key finds the same job" },           \
+		{ 0, "no-wait", FLAG_SWITCH, AT(no_wait), NULL,                          \
+			"refuse it rather than wait for a GPU" },                        \
+		{ 0, "priority", FLAG_INTEGER, AT(priority), "N",                        \
+			"-100 to 100, higher first" },                                   \
+		{ 0, "cpus", FLAG_NUMBER, AT(cpus), "N", "limit of processors" },        \
+		{ 0, "memory", FLAG_BYTES, AT(memory_bytes), "SIZE",                     \
+			"limit of memory: 512M, 4G" },                                   \
+		{ 0, "disk", FLAG_BYTES, AT(disk_bytes), "SIZE", "limit of disk" },      \
+	{                                                                                \
+		0, "pids", FLAG_COUNT, AT(pids), "N", "limit of processes"               \
+	}
+
+static const struct flag run_flags[] = {
+	SUBMISSION_FLAGS,
+	{ 'w', "write-result", FLAG_TEXT, AT(result_file), "FILE",
+		"write the result as JSON to FILE instead of printing it" },
+	{ 0 },
+};
+
+static const struct flag submit_flags[] = {
+	SUBMISSION_FLAGS,
+	{ 0, "parsable", FLAG_SWITCH, AT(parsable), NULL, "print only the id" },
+	{ 0 },
+};
+
+static const struct flag ps_flags[] = {
+	{ 'a', "all", FLAG_SWITCH, AT(all), NULL, "finished jobs too" },
+	{ 0, "since", FLAG_SECONDS, AT(since_s), "TIME",
+		"submitted at most so long ago" },
+	{ 'f', "filter", FLAG_TEXT, AT(states), "STATES",
+		"waiting,starting,running,completed,failed,cancelled" },
+	{ 'n', "name", FLAG_TEXT, AT(name), "PREFIX", "whose names begin so" },
+	{ 0, "label", FLAG_WORDS, AT(labels), "K=V", "with this label; may be repeated" },
+	{ 'w', "watch", FLAG_SWITCH, AT(watch), NULL, "again every two seconds" },
+	{ 0 },
+};
+
+static const struct flag result_flags[] = {
+	{ 'w', "write-result", FLAG_TEXT, AT(result_file), "FILE",
+		"write it as JSON to FILE" },
+	{ 0 },
+};
+
+static const struct flag attach_flags[] = {
+	{ 'w', "write-result", FLAG_TEXT, AT(result_file), "FILE",
+		"write the result as JSON to FILE instead of printing it" },
+	{ 0 },
+};
+
+static const struct flag logs_flags[] = {
+	{ 'f', "follow", FLAG_SWITCH, AT(follow), NULL, "go on until the job ends" },
+	{ 'n', "lines", FLAG_COUNT, AT(tail_lines), "N", "only the last N lines" },
+	{ 0, "stream", FLAG_TEXT, AT(stream), "NAME", "only stdout, stderr or system" },
+	{ 0, "timestamps", FLAG_REFUSED, 0, NULL,
+		"the times of output are not kept yet" },
+	{ 0 },
+};
+
+static const struct flag workers_flags[] = {
+	{ 'w', "watch", FLAG_SWITCH, AT(watch), NULL, "again every two seconds" },
+	{ 0 },
+};
+
+static const struct flag dev_flags[] = {
+	{ 0, "devices", FLAG_TEXT, AT(devices), "LIST",
+		"auto, simulated:N, opencl-cpu or none (default auto)" },
+	{ 0, "listen", FLAG_TEXT, AT(listen), "HOST:PORT",
+		"where to serve; port 0 picks one (default 127.0.0.1:50051)" },
+	{ 0, "http", FLAG_TEXT, AT(http), "HOST:PORT",
+		"health and metrics, or off (default 127.0.0.1:8080)" },
+	{ 0, "data", FLAG_TEXT, AT(data), "DIR",
+		"where everything is kept (default /var/lib/cumulus/dev for root)" },
+	{ 0 },
+};
+
+#define BIT(code) (1u << (code))
+#define ASKS                                                                             \
+	(BIT(EXIT_DONE) | BIT(EXIT_USAGE) | BIT(EXIT_NO_ANSWER) | BIT(EXIT_NOT_ALLOWED))
+#define FOLLOWS                                                                          \
+	(ASKS | BIT(EXIT_JOB_FAILED) | BIT(EXIT_JOB_CANCELLED) |                         \
+		BIT(EXIT_DURATION_EXCEEDED))
+
+static const char path_details[] =
+	"PATH is a folder with main.py at its top, a ZIP of one, or a single .py file.\n"
+	"main.py defines main(); what it returns is the result.  A folder is packed\n"
+	"without .git, __pycache__ and .venv; symbolic links are refused.\n";
+
+static const char follow_details[] =
+	"Ctrl-C once leaves the job running; twice within 2 s cancels it.\n";
+
+static const char health_details[] =
+	"A degraded system exits with 0 and a warning, an unhealthy one with 1.\n";
+
+const struct command commands[] = {
+	{ .name = "run",
+		.summary = "run a job and follow it to its result",
+		.operands = "PATH [-- ARGS...]",
+		.operands_min = 1,
+		.operands_max = 1,
+		.job_args = true,
+		.flags = run_flags,
+		.exits = FOLLOWS | BIT(EXIT_NO_PLACE),
+		.details = path_details,
+		.run = command_run },
+	{ .name = "submit",
+		.summary = "submit a job and print its id",
+		.operands = "PATH [-- ARGS...]",
+		.operands_min = 1,
+		.operands_max = 1,
+		.job_args = true,
+		.flags = submit_flags,
+		.exits = ASKS | BIT(EXIT_NO_PLACE),
+		.details = path_details,
+		.run = command_submit },
+	{ .name = "ps",
+		.summary = "list jobs",
+		.operands = "",
+		.flags = ps_flags,
+		.exits = ASKS,
+		.run = command_ps },
+	{ .name = "status",
+		.summary = "everything about one job",
+		.operands = "ID",
+		.operands_min = 1,
+		.operands_max = 1,
+		.exits = ASKS | BIT(EXIT_NOT_FOUND),
+		.run = command_status },
+	{ .name = "result",
+		.summary = "print what a job returned",
+		.operands = "ID",
+		.operands_min = 1,
+		.operands_max = 1,
+		.flags = result_flags,
+		.exits = FOLLOWS | BIT(EXIT_NOT_FOUND),
+		.run = command_result },
+	{ .name = "logs",
+		.summary = "print what a job wrote",
+		.operands = "ID",
+		.operands_min = 1,
+		.operands_max = 1,
+		.flags = logs_flags,
+		.exits = ASKS | BIT(EXIT_NOT_FOUND),
+		.run = command_logs },
+	{ .name = "attach",
+		.summary = "follow a job, from its beginning",
+		.operands = "ID",
+		.operands_min = 1,
+		.operands_max = 1,
+		.flags = attach_flags,
+		.exits = FOLLOWS | BIT(EXIT_NOT_FOUND),
+		.details = follow_details,
+		.run = command_attach },
+	{ .name = "cancel",
+		.summary = "cancel jobs",
+		.operands = "ID...",
+		.operands_min = 1,
+		.operands_max = SIZE_MAX,
+		.exits = ASKS | BIT(EXIT_NOT_FOUND),
+		.run = command_cancel },
+	{ .name = "workers",
+		.summary = "the machines, with a bar for each GPU",
+		.operands = "[ID]",
+		.operands_max = 1,
+		.flags = workers_flags,
+		.exits = ASKS | BIT(EXIT_NOT_FOUND),
+		.run = command_workers },
+	{ .name = "health",
+		.summary = "is the system well?",
+		.operands = "",
+		.exits = ASKS | BIT(EXIT_JOB_FAILED),
+		.details = health_details,
+		.run = command_health },
+	{ .name = "dev",
+		.summary = "a whole system for this machine, in the foreground",
+		.operands = "",
+		.flags = dev_flags,
+		.exits = BIT(EXIT_DONE) | BIT(EXIT_JOB_FAILED) | BIT(EXIT_USAGE),
+		.local = true,
+		.run = command_dev },
+	{ .name = "version",
+		.summary = "which version this is",
+		.operands = "",
+		.exits = BIT(EXIT_DONE) | BIT(EXIT_USAGE),
+		.local = true,
+		.run = command_version },
+	{ .name = "help",
+		.summary = "this list, or more about one command",
+		.operands = "[COMMAND]",
+		.operands_max = 1,
+		.exits = BIT(EXIT_DONE) | BIT(EXIT_USAGE),
+		.local = true,
+		.run = command_help_about },
+
+	{ .name = "why", .not_yet = "cumulus status ID names what a job waits for" },
+	{ .name = "timing",
+		.not_yet = "cumulus status ID shows the times that are kept" },
+	{ .name = "pause", .not_yet = "jobs cannot be paused yet" },
+	{ .name = "resume", .not_yet = "jobs cannot be paused yet" },
+	{ .name = "top", .not_yet = "cumulus workers --watch shows the shares" },
+	{ .name = "drain", .not_yet = "workers cannot be drained yet" },
+	{ .name = "undrain", .not_yet = "workers cannot be drained yet" },
+	{ .name = "doctor", .not_yet = "cumulus health says how the system is" },
+	{ .name = "completion", .not_yet = "there are no completions for shells yet" },
+	{ .name = "token", .not_yet = "there is no authentication yet" },
+	{ .name = "env", .not_yet = "there are no cached environments yet" },
+	{ .name = "admin", .not_yet = "there are no commands of administration yet" },
+	{ 0 },
+};
+
+const struct command *command_find(const char *name)
+{
+	for (const struct command *c = commands; c->name; c++)
+		if (strcmp(c->name, name) == 0)
+			return c;
+	return NULL;
+}
+
+void command_help(const struct command *command, FILE *to)
+{
+	fprintf(to, "usage: cumulus %s [options]%s%s\n\n%s\n\n", command->name,
+		*command->operands ? " " : "", command->operands, command->summary);
+	if (command->details)
+		fprintf(to, "%s\n", command->details);
+	fputs("options:\n", to);
+	flags_print(command->flags, to);
+	flags_print(common_flags, to);
+	fputs("\nexit codes:\n", to);
+	for (unsigned code = 0; code < EXIT_CODE_COUNT; code++)
+		if (command->exits & BIT(code))
+			fprintf(to, "  %u  %s\n", code, exit_code_meaning(code));
+}
+
+void commands_help(FILE *to)
+{
+	fputs("usage: cumulus COMMAND [options]\n\n", to);
+	for (const struct command *c = commands; c->name; c++)
+		if (!c->not_yet)
+			fprintf(to, "  %-10s %s\n", c->name, c->summary);
+	fputs("\nEvery command has --help.  Ids may be shortened while they are unique.\n"
+	      "Settings: ~/.config/cumulus/config.yaml (address: HOST:PORT), then\n"
+	      "CUMULUS_ADDRESS, then --address; the last one wins.\n",
+		to);
+}
+
+enum exit_code command_help_about(struct cli *cli)
+{
+	const struct words *words = &cli->options->operands;
+	const struct command *about = words->count ? command_find(words->at[0]) : NULL;
+
+	if (words->count == 0) {
+		commands_help(stdout);
+		return EXIT_DONE;
+	}
+	if (!about || about->not_yet) {
+		char quoted[STR_QUOTE_SIZE];
+
+		fprintf(stderr, "cumulus: there is no command \"%s\"; see cumulus help\n",
+			str_quote(quoted, words->at[0], strlen(words->at[0])));
+		return EXIT_USAGE;
+	}
+	command_help(about, stdout);
+	return EXIT_DONE;
+}
+
+void complain(const struct err *e)
+{
+	fprintf(stderr, "cumulus: %s\n", e->text);
+}
+
+enum exit_code fail(const struct err *e)
+{
+	complain(e);
+	return exit_code_of_err(e);
+}

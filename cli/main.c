@@ -1,0 +1,74 @@
+/* main.c - cumulus: finds the command, reads its words, runs it. */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <locale.h>
+#include <signal.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "command.h"
+#include "config.h"
+#include "remote.h"
+#include "str.h"
+
+static int unknown_command(const char *name)
+{
+	char quoted[STR_QUOTE_SIZE];
+
+	fprintf(stderr, "cumulus: there is no command \"%s\"; see cumulus help\n",
+		str_quote(quoted, name, strlen(name)));
+	return EXIT_USAGE;
+}
+
+static int run(const struct command *command, const struct options *options)
+{
+	CLEANUP(config_fini) struct config config = { 0 };
+	struct terminal terminal;
+	struct remote remote;
+	struct err e = { 0 };
+
+	terminal_init(&terminal);
+	/* A command that asks nobody must work beside a wrong file. */
+	if (config_load(options, &config, &e) < 0 && (!command->local || options->token))
+		return (int)fail(&e);
+	remote_init(&remote, config.address ? config.address : "");
+
+	struct cli cli = { options, &terminal, &remote };
+	enum exit_code code = command->run(&cli);
+
+	remote_fini(&remote);
+	return (int)code;
+}
+
+int main(int argc, char **argv)
+{
+	CLEANUP(options_fini) struct options options;
+	struct err e = { 0 };
+	int at = 1;
+
+	/* For the widths of characters; output is UTF-8 whatever the locale says. */
+	setlocale(LC_CTYPE, "C.UTF-8");
+	signal(SIGPIPE, SIG_IGN);
+	options_init(&options);
+	if (options_parse_leading(argc, argv, &at, &options, &e) < 0)
+		return (int)fail(&e);
+	if (at == argc) {
+		commands_help(options.help ? stdout : stderr);
+		return options.help ? EXIT_DONE : EXIT_USAGE;
+	}
+
+	const struct command *command = command_find(argv[at]);
+	if (!command)
+		return unknown_command(argv[at]);
+	if (command->not_yet) {
+		fprintf(stderr, "cumulus: %s: not in this version: %s\n", command->name,
+			command->not_yet);
+		return EXIT_USAGE;
+	}
+	if (options_parse(command, argc - at - 1, argv + at + 1, &options, &e) < 0)
+		return (int)fail(&e);
+	if (options.help) {
+		command_help(command, stdout);
+		return EXIT_DONE;
+	}
+	return run(command, &options);
+}

@@ -1,0 +1,282 @@
+/* narrator.c - one job's story for a person or, as JSON, for a program. */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "narrator.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "clock.h"
+#include "file.h"
+#include "json.h"
+#include "str.h"
+#include "text.h"
+#include "xalloc.h"
+
+typedef Cumulus__Orchestrator__JobState JobState;
+
+#define STATE(name) CUMULUS__ORCHESTRATOR__JOB_STATE__##name
+
+const char *state_name(JobState state)
+{
+	const ProtobufCEnumValue *v = protobuf_c_enum_descriptor_get_value(
+		&cumulus__orchestrator__job_state__descriptor, (int)state);
+
+	return v ? v->name : "UNKNOWN";
+}
+
+const char *reason_name(Cumulus__Orchestrator__Reason reason)
+{
+	const ProtobufCEnumValue *v = protobuf_c_enum_descriptor_get_value(
+		&cumulus__orchestrator__reason__descriptor, (int)reason);
+
+	if (reason == CUMULUS__ORCHESTRATOR__REASON__REASON_NONE)
+		return "";
+	return v ? v->name : "UNKNOWN";
+}
+
+enum colour state_colour(JobState state)
+{
+	static const enum colour colours[] = {
+		[STATE(SCHEDULING)] = COLOUR_DIM,
+		[STATE(CREATING_PARTITION)] = COLOUR_DIM,
+		[STATE(RUNNING)] = COLOUR_CYAN,
+		[STATE(COMPLETED)] = COLOUR_GREEN,
+		[STATE(FAILED)] = COLOUR_RED,
+		[STATE(CANCELLED)] = COLOUR_YELLOW,
+	};
+
+	return (size_t)state < sizeof(colours) / sizeof(*colours) ? colours[state]
+								  : COLOUR_NONE;
+}
+
+bool state_is_final(JobState state)
+{
+	return state == STATE(COMPLETED) || state == STATE(FAILED) ||
+	       state == STATE(CANCELLED);
+}
+
+static int64_t event_ns(const JobEvent *event)
+{
+	return event->timestamp_ns ? event->timestamp_ns : event->timestamp * NS_PER_S;
+}
+
+char *narrate_state(const JobEvent *event, int64_t first_ns)
+{
+	CLEANUP(free_ptr) char *message = text_escape(event->message);
+	double since = (double)(event_ns(event) - first_ns) / (double)NS_PER_S;
+	char at[TIME_SIZE];
+
+	return str_fmt("%s  %+8.3fs  %-18s%s%s", text_clock(at, event_ns(event)),
+		since > 0 ? since : 0, state_name(event->state), *message ? "  " : "",
+		message);
+}
+
+char *narrate_live(JobState state, double progress, const char *doing, int64_t elapsed_s,
+	size_t columns)
+{
+	CLEANUP(free_ptr) char *safe = text_escape(doing ? doing : "");
+	char bar[BAR_SIZE], span[SPAN_SIZE];
+	CLEANUP(free_ptr) char *share = NULL;
+
+	if (state == STATE(RUNNING) && progress > 0)
+		share = str_fmt("  %s %3.0f %%", text_bar(bar, progress), progress * 100);
+
+	char *line = str_fmt("%s%s  %s%s%s", state_name(state), share ? share : "",
+		text_span(span, elapsed_s), *safe ? "  " : "", safe);
+
+	/* One column stays free: a full line would wrap. */
+	if (columns > 1)
+		line[text_fit(line, columns - 1)] = '\0';
+	return line;
+}
+
+static void hide_live(struct narrator *n)
+{
+	if (n->live)
+		put_text(STDERR_FILENO, "\r\033[K");
+	n->live = false;
+}
+
+static void show_live(struct narrator *n)
+{
+	if (!n->terminal->err_tty || n->json || n->quiet || n->mid_line || !n->first_ns ||
+		state_is_final(n->state))
+		return;
+
+	int64_t elapsed_s = (clock_boot_ns() - n->state_ns) / NS_PER_S;
+	CLEANUP(free_ptr)
+	char *line = narrate_live(n->state, n->progress, n->doing, elapsed_s,
+		terminal_columns(STDERR_FILENO));
+	bool colour = n->terminal->err_colour;
+	CLEANUP(free_ptr)
+	char *drawn = str_fmt("\r\033[K%s%s%s", terminal_colour(colour, COLOUR_DIM), line,
+		terminal_colour(colour, COLOUR_NONE));
+
+	put_text(STDERR_FILENO, drawn);
+	n->live = true;
+}
+
+/* A line of ours, on a line of its own. */
+static void put_line(struct narrator *n, enum colour colour, const char *line)
+{
+	bool enabled = n->terminal->err_colour && colour != COLOUR_NONE;
+	CLEANUP(free_ptr)
+	char *whole = str_fmt("%s%s%s%s\n", n->mid_line ? "\n" : "",
+		terminal_colour(enabled, colour), line,
+		terminal_colour(enabled, COLOUR_NONE));
+
+	hide_live(n);
+	put_text(STDERR_FILENO, whole);
+	n->mid_line = false;
+}
+
+void narrator_note(struct narrator *n, const char *format, ...)
+{
+	CLEANUP(buf_fini) struct buf text = { 0 };
+	char fixed[1024];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(fixed, sizeof(fixed), format, args);
+	va_end(args);
+	if (n->quiet)
+		return;
+	put_line(n, COLOUR_DIM, fixed);
+	show_live(n);
+}
+
+static void tell_output(struct narrator *n, const Cumulus__Orchestrator__Output *output)
+{
+	bool out = output->stream == CUMULUS__ORCHESTRATOR__OUTPUT_STREAM__STDOUT;
+	bool tty = out ? n->terminal->out_tty : n->terminal->err_tty;
+
+	if (output->data.len == 0 ||
+		(n->quiet &&
+			output->stream == CUMULUS__ORCHESTRATOR__OUTPUT_STREAM__SYSTEM))
+		return;
+	hide_live(n);
+	put_bytes(
+		out ? STDOUT_FILENO : STDERR_FILENO, output->data.data, output->data.len);
+	if (tty)
+		n->mid_line = output->data.data[output->data.len - 1] != '\n';
+}
+
+static void set_doing(struct narrator *n, const char *text)
+{
+	free(n->doing);
+	n->doing = xstrdup(text);
+}
+
+static void tell_progress(struct narrator *n, const JobEvent *event)
+{
+	CLEANUP(free_ptr) char *safe = text_escape(event->message);
+	bool changed = (int)(event->progress * 100) != (int)(n->progress * 100);
+
+	n->progress = (double)event->progress;
+	set_doing(n, event->message);
+	if (n->terminal->err_tty || n->quiet || !changed)
+		return;
+
+	CLEANUP(free_ptr)
+	char *line = str_fmt(
+		"progress %3.0f %%%s%s", n->progress * 100, *safe ? "  " : "", safe);
+	put_line(n, COLOUR_NONE, line);
+}
+
+static void tell_state(struct narrator *n, const JobEvent *event)
+{
+	CLEANUP(free_ptr) char *line = narrate_state(event, n->first_ns);
+
+	if (event->state != n->state || !n->state_ns)
+		n->state_ns = clock_boot_ns();
+	n->state = event->state;
+	n->progress = 0;
+	set_doing(n, state_is_final(event->state) ? "" : event->message);
+	/* How a failure reads matters even to who wants no comments. */
+	if (!n->quiet || event->state == STATE(FAILED))
+		put_line(n, state_colour(event->state), line);
+}
+
+void narrator_event(struct narrator *n, const JobEvent *event)
+{
+	if (!n->first_ns)
+		n->first_ns = event_ns(event);
+	if (n->json)
+		json_print_message(&event->base);
+	else if (event->output)
+		tell_output(n, event->output);
+	else if (event->sequence == 0)
+		tell_progress(n, event);
+	else
+		tell_state(n, event);
+	show_live(n);
+}
+
+void narrator_tick(struct narrator *n)
+{
+	show_live(n);
+}
+
+void narrator_end(struct narrator *n)
+{
+	hide_live(n);
+}
+
+void narrator_fini(struct narrator *n)
+{
+	narrator_end(n);
+	free(n->doing);
+	*n = (struct narrator){ 0 };
+}
+
+char *result_text(const void *json, size_t len, bool pretty)
+{
+	/* For eyes 0.1 is 0.1; for programs every bit counts. */
+	size_t flags =
+		JSON_ENCODE_ANY | (pretty ? JSON_INDENT(2) | JSON_REAL_PRECISION(15) : 0);
+	json_t *whole =
+		json_loadb(json, len, JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK, NULL);
+	json_t *value = json_object_get(whole, "result");
+	char *text = whole ? json_dumps(value ? value : whole, flags) : NULL;
+
+	json_decref(whole);
+	return text ? text : utf8_replace(json, len, NULL);
+}
+
+int result_write(const char *file, const void *bytes, size_t len, struct err *e)
+{
+	if (strcmp(file, "-") == 0) {
+		put_bytes(STDOUT_FILENO, bytes, len);
+		put_text(STDOUT_FILENO, "\n");
+		return 0;
+	}
+
+	CLEANUP(close_fd)
+	int fd = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	if (fd < 0)
+		return err_sys(e, "%s", file);
+	if (write_all(fd, bytes, len) < 0 || close(take_fd(&fd)) < 0)
+		return err_sys(e, "write %s", file);
+	return 0;
+}
+
+int narrator_result(struct narrator *n, const ProtobufCBinaryData *result, struct err *e)
+{
+	hide_live(n);
+	if (n->result_file)
+		return result_write(n->result_file, result->data, result->len, e);
+	if (n->json) /* the event had it */
+		return 0;
+
+	CLEANUP(free_ptr)
+	char *text = result_text(result->data, result->len, n->terminal->out_tty);
+	CLEANUP(free_ptr) char *line = str_fmt("%s%s\n", n->mid_line ? "\n" : "", text);
+
+	put_text(STDOUT_FILENO, line);
+	n->mid_line = false;
+	return 0;
+}

@@ -1,0 +1,37 @@
+/* terminal.h - what stdout and stderr are, and how bytes get there.
+ *
+ * Thread: the one.  Nothing is buffered: a line is one write.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "buf.h"
+
+enum colour {
+	COLOUR_NONE,
+	COLOUR_DIM,
+	COLOUR_RED,
+	COLOUR_GREEN,
+	COLOUR_YELLOW,
+	COLOUR_CYAN
+};
+
+struct terminal {
+	bool out_tty, err_tty;
+	bool out_colour, err_colour; /* a terminal that is not dumb, without NO_COLOR */
+};
+
+void terminal_init(struct terminal *t);
+/* The terminal's width now; 0 when fd is none. */
+size_t terminal_columns(int fd);
+/* The sequence that begins this colour, "" without colours; COLOUR_NONE ends one. */
+const char *terminal_colour(bool enabled, enum colour colour);
+
+/* Write all.  When nobody reads stdout any more, the program ends as if by SIGPIPE, as
+ * other programs do; any other failure ends it with a message. */
+void put_bytes(int fd, const void *bytes, size_t len);
+void put_text(int fd, const char *text);
+void put_buf(int fd, struct buf *b); /* and clear it */
