@@ -18,7 +18,7 @@ add_counts() {
 		/^\[  PASSED  \] [0-9]+ test/  { p += $4; found = 1 }
 		/^\[  FAILED  \] [0-9]+ test/  { f += $4; found = 1 }
 		/^\[  SKIPPED \] [0-9]+ test/  { s += $4; found = 1 }
-		/^=+ .* in [0-9.]+s.* =+$/ || /^[0-9]+ (passed|failed|skipped).* in [0-9.]+s/ {
+		/^=+ .* in [0-9.]+s.* =+$/ || /^[0-9]+ (passed|failed|skipped|error).* in [0-9.]+s/ {
 			for (i = 2; i <= NF; i++) {
 				if ($i ~ /^passed/)  { p += $(i - 1); found = 1 }
 				if ($i ~ /^(failed|errors?),?$/)  { f += $(i - 1); found = 1 }
