@@ -42,11 +42,16 @@ static int run(struct wire_client *client, const struct wire_request *request,
 	struct ask *ask, enum wire_status *status, struct err *e)
 {
 	struct wire_request r = *request;
-	struct hub *hub = (struct hub *)client; /* its first member */
+	struct hub *hub = client_hub(client);
 
 	assert(!hub->busy); /* a loop is not run from inside itself */
 	r.on = &ask->on;
-	if (!wire_client_call(client, &r, &ask->why)) {
+
+	struct wire_call *call = wire_client_call(client, &r, &ask->why);
+
+	if (call && request->method->kind & WIRE_CLIENT_STREAMS) {
+		wire_call_wake(call);
+	} else if (!call) {
 		ask->status = wire_status_of(ask->why.code);
 		ask->failed = true;
 		ask->done = true;

@@ -242,7 +242,8 @@ static bool uploads(const struct wire_call *call)
 {
 	const struct incoming *in = &call->in;
 
-	if (!call_listens(call) || in->paused || !list_empty(&call->in_starved))
+	if (!call->method || !call_listens(call) || in->paused ||
+		!list_empty(&call->in_starved))
 		return false;
 	if (in->raw.len)
 		return true;

@@ -46,6 +46,11 @@ static struct wire_client *client_of(struct hub *hub)
 	return (struct wire_client *)((char *)hub - offsetof(struct wire_client, hub));
 }
 
+struct hub *client_hub(struct wire_client *client)
+{
+	return &client->hub;
+}
+
 /* ---- connecting */
 
 static void try_next(struct wire_client *client, int failed);

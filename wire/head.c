@@ -142,6 +142,8 @@ static void open_call(struct wire_call *call)
 
 void head_request_done(struct wire_call *call)
 {
+	if (call->refused)
+		return; /* a drain was faster than the rest of the headers */
 	if (call->head & HEAD_TOO_LARGE)
 		refuse_large(call);
 	else if (!(call->head & HEAD_POST))

@@ -78,5 +78,7 @@ void hub_stir(struct hub *hub);
 /* Settle what is dirty, now. */
 void hub_settle(struct hub *hub);
 
+struct hub *client_hub(struct wire_client *client);
+
 /* For the close callback of a handle that was counted in hub->handles. */
 void hub_handle_closed(struct hub *hub);

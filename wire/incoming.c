@@ -187,10 +187,12 @@ void incoming_drop(struct wire_call *call)
 static void tell_end(struct wire_call *call)
 {
 	struct incoming *in = &call->in;
-	bool single = !call_peer_streams(call);
 
 	if (!in->ended || in->told_end || in->paused || !call_listens(call))
 		return;
+
+	bool single = !call_peer_streams(call);
+
 	in->told_end = true;
 	if (!call->session->server)
 		head_response_over(call);

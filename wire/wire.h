@@ -245,8 +245,9 @@ int wire_server_listen_fd(struct wire_server *server, int fd,
 void wire_server_drain(struct wire_server *server, uint64_t limit_ms,
 	void (*done)(struct wire_server *server, void *user), void *user);
 
-/* Close everything now: calls `gone` for every open call before it returns.  The memory
- * goes when the loop has run once more; NULL is fine. */
+/* Close everything now: calls `gone` for every open call before it returns; inside a
+ * handler, later in the same turn.  The memory goes when the loop has run once more; NULL
+ * is fine. */
 void wire_server_close(struct wire_server *server);
 
 struct wire_counts {
@@ -279,8 +280,8 @@ struct wire_connect {
 struct wire_client *wire_client_open(
 	uv_loop_t *loop, const struct wire_connect *connect, struct err *e) MUST_CHECK;
 
-/* `gone` of every open call comes before this returns.  The memory goes when the loop
- * has run once more; NULL is fine.  Not inside a handler of its own calls. */
+/* `gone` of every open call comes before this returns; inside a handler, later in the same
+ * turn.  The memory goes when the loop has run once more; NULL is fine. */
 void wire_client_close(struct wire_client *client);
 
 struct wire_request {
@@ -298,7 +299,8 @@ struct wire_request {
 struct wire_call *wire_client_call(struct wire_client *client,
 	const struct wire_request *request, struct err *e) MUST_CHECK;
 
-/* For programs that do one thing at a time: run the loop until the call is over.
+/* For programs that do one thing at a time: run the loop until the call is over; not
+ * inside a handler.  Where the client streams, request->on->pull is woken for a start.
  *
  * A method whose server does not stream: *reply is the caller's.  On failure -1 with the
  * text of the status or of what broke; *status, when given, is set either way. */
