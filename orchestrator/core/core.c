@@ -67,7 +67,7 @@ void core_free(struct core *c)
 	list_each_safe(at, &c->refused) free(list_entry(at, struct refused, link));
 	gate_fini(&c->gate);
 	fleet_fini(c);
-	timers_fini(&c->timers);
+	timer_queue_fini(&c->timers);
 	table_fini(&c->jobs);
 	table_fini(&c->keys);
 	free(c);
@@ -129,7 +129,7 @@ void core_finish(struct core *c)
 {
 	struct timer *first;
 
-	while ((first = timers_first(&c->timers)) && first->at_ns <= c->now.boot_ns)
+	while ((first = timer_queue_first(&c->timers)) && first->at_ns <= c->now.boot_ns)
 		strike(c, first);
 	if (c->dirty) {
 		c->dirty = false;

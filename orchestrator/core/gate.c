@@ -145,7 +145,7 @@ static bool take_closed(struct core *c, struct effect *out)
 /* A wake-up too many does no harm, so a wish that has become later is not told. */
 static bool take_wake(struct core *c, struct effect *out)
 {
-	const struct timer *first = timers_first(&c->timers);
+	const struct timer *first = timer_queue_first(&c->timers);
 
 	if (!first || first->at_ns >= c->gate.woken_ns)
 		return false;

@@ -3,3 +3,6 @@ core_SRCS := job_state.c job.c record.c submission.c requirement_line.c core.c l
   hello.c fleet.c scheduler.c gate.c view.c queue.c timer.c
 core_USES := base
 $(eval $(call module,core,orchestrator/core))
+
+test_core_USES := core_driver core base
+$(eval $(call unit_test,test_core))

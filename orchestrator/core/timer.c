@@ -6,7 +6,7 @@
 
 #include "xalloc.h"
 
-void timers_fini(struct timers *t)
+void timer_queue_fini(struct timers *t)
 {
 	free(t->heap);
 	*t = (struct timers){ 0 };
@@ -74,7 +74,7 @@ void timer_clear(struct timers *t, struct timer *timer)
 	timer->slot = 0;
 }
 
-struct timer *timers_first(const struct timers *t)
+struct timer *timer_queue_first(const struct timers *t)
 {
 	return t->count ? t->heap[1] : NULL;
 }

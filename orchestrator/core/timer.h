@@ -28,10 +28,10 @@ struct timers {
 	size_t count, room;
 };
 
-void timers_fini(struct timers *t);
+void timer_queue_fini(struct timers *t);
 /* Set it, or move it when it is set already. */
 void timer_set(struct timers *t, struct timer *timer, int64_t at_ns);
 /* Harmless when it is not set. */
 void timer_clear(struct timers *t, struct timer *timer);
 /* The earliest one, NULL when none is set. */
-struct timer *timers_first(const struct timers *t);
+struct timer *timer_queue_first(const struct timers *t);

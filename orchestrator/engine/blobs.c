@@ -143,6 +143,13 @@ static void on_write_blob(struct wire_call *call)
 	wire_call_finish(call, WIRE_UNIMPLEMENTED, "environments are not shared yet");
 }
 
+/* What was on its way when the call was answered. */
+static void on_blob_chunk(struct wire_call *call, ProtobufCMessage *message)
+{
+	(void)call;
+	wire_message_free(message);
+}
+
 /* ---- WriteOutput */
 
 static void on_output_open(struct wire_call *call)
@@ -234,7 +241,7 @@ static const struct wire_method methods[] = {
 
 static const struct wire_handlers handlers[] = {
 	{ .message = on_read, .pull = on_read_pull, .gone = on_gone },
-	{ .open = on_write_blob },
+	{ .open = on_write_blob, .message = on_blob_chunk },
 	{ .open = on_output_open,
 		.message = on_frames,
 		.end = on_output_end,

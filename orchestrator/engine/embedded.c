@@ -7,6 +7,7 @@
 #include <linux/close_range.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -78,6 +79,21 @@ static int wait_for(pid_t pid)
 	return status;
 }
 
+/* Is there still a cumulusd that wants this worker?  Its lock names its pid. */
+static bool is_wanted(const struct embedded_worker *w)
+{
+	CLEANUP(free_ptr) char *path = str_fmt("%s/orchestrator/lock", w->data);
+	CLEANUP(buf_fini) struct buf text = { 0 };
+	uint64_t pid;
+
+	if (file_read(AT_FDCWD, path, 32, &text, NULL) < 0)
+		return false;
+	buf_add(&text, "", 1);
+	text.data[strcspn((char *)text.data, "\n")] = '\0';
+	return parse_u64((char *)text.data, 2, INT32_MAX, &pid, NULL) == 0 &&
+	       (kill((pid_t)pid, 0) == 0 || errno == EPERM);
+}
+
 /* Never returns.  A clean end or a bad configuration is not repeated; a crash is, after a
  * pause that doubles while the worker fails early. */
 static void keep(const struct embedded_worker *w)
@@ -107,6 +123,8 @@ static void keep(const struct embedded_worker *w)
 		}
 		if (clock_boot_ns() - began > STEADY_S * NS_PER_S)
 			pause_s = 1;
+		else if (!is_wanted(w))
+			_exit(1); /* it fails at its start, and nobody waits for it */
 
 		CLEANUP(free_ptr)
 		char *why = WIFSIGNALED(status) ? str_fmt("signal %d", WTERMSIG(status))

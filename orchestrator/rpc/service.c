@@ -28,8 +28,16 @@ static void on_unserved_open(struct wire_call *call)
 		"UploadPackage is not served yet (docs/limits.md)");
 }
 
+/* What was on its way when the call was answered. */
+static void on_unserved_message(struct wire_call *call, ProtobufCMessage *message)
+{
+	(void)call;
+	wire_message_free(message);
+}
+
 static const struct wire_handlers unserved = { .message = on_unserved };
-static const struct wire_handlers unserved_upload = { .open = on_unserved_open };
+static const struct wire_handlers unserved_upload = { .open = on_unserved_open,
+	.message = on_unserved_message };
 
 static const struct method {
 	struct wire_method wire;
