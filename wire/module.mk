@@ -4,3 +4,6 @@ wire_SRCS := message.c status.c timeout.c timers.c metadata.c hub.c session.c h2
 wire_USES := base
 wire_PKGS := libnghttp2 libuv libprotobuf-c
 $(eval $(call module,wire,wire))
+
+test_wire_calls_USES := wire proto base
+$(eval $(call unit_test,test_wire_calls))
