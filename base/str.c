@@ -338,7 +338,7 @@ int hex_decode(void *out, size_t len, const char *text, struct err *e)
 		if (hex_digit(text[i]) < 0)
 			return not_a(e, "lower-case hex", text);
 	for (size_t i = 0; i < len; i++)
-		bytes[i] = (unsigned char)(hex_digit(text[2 * i]) << 4 |
+		bytes[i] = (unsigned char)(hex_digit(text[2 * i]) * 16 +
 					   hex_digit(text[2 * i + 1]));
 	return 0;
 }
