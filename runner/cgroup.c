@@ -422,7 +422,7 @@ static pid_t fork_unified(const struct cgroup *g)
 	struct clone_args args = {
 		.flags = CLONE_INTO_CGROUP,
 		.exit_signal = SIGCHLD,
-		.cgroup = (uint64_t)g->join_fds[CGROUP_MEMORY],
+		.cgroup = (unsigned int)g->join_fds[CGROUP_MEMORY],
 	};
 
 	return (pid_t)syscall(SYS_clone3, &args, sizeof(args));

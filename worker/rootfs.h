@@ -27,7 +27,8 @@ struct rootfs_sources {
 char *rootfs_build(const char *state_dir, const struct rootfs_sources *sources,
 	struct err *e) MUST_CHECK;
 
-/* Run one empty container there, as the runner would, to see that this machine can.
- * runtime is "crun", "runc" or "auto".  The error gives the reason in one line: no root,
- * no runtime, no user namespaces, no fresh /proc or /sys, a missing controller ... */
-int rootfs_check(const char *root, const char *runtime, struct err *e) MUST_CHECK;
+/* Run one empty container there by `runner` (the program), to see that this machine can.
+ * runtime is "crun", "runc" or "auto".  The error is its reason, one line: no root, no
+ * runtime, no user namespaces, no fresh /proc or /sys, a controller that is missing ... */
+int rootfs_check(const char *runner, const char *root, const char *runtime,
+	struct err *e) MUST_CHECK;
