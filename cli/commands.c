@@ -112,6 +112,12 @@ static const char path_details[] =
 	"main.py defines main(); what it returns is the result.  A folder is packed\n"
 	"without .git, __pycache__ and .venv; symbolic links are refused.\n";
 
+static const char run_details[] =
+	"PATH is a folder with main.py at its top, a ZIP of one, or a single .py file.\n"
+	"main.py defines main(); what it returns is the result.  A folder is packed\n"
+	"without .git, __pycache__ and .venv; symbolic links are refused.\n"
+	"Ctrl-C once leaves the job running; twice within 2 s cancels it.\n";
+
 static const char follow_details[] =
 	"Ctrl-C once leaves the job running; twice within 2 s cancels it.\n";
 
@@ -127,7 +133,7 @@ const struct command commands[] = {
 		.job_args = true,
 		.flags = run_flags,
 		.exits = FOLLOWS | BIT(EXIT_NO_PLACE),
-		.details = path_details,
+		.details = run_details,
 		.run = command_run },
 	{ .name = "submit",
 		.summary = "submit a job and print its id",

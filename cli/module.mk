@@ -10,3 +10,14 @@ cumulus_SRCS := main.c
 cumulus_USES := cli wire proto base
 cumulus_PKGS := libuv libprotobuf-c
 $(eval $(call program,cumulus,cli))
+
+test_cli_options_USES := cli wire proto base
+$(eval $(call unit_test,test_cli_options))
+
+test_cli_bundle_USES := cli base
+test_cli_bundle_PKGS := libzip
+$(eval $(call unit_test,test_cli_bundle))
+
+test_cli_text_USES := cli wire proto base
+test_cli_text_PKGS := jansson
+$(eval $(call unit_test,test_cli_text))

@@ -125,6 +125,7 @@ struct wire_call *remote_call(struct remote *r, enum remote_method method,
 	return wire_client_call(r->client, &request, e);
 }
 
+/* Somebody who has never reached the server may not have started it. */
 static void add_hint(const struct remote *r, enum exit_code code, struct err *e)
 {
 	if (code != EXIT_NO_ANSWER || r->up)
@@ -132,8 +133,7 @@ static void add_hint(const struct remote *r, enum exit_code code, struct err *e)
 
 	CLEANUP(free_ptr) char *why = xstrdup(e->text);
 
-	err_set(e, e->code, "%s: %.300s; is cumulusd running? try: sudo cumulus dev",
-		r->address, why);
+	err_set(e, e->code, "%.400s; is cumulusd running? try: sudo cumulus dev", why);
 }
 
 enum exit_code remote_failure(
