@@ -409,19 +409,49 @@ static void a_deadline_of_centuries_is_no_deadline(void **state)
 	world_free(w);
 }
 
+static void answer_too_late(struct wire_call *call)
+{
+	Chunk c = chunk_of(0, 0, 0);
+	struct err e;
+
+	assert_int_equal(wire_call_over(call), WIRE_OVER_DEADLINE);
+	assert_false(wire_call_ready(call));
+	assert_int_equal(wire_call_send(call, &c, &e), 0);
+	wire_call_wake(call);
+	wire_call_pause(call);
+	wire_call_resume(call);
+	wire_call_reply(call, &c);
+	wire_call_finish(call, WIRE_OK, "late");
+	wire_call_cancel(call);
+	saw_gone(call);
+}
+
 static void a_late_answer_after_the_deadline_is_harmless(void **state)
 {
 	(void)state;
-	struct world *w = world_tcp();
+	static const struct wire_method method = { "/t.T/Late", &CHUNK, &CHUNK,
+		WIRE_BOTH_STREAM };
+	static const struct wire_handlers on = {
+		.open = talk_open, .message = talk_message, .gone = answer_too_late
+	};
+	struct world *w = world_new();
+	struct err e = { 0 };
 	struct seen s = { .open = true };
 
-	call_method(w, TALK_METHOD, NULL, 30, &s);
-	until(w, w->held);
+	world_serve(w, NULL);
+	wire_server_add(w->server, &method, &on, w);
+	assert_int_equal(
+		wire_server_listen_tcp(w->server, "127.0.0.1:0", NULL, w->address, &e),
+		0);
+	world_connect(w, NULL);
 
-	struct wire_call *call = w->held;
+	const struct wire_request r = {
+		.method = &method, .on = &seeing, .user = &s, .timeout_ms = 30
+	};
 
-	until(w, wire_call_over(call) || s.gone);
+	assert_non_null(wire_client_call(w->client, &r, &e));
 	until(w, s.gone && w->gone);
+	assert_int_equal(s.status, WIRE_DEADLINE_EXCEEDED);
 	an_echo_comes_back(w);
 	world_free(w);
 }
