@@ -37,8 +37,16 @@ def shared_system():
 @pytest.fixture
 def client(shared_system):
     client = Client(shared_system)
-    yield client
-    client.close()
+    try:
+        yield client
+        if shared_system.alive():
+            client.close()
+    finally:
+        # A test that kills cumulusd fails by itself; those after it start from a new one.
+        if not shared_system.alive():
+            told = shared_system.bury()
+            shared_system.start()
+            pytest.fail(told)
 
 
 @pytest.fixture

@@ -69,12 +69,14 @@ class System:
         return f"127.0.0.1:{self.port}"
 
     def log_text(self):
-        return (self.parent / "log").read_text(errors="replace")[-8000:]
+        return (self.parent / "log").read_text(errors="replace")[-3000:]
 
     def stop(self):
         """SIGTERM: a clean end is exit 0 within 10 s."""
         if self.process is None:
             return
+        if not self.alive():
+            raise AssertionError(self.bury())
         self.process.send_signal(signal.SIGTERM)
         try:
             status = self.process.wait(timeout=10)
@@ -89,6 +91,15 @@ class System:
         self.process.kill()
         self.process.wait()
         self._end_process()
+
+    def alive(self):
+        return self.process.poll() is None
+
+    def bury(self):
+        """Forget a cumulusd that died; say how."""
+        told = f"cumulusd ended with {self.process.returncode}:\n{self.log_text()}"
+        self._end_process()
+        return told
 
     def _end_process(self):
         if self.process.poll() is None:

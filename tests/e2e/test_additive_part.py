@@ -2,6 +2,8 @@
 
 SPDX-License-Identifier: Apache-2.0
 """
+import hashlib
+
 import grpc
 import pytest
 
@@ -79,7 +81,7 @@ def test_a_field_that_is_not_served_is_unimplemented_by_name(client, fields, nam
 
 
 @pytest.mark.parametrize("rpc, request_", [
-    ("GetJobResult", pb.JobResultRequest()), ("MissingPackages", pb.PackageDigests()),
+    ("MissingPackages", pb.PackageDigests()),
     ("ExplainJob", pb.ExplainJobRequest()), ("PauseJob", pb.PauseJobRequest()),
     ("ResumeJob", pb.ResumeJobRequest()), ("ListCheckpoints", pb.ListCheckpointsRequest()),
     ("DrainWorker", pb.DrainWorkerRequest()), ("ResumeWorker", pb.ResumeWorkerRequest())])
@@ -330,6 +332,23 @@ def test_a_page_token_of_nobody_is_invalid(client):
         client.list_jobs(page_token="nonsense")
     assert raised.value.code() == grpc.StatusCode.INVALID_ARGUMENT
     assert "page_token" in raised.value.details()
+
+
+# ---- GetJobResult
+
+def test_the_result_is_kept_with_its_digest(client):
+    story = client.run(HELLO)
+    kept = client.stub.GetJobResult(pb.JobResultRequest(job_id=story.job), timeout=DEADLINE_S)
+    assert kept.result == story.last.result
+    assert kept.digest == "sha256:" + hashlib.sha256(kept.result).hexdigest()
+
+
+def test_a_job_that_did_not_complete_has_no_result(client):
+    job = client.run("def main():\n    1/0\n").job
+    with pytest.raises(grpc.RpcError) as raised:
+        client.stub.GetJobResult(pb.JobResultRequest(job_id=job), timeout=DEADLINE_S)
+    assert raised.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+    assert job in raised.value.details()
 
 
 # ---- GetJobLogs
