@@ -5,5 +5,7 @@ wire_USES := base
 wire_PKGS := libnghttp2 libuv libprotobuf-c
 $(eval $(call module,wire,wire))
 
+test_wire_USES := wire proto base
+$(eval $(call unit_test,test_wire))
 test_wire_calls_USES := wire proto base
 $(eval $(call unit_test,test_wire_calls))
