@@ -29,5 +29,4 @@ include $(wildcard proto/module.mk base/module.mk wire/module.mk runfolder/modul
   chronos/module.mk orchestrator/*/module.mk orchestrator/module.mk worker/module.mk \
   runner/module.mk cli/module.mk tests/*/module.mk bench/*/module.mk)
 include mk/proto.mk
-include $(wildcard mk/demo.mk)
 include mk/targets.mk
