@@ -9,3 +9,5 @@ test_wire_USES := wire proto base
 $(eval $(call unit_test,test_wire))
 test_wire_calls_USES := wire proto base
 $(eval $(call unit_test,test_wire_calls))
+test_wire_hostile_USES := wire proto base
+$(eval $(call unit_test,test_wire_hostile))

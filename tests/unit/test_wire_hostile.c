@@ -1,0 +1,987 @@
+/* test_wire_hostile.c - raw frames of clients that are broken, slow or mean. */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "wire_world.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <nghttp2/nghttp2.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include "buf.h"
+
+#define MIB ((size_t)1 << 20)
+
+enum {
+	DATA = 0,
+	HEADERS = 1,
+	RST_STREAM = 3,
+	SETTINGS = 4,
+	PING = 6,
+	GOAWAY = 7,
+	WINDOW_UPDATE = 8,
+	CONTINUATION = 9
+};
+enum { END_STREAM = 1, ACK = 1, END_HEADERS = 4 };
+
+/* ---- a client that writes its own frames */
+
+struct frame {
+	uint8_t type, flags;
+	uint32_t id, code; /* code: of RST_STREAM and GOAWAY */
+};
+
+struct raw {
+	struct world *w;
+	int fd;
+	bool deaf;     /* reads nothing */
+	bool dead;     /* the server closed */
+	struct buf in; /* not yet parsed */
+	struct frame frames[4096];
+	size_t count;
+	nghttp2_hd_inflater *inflater;
+	char headers[4096]; /* "name: value\n" of the last HEADERS of each call so far */
+	uint8_t data[4096];
+	size_t data_len; /* of all DATA; the first bytes are kept */
+};
+
+static void inflate(struct raw *r, const uint8_t *bytes, size_t len)
+{
+	nghttp2_nv nv;
+	int flags = 0;
+	size_t used = strlen(r->headers);
+
+	while (!(flags & NGHTTP2_HD_INFLATE_FINAL)) {
+		ssize_t n =
+			nghttp2_hd_inflate_hd2(r->inflater, &nv, &flags, bytes, len, 1);
+
+		assert_true(n >= 0);
+		bytes += n;
+		len -= (size_t)n;
+		if (flags & NGHTTP2_HD_INFLATE_EMIT)
+			used += (size_t)snprintf(r->headers + used,
+				sizeof(r->headers) - used, "%s: %s\n", (char *)nv.name,
+				(char *)nv.value);
+		if (used >= sizeof(r->headers))
+			used = sizeof(r->headers) - 1;
+	}
+	nghttp2_hd_inflate_end_headers(r->inflater);
+}
+
+static uint32_t be32(const uint8_t *p)
+{
+	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+static void parse_frames(struct raw *r)
+{
+	size_t at = 0;
+
+	while (r->in.len - at >= 9) {
+		const uint8_t *p = r->in.data + at;
+		size_t len = be32(p) >> 8;
+		struct frame f = { p[3], p[4], be32(p + 5) & INT32_MAX, 0 };
+
+		if (r->in.len - at < 9 + len)
+			break;
+		if (f.type == RST_STREAM)
+			f.code = be32(p + 9);
+		else if (f.type == GOAWAY)
+			f.code = be32(p + 13);
+		else if (f.type == HEADERS)
+			inflate(r, p + 9, len);
+		for (size_t i = 0; f.type == DATA && i < len; i++, r->data_len++)
+			if (r->data_len < sizeof(r->data))
+				r->data[r->data_len] = p[9 + i];
+		if (r->count < sizeof(r->frames) / sizeof(*r->frames))
+			r->frames[r->count++] = f;
+		at += 9 + len;
+	}
+	buf_drop(&r->in, at);
+}
+
+static void raw_read(struct raw *r)
+{
+	while (!r->deaf && !r->dead) {
+		ssize_t n = recv(r->fd, buf_reserve(&r->in, 65536), 65536, MSG_DONTWAIT);
+
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			break;
+		if (n <= 0) {
+			r->dead = true;
+			break;
+		}
+		buf_added(&r->in, (size_t)n);
+	}
+	parse_frames(r);
+}
+
+/* Give the server its turns and read what it says. */
+static void raw_turn(struct raw *r)
+{
+	for (int i = 0; i < 3; i++)
+		uv_run(&r->w->loop, UV_RUN_NOWAIT);
+	raw_read(r);
+}
+
+/* Write all of it, turning the loop meanwhile.  False when the server has closed. */
+static bool raw_write(struct raw *r, const void *bytes, size_t len)
+{
+	const uint8_t *p = bytes;
+	uint64_t end = uv_hrtime() + PATIENCE_MS * UINT64_C(1000000);
+
+	while (len && !r->dead) {
+		ssize_t n = send(r->fd, p, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (n < 0 && errno != EAGAIN && errno != EINTR)
+			r->dead = true;
+		if (n > 0) {
+			p += n;
+			len -= (size_t)n;
+		} else {
+			raw_turn(r);
+			if (uv_hrtime() > end)
+				fail_msg("the server neither reads nor closes");
+		}
+	}
+	return !r->dead;
+}
+
+static void add_frame(struct buf *b, uint8_t type, uint8_t flags, uint32_t id,
+	const void *payload, size_t len)
+{
+	const uint8_t head[9] = { (uint8_t)(len >> 16), (uint8_t)(len >> 8), (uint8_t)len,
+		type, flags, (uint8_t)(id >> 24), (uint8_t)(id >> 16), (uint8_t)(id >> 8),
+		(uint8_t)id };
+
+	buf_add(b, head, sizeof(head));
+	buf_add(b, payload, len);
+}
+
+static bool raw_frame(struct raw *r, uint8_t type, uint8_t flags, uint32_t id,
+	const void *payload, size_t len)
+{
+	struct buf b = { 0 };
+
+	add_frame(&b, type, flags, id, payload, len);
+
+	bool ok = raw_write(r, b.data, b.len);
+
+	buf_fini(&b);
+	return ok;
+}
+
+/* HPACK: a literal that is not indexed, with a new name. */
+static void add_header(struct buf *b, const char *name, const char *value)
+{
+	size_t len = strlen(value);
+
+	buf_add(b, "\0", 1);
+	buf_add(b, &(uint8_t){ (uint8_t)strlen(name) }, 1);
+	buf_add(b, name, strlen(name));
+	if (len < 127) {
+		buf_add(b, &(uint8_t){ (uint8_t)len }, 1);
+	} else {
+		buf_add(b, "\x7f", 1);
+		for (len -= 127; len >= 128; len >>= 7)
+			buf_add(b, &(uint8_t){ (uint8_t)(len | 0x80) }, 1);
+		buf_add(b, &(uint8_t){ (uint8_t)len }, 1);
+	}
+	buf_add(b, value, strlen(value));
+}
+
+struct head { /* what a request says; NULL: the usual */
+	const char *method, *path, *type, *te;
+	const char *name, *value; /* one more */
+	const char *name2, *value2;
+};
+
+static void add_request(struct buf *b, const struct head *h)
+{
+	add_header(b, ":method", h->method ? h->method : "POST");
+	add_header(b, ":scheme", "http");
+	add_header(b, ":path", h->path ? h->path : "/t.T/Echo");
+	add_header(b, ":authority", "x");
+	add_header(b, "content-type", h->type ? h->type : "application/grpc");
+	if (!h->te || *h->te)
+		add_header(b, "te", h->te ? h->te : "trailers");
+	if (h->name)
+		add_header(b, h->name, h->value);
+	if (h->name2)
+		add_header(b, h->name2, h->value2);
+}
+
+static bool raw_request(struct raw *r, uint32_t id, uint8_t flags, const struct head *h)
+{
+	struct buf b = { 0 };
+
+	add_request(&b, h);
+
+	bool ok = raw_frame(r, HEADERS, END_HEADERS | flags, id, b.data, b.len);
+
+	buf_fini(&b);
+	return ok;
+}
+
+static struct raw *raw_connect_bare(struct world *w)
+{
+	struct raw *r = xcalloc(1, sizeof(*r));
+	struct sockaddr_in a = { .sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+		.sin_port = htons((uint16_t)atoi(strrchr(w->address, ':') + 1)) };
+
+	r->w = w;
+	r->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_true(r->fd >= 0);
+	assert_int_equal(connect(r->fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	nghttp2_hd_inflate_new(&r->inflater);
+	return r;
+}
+
+/* With the preface and a SETTINGS frame of this payload. */
+static struct raw *raw_connect(struct world *w, const void *settings, size_t len)
+{
+	struct raw *r = raw_connect_bare(w);
+
+	assert_true(raw_write(r, NGHTTP2_CLIENT_MAGIC, NGHTTP2_CLIENT_MAGIC_LEN));
+	assert_true(raw_frame(r, SETTINGS, 0, 0, settings, len));
+	return r;
+}
+
+static void raw_close(struct raw *r)
+{
+	close(r->fd);
+	buf_fini(&r->in);
+	nghttp2_hd_inflate_del(r->inflater);
+	free(r);
+}
+
+static int find_frame(const struct raw *r, uint8_t type, uint32_t id)
+{
+	for (size_t i = 0; i < r->count; i++)
+		if (r->frames[i].type == type && r->frames[i].id == id)
+			return (int)i;
+	return -1;
+}
+
+#define raw_until(r, condition)                                                          \
+	do {                                                                             \
+		uint64_t until_end_ = uv_hrtime() + PATIENCE_MS * UINT64_C(1000000);     \
+		while (!(condition)) {                                                   \
+			if (uv_hrtime() > until_end_)                                    \
+				fail_msg("waited in vain for %s\n%s", #condition,        \
+					(r)->headers);                                   \
+			uv_run(&(r)->w->loop, UV_RUN_ONCE);                              \
+			raw_read(r);                                                     \
+		}                                                                        \
+	} while (0)
+
+static void assert_says(const struct raw *r, const char *line)
+{
+	if (!strstr(r->headers, line))
+		fail_msg("no \"%s\" in\n%s", line, r->headers);
+}
+
+/* Others are served as if nothing had happened. */
+static void assert_serves(struct world *w)
+{
+	struct seen s = { 0 };
+	Chunk c = chunk_of(1, 0, 0);
+
+	world_connect(w, NULL);
+	call_method(w, ECHO_METHOD, &c, 0, &s);
+	until(w, s.gone);
+	assert_int_equal(s.status, WIRE_OK);
+	wire_client_close(w->client);
+	w->client = NULL;
+}
+
+static void assert_gone(struct raw *r)
+{
+	struct world *w = r->w;
+
+	raw_close(r);
+	until(w, wire_server_counts(w->server).connections == 0);
+	assert_int_equal(wire_server_counts(w->server).calls, 0);
+	assert_int_equal(wire_server_counts(w->server).buffered_bytes, 0);
+	assert_serves(w);
+	world_free(w);
+}
+
+static const uint8_t empty_message[5] = { 0 };
+
+/* ---- one request, wrong in one way */
+
+static void expect_answer(
+	const struct head *h, const void *data, size_t len, const char *const *says)
+{
+	struct world *w = world_with_server(NULL);
+	struct raw *r = raw_connect(w, NULL, 0);
+
+	assert_true(raw_request(r, 1, 0, h));
+	if (data)
+		raw_frame(r, DATA, END_STREAM, 1, data, len);
+	raw_until(r, strstr(r->headers, "grpc-status"));
+	for (; *says; says++)
+		assert_says(r, *says);
+	assert_false(r->dead);
+	assert_gone(r);
+}
+
+#define SAYS(...)                                                                        \
+	(const char *const[])                                                            \
+	{                                                                                \
+		__VA_ARGS__, NULL                                                        \
+	}
+
+static void headers_that_are_not_grpc_are_refused(void **state)
+{
+	(void)state;
+	expect_answer(&(struct head){ .method = "GET" }, "", 0, SAYS(":status: 405"));
+	expect_answer(&(struct head){ .type = "application/json" }, NULL, 0,
+		SAYS(":status: 415", "grpc-status: 13"));
+	expect_answer(&(struct head){ .type = "application/grpc-web" }, NULL, 0,
+		SAYS(":status: 415"));
+	expect_answer(&(struct head){ .type = "application/grpc+json" }, NULL, 0,
+		SAYS(":status: 415"));
+	expect_answer(&(struct head){ .te = "" }, NULL, 0, SAYS(":status: 400"));
+	expect_answer(&(struct head){ .path = "/t.T/None" }, NULL, 0,
+		SAYS(":status: 200", "grpc-status: 12", "/t.T/None"));
+	expect_answer(&(struct head){ .path = "/" }, NULL, 0, SAYS("grpc-status: 12"));
+}
+
+static void other_spellings_of_the_content_type_are_taken(void **state)
+{
+	(void)state;
+	expect_answer(&(struct head){ .type = "application/grpc+proto" }, empty_message,
+		5, SAYS(":status: 200", "grpc-status: 0"));
+	expect_answer(&(struct head){ .type = "application/grpc;charset=x" },
+		empty_message, 5, SAYS(":status: 200", "grpc-status: 0"));
+}
+
+static void timeouts_that_are_none_are_refused(void **state)
+{
+	(void)state;
+	static const char *const bad[] = { "1", "-1S", "999999999S", "1x", "S" };
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		expect_answer(&(struct head){ .name = "grpc-timeout", .value = bad[i] },
+			NULL, 0, SAYS("grpc-status: 3", "grpc-timeout"));
+	expect_answer(&(struct head){ .name = "grpc-timeout", .value = "1n" },
+		empty_message, 5, SAYS("grpc-status: 4"));
+	expect_answer(&(struct head){ .name = "grpc-timeout", .value = "876000H" },
+		empty_message, 5, SAYS("grpc-status: 0"));
+	expect_answer(
+		&(struct head){
+			.path = "/t.T/Hold", .name = "grpc-timeout", .value = "20m" },
+		empty_message, 5, SAYS("grpc-status: 4"));
+}
+
+static void metadata_is_bounded(void **state)
+{
+	(void)state;
+	char large[16101]; /* fits a frame; with 32 for each header it is too much */
+
+	memset(large, 'x', sizeof(large));
+	large[sizeof(large) - 1] = '\0';
+	expect_answer(&(struct head){ .name = "a", .value = large }, empty_message, 5,
+		SAYS("grpc-status: 8", "16384"));
+	large[15000] = '\0';
+	expect_answer(&(struct head){ .name = "a", .value = large }, empty_message, 5,
+		SAYS("grpc-status: 0"));
+}
+
+static void request_bodies_are_checked(void **state)
+{
+	(void)state;
+	static const char compressed[] = "\1\0\0\0\2xx";
+	static const char two[] = "\0\0\0\0\0\0\0\0\0\0";
+	static const char cut[] = "\0\0\0\0\5\x08";
+	static const char half_prefix[] = "\0\0\0";
+	static const char flag[] = "\7\0\0\0\0";
+	static const char huge[] = "\0\xff\xff\xff\xff";
+	static const char above[] = "\0\0\x40\0\1";
+	static const char garbage[] = "\0\0\0\0\2\xff\xff";
+
+	expect_answer(&(struct head){ .name = "grpc-encoding", .value = "gzip" },
+		compressed, 7, SAYS("grpc-status: 12", "grpc-accept-encoding: identity"));
+	expect_answer(&(struct head){ 0 }, two, 10, SAYS("grpc-status: 13"));
+	expect_answer(&(struct head){ 0 }, cut, 6, SAYS("grpc-status: 13"));
+	expect_answer(&(struct head){ 0 }, half_prefix, 3, SAYS("grpc-status: 13"));
+	expect_answer(&(struct head){ 0 }, "", 0, SAYS("grpc-status: 13"));
+	expect_answer(&(struct head){ 0 }, flag, 5, SAYS("grpc-status: 13"));
+	expect_answer(&(struct head){ 0 }, huge, 5, SAYS("grpc-status: 8", "4194304"));
+	expect_answer(&(struct head){ 0 }, above, 5, SAYS("grpc-status: 8", "4194305"));
+	expect_answer(&(struct head){ 0 }, garbage, 7, SAYS("grpc-status: 3"));
+	expect_answer(
+		&(struct head){ .path = "/t.T/Sum" }, cut, 6, SAYS("grpc-status: 13"));
+}
+
+static void a_request_that_ends_with_its_headers_has_no_message(void **state)
+{
+	(void)state;
+	struct world *w = world_with_server(NULL);
+	struct raw *r = raw_connect(w, NULL, 0);
+
+	assert_true(raw_request(r, 1, END_STREAM, &(struct head){ 0 }));
+	raw_until(r, strstr(r->headers, "grpc-status: 13"));
+	assert_gone(r);
+}
+
+static void the_reset_never_overtakes_an_early_answer(void **state)
+{
+	(void)state;
+	struct world *w = world_with_server(NULL);
+	struct raw *r = raw_connect(w, NULL, 0);
+
+	for (uint32_t id = 1; id < 100; id += 2) {
+		assert_true(raw_request(r, id, 0, &(struct head){ .path = "/t.T/None" }));
+		raw_until(r, find_frame(r, RST_STREAM, id) >= 0);
+
+		int answer = find_frame(r, HEADERS, id);
+		int reset = find_frame(r, RST_STREAM, id);
+
+		assert_in_range(answer, 0, reset - 1);
+		assert_true(r->frames[answer].flags & END_STREAM);
+		assert_int_equal(r->frames[reset].code, NGHTTP2_NO_ERROR);
+	}
+	/* What the client still sends of them is swallowed. */
+	raw_frame(r, DATA, END_STREAM, 1, empty_message, 5);
+	raw_turn(r);
+	assert_false(r->dead);
+	assert_gone(r);
+}
+
+static void a_request_may_come_byte_by_byte(void **state)
+{
+	(void)state;
+	struct world *w = world_with_server(NULL);
+	struct raw *r = raw_connect(w, NULL, 0);
+	struct buf b = { 0 };
+	struct buf head = { 0 };
+	static const uint8_t message[] = { 0, 0, 0, 0, 2, 0x08, 42 };
+
+	add_request(&head, &(struct head){ 0 });
+	add_frame(&b, HEADERS, END_HEADERS, 1, head.data, head.len);
+	for (size_t i = 0; i < sizeof(message); i++) {
+		add_frame(&b, DATA, 0, 1, message + i, 1);
+		add_frame(&b, DATA, 0, 1, NULL, 0);
+	}
+	add_frame(&b, DATA, END_STREAM, 1, NULL, 0);
+	for (size_t i = 0; i < b.len; i++) {
+		assert_true(raw_write(r, b.data + i, 1));
+		raw_turn(r);
+	}
+	raw_until(r, strstr(r->headers, "grpc-status: 0"));
+	assert_int_equal(r->data_len, sizeof(message));
+	assert_memory_equal(r->data, message, sizeof(message));
+	buf_fini(&b);
+	buf_fini(&head);
+	assert_gone(r);
+}
+
+static void several_messages_may_share_a_frame(void **state)
+{
+	(void)state;
+	struct world *w = world_with_server(NULL);
+	struct raw *r = raw_connect(w, NULL, 0);
+	struct buf b = { 0 };
+
+	for (int i = 0; i < 1000; i++)
+		buf_add(&b, "\0\0\0\0\2\x08\1", 7);
+	assert_true(raw_request(r, 1, 0, &(struct head){ .path = "/t.T/Talk" }));
+	assert_true(raw_frame(r, DATA, END_STREAM, 1, b.data, b.len));
+	raw_until(r, strstr(r->headers, "grpc-status: 0"));
+	assert_int_equal(w->messages, 1000);
+	assert_int_equal(r->data_len, 7000);
+	buf_fini(&b);
+	assert_gone(r);
+}
+
+/* ---- floods */
+
+static void flood(struct raw *r, const void *bytes, size_t len, size_t most)
+{
+	for (size_t sent = 0; sent < most && !r->dead; sent += len)
+		if (!raw_write(r, bytes, len))
+			break;
+	raw_until(r, r->dead || find_frame(r, GOAWAY, 0) >= 0);
+}
+
+static void a_rapid_reset_is_cut_off(void **state)
+{
+	(void)state;
+	struct world *w = world_with_server(NULL);
+	struct raw *r = raw_connect(w, NULL, 0);
+	uint32_t id = 1;
+
+	for (; id < 40001 && !r->dead && find_frame(r, GOAWAY, 0) < 0; id += 2) {
+		raw_request(r, id, 0, &(struct head){ .path = "/t.T/Sum" });
+		raw_frame(r, RST_STREAM, 0, id, "\0\0\0\x08", 4);
+		raw_turn(r);
+	}
+	assert_in_range(id, 2001, 4000);
+	assert_true(w->opened < 2000);
+	assert_gone(r);
+	/* And the handlers have heard of each end. */
+}
+
+static void resets_that_the_client_provokes_are_cut_off_too(void **state)
+{
+	(void)state;
+	struct world *w = world_with_server(NULL);
+	struct raw *r = raw_connect(w, NULL, 0);
+	uint32_t id = 1;
+
+	for (; id < 40001 && !r->dead && find_frame(r, GOAWAY, 0) < 0; id += 2) {
+		raw_request(r, id, 0, &(struct head){ .path = "/t.T/Sum" });
+		raw_frame(r, WINDOW_UPDATE, 0, id, "\0\0\0\0", 4); /* an increment of 0 */
+		raw_turn(r);
+	}
+	assert_in_range(id, 3, 4000);
+	assert_gone(r);
+}
+
+static void a_ping_flood_without_reading_ends_the_connection(void **state)
+{
+	(void)state;
+	struct world *w = world_with_server(NULL);
+	struct raw *r = raw_connect(w, NULL, 0);
+	struct buf b = { 0 };
+	int small = 4096;
+
+	setsockopt(r->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+	for (int i = 0; i < 5000; i++)
+		add_frame(&b, PING, 0, 0, "12345678", 8);
+	r->deaf = true;
+	for (int i = 0; i < 2000 && !r->dead; i++)
+		raw_write(r, b.data, b.len);
+	assert_true(r->dead);
+	buf_fini(&b);
+	assert_gone(r);
+}
+
+static void a_settings_flood_without_reading_ends_the_connection(void **state)
+{
+	(void)state;
+	struct world *w = world_with_server(NULL);
+	struct raw *r = raw_connect(w, NULL, 0);
+	struct buf b = { 0 };
+
+	for (int i = 0; i < 5000; i++)
+		add_frame(&b, SETTINGS, 0, 0, NULL, 0);
+	r->deaf = true;
+	for (int i = 0; i < 2000 && !r->dead; i++)
+		raw_write(r, b.data, b.len);
+	assert_true(r->dead);
+	buf_fini(&b);
+	assert_gone(r);
+}
+
+/* HEADERS without an end, then CONTINUATION after CONTINUATION. */
+static void expect_no_continuation(
+	const void *start, size_t start_len, const void *more, size_t more_len)
+{
+	struct world *w = world_with_server(NULL);
+	struct raw *r = raw_connect(w, NULL, 0);
+	struct buf b = { 0 };
+
+	raw_frame(r, HEADERS, 0, 1, start, start_len);
+	add_frame(&b, CONTINUATION, 0, 1, more, more_len);
+	flood(r, b.data, b.len, 8 * MIB);
+	raw_until(r, r->dead || wire_server_counts(w->server).connections == 0);
+	assert_int_equal(wire_server_counts(w->server).calls, 0);
+	buf_fini(&b);
+	assert_gone(r);
+}
+
+static void endless_header_blocks_end_the_connection(void **state)
+{
+	(void)state;
+	static uint8_t filler[8192];
+	/* A string that declares 1 GiB: 127 + 2^30 as a varint. */
+	static const uint8_t gib[] = { 0x00, 0x01, 'a', 0x7f, 0x81, 0xff, 0xff, 0xff,
+		0x03 };
+	struct buf valid = { 0 };
+
+	memset(filler, 'x', sizeof(filler));
+	expect_no_continuation(gib, sizeof(gib), filler, sizeof(filler));
+	memset(filler, 0xff, sizeof(filler)); /* a varint without end */
+	expect_no_continuation("\x00\x01\x61\x7f", 4, filler, sizeof(filler));
+	for (int i = 0; i < 100; i++)
+		add_header(&valid, "a", "b");
+	expect_no_continuation(valid.data, valid.len, valid.data, valid.len);
+	buf_fini(&valid);
+}
+
+static void garbage_ends_the_connection(void **state)
+{
+	(void)state;
+	struct world *w = world_with_server(NULL);
+	static const char *const lines[] = { "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+		"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n",
+		"\x16\x03\x01\x02\x01\x01\x01\xfc\x03\x03"
+		"twenty-four bytes and more" };
+
+	for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++) {
+		struct raw *r = raw_connect_bare(w);
+
+		raw_write(r, lines[i], strlen(lines[i]));
+		raw_until(r, r->dead);
+		raw_close(r);
+	}
+
+	/* Random frames after a good beginning, from a fixed seed. */
+	uint32_t x = 12345;
+
+	for (int i = 0; i < 200; i++) {
+		struct raw *r = raw_connect(w, NULL, 0);
+		uint8_t bytes[512];
+
+		raw_request(r, 1, 0, &(struct head){ .path = "/t.T/Talk" });
+		for (size_t k = 0; k < sizeof(bytes); k++) {
+			x = x * 1664525 + 1013904223;
+			bytes[k] = (uint8_t)(x >> 24);
+		}
+		bytes[0] = bytes[1] = 0; /* a short frame of any type */
+		bytes[3] %= 10;
+		raw_write(r, bytes, sizeof(bytes));
+		raw_turn(r);
+		raw_close(r);
+	}
+	until(w, wire_server_counts(w->server).connections == 0);
+	assert_serves(w);
+	world_free(w);
+}
+
+static void streams_above_the_limit_are_refused(void **state)
+{
+	(void)state;
+	const struct wire_limits few = { .streams = 10 };
+	struct world *w = world_with_server(&few);
+	struct raw *r = raw_connect(w, NULL, 0);
+
+	raw_until(r, find_frame(r, SETTINGS, 0) >= 0);
+	assert_true(raw_frame(r, SETTINGS, ACK, 0, NULL, 0));
+	for (uint32_t id = 1; id < 31; id += 2)
+		raw_request(r, id, 0, &(struct head){ .path = "/t.T/Sum" });
+	raw_until(r, r->dead || find_frame(r, GOAWAY, 0) >= 0 ||
+			     find_frame(r, RST_STREAM, 29) >= 0);
+	assert_true(w->opened <= 10);
+	assert_gone(r);
+}
+
+/* ---- those who are slow */
+
+static void a_stalled_upload_is_ended(void **state)
+{
+	(void)state;
+	const struct wire_limits hasty = { .upload_ms = 50 };
+	struct world *w = world_with_server(&hasty);
+	struct raw *r = raw_connect(w, NULL, 0);
+	uint8_t start[1000] = { 0, 0, 0x40, 0, 0 }; /* 1 KB of 4 MiB */
+
+	raw_request(r, 1, 0, &(struct head){ 0 });
+	raw_frame(r, DATA, 0, 1, start, sizeof(start));
+	raw_request(r, 3, 0, &(struct head){ .path = "/t.T/Sum" });
+	raw_frame(r, DATA, 0, 3, start, sizeof(start));
+	raw_request(r, 5, 0, &(struct head){ 0 }); /* not even a beginning */
+	raw_until(r, find_frame(r, HEADERS, 1) >= 0 && find_frame(r, HEADERS, 3) >= 0 &&
+			     find_frame(r, HEADERS, 5) >= 0);
+	assert_says(r, "grpc-status: 4");
+	until(w, w->gone == 1); /* Sum's handler knew of it */
+	assert_int_equal(w->over, WIRE_OVER_BROKEN);
+	assert_false(r->dead);
+	assert_gone(r);
+}
+
+static void stalled_uploads_are_charged_to_the_budget(void **state)
+{
+	(void)state;
+	const struct wire_limits tight = { .buffered_bytes = 8 * MIB,
+		.window_bytes = 65535 };
+	struct world *w = world_with_server(&tight);
+	struct raw *r = raw_connect(w, NULL, 0);
+	uint8_t start[16384] = { 0, 0, 0x3f, 0xff, 0xfb }; /* of 4 MiB with its prefix */
+
+	for (uint32_t id = 1; id < 200; id += 2) {
+		raw_request(r, id, 0, &(struct head){ 0 });
+		raw_frame(r, DATA, 0, id, start, sizeof(start));
+		raw_turn(r);
+	}
+	/* Two may grow to their full size, the others keep what they sent unasked. */
+	assert_true(
+		wire_server_counts(w->server).buffered_bytes <= 8 * MIB + 100 * 16384);
+	assert_false(r->dead);
+	assert_serves(w); /* a small message needs no budget */
+	assert_gone(r);
+}
+
+static void twice_the_budget_is_never_exceeded(void **state)
+{
+	(void)state;
+	const struct wire_limits tight = {
+		.buffered_bytes = MIB, .message_bytes = 4 * MIB, .window_bytes = 65535
+	};
+	struct world *w = world_with_server(&tight);
+	struct raw *r = raw_connect(w, NULL, 0);
+	uint8_t start[16384] = { 0, 0, 0x0f, 0xff, 0xf0 };
+
+	/* 100 streams of 48 KiB each: within their windows, but 4.7 MiB together. */
+	for (uint32_t id = 1; id < 200; id += 2) {
+		raw_request(r, id, 0, &(struct head){ 0 });
+		start[0] = start[1] = 0;
+		start[2] = 0x0f;
+		raw_frame(r, DATA, 0, id, start, sizeof(start));
+		raw_frame(r, DATA, 0, id, start, sizeof(start));
+		raw_frame(r, DATA, 0, id, start, sizeof(start));
+		raw_turn(r);
+		assert_true(wire_server_counts(w->server).buffered_bytes <= 2 * MIB);
+	}
+	assert_says(r, "grpc-status: 8");
+	assert_false(r->dead);
+	assert_gone(r);
+}
+
+static void a_window_of_zero_costs_one_message_per_stream(void **state)
+{
+	(void)state;
+	struct world *w = world_with_server(NULL);
+	static const uint8_t zero[6] = { 0, 4, 0, 0, 0, 0 };
+	struct raw *r = raw_connect(w, zero, sizeof(zero));
+	/* Count without end, 1,000 bytes each: offset=1000, total=-1. */
+	static const uint8_t ask[] = { 0, 0, 0, 0, 14, 0x08, 0xe8, 0x07, 0x10, 0xff, 0xff,
+		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01 };
+
+	for (uint32_t id = 1; id < 201; id += 2) {
+		raw_request(r, id, 0, &(struct head){ .path = "/t.T/Count" });
+		raw_frame(r, DATA, END_STREAM, id, ask, sizeof(ask));
+	}
+	raw_until(r, w->messages == 100);
+	for (int i = 0; i < 20; i++)
+		raw_turn(r);
+	assert_true(w->pulls <= 100);
+	assert_int_equal(r->data_len, 0);
+
+	/* A byte of window moves a byte. */
+	raw_frame(r, WINDOW_UPDATE, 0, 1, "\0\0\0\1", 4);
+	raw_until(r, r->data_len == 1);
+	raw_frame(r, WINDOW_UPDATE, 0, 1, "\0\0\x0f\xff", 4);
+	raw_until(r, r->data_len == 0x1000);
+	assert_true(w->pulls <= 100 + 5);
+	assert_gone(r);
+}
+
+static void a_finish_behind_a_closed_window_arrives_when_nothing_waits(void **state)
+{
+	(void)state;
+	struct world *w = world_with_server(NULL);
+	static const uint8_t zero[6] = { 0, 4, 0, 0, 0, 0 };
+	struct raw *r = raw_connect(w, zero, sizeof(zero));
+
+	raw_request(r, 1, 0, &(struct head){ .path = "/t.T/Feed" });
+	raw_frame(r, DATA, END_STREAM, 1, empty_message, 5);
+	raw_until(r, w->held);
+	w->to_send = 1;
+	wire_call_wake(w->held);
+	raw_until(r, find_frame(r, HEADERS, 1) >= 0);
+	wire_call_finish(w->held, WIRE_ABORTED, "no room needed");
+	raw_until(r, strstr(r->headers, "grpc-status: 10"));
+	assert_gone(r);
+}
+
+static void who_takes_nothing_for_too_long_is_reset(void **state)
+{
+	(void)state;
+	const struct wire_limits hasty = { .stall_ms = 50 };
+	struct world *w = world_with_server(&hasty);
+	static const uint8_t tiny[6] = { 0, 4, 0, 0, 0, 10 };
+	struct raw *r = raw_connect(w, tiny, sizeof(tiny));
+	static const uint8_t ask[] = { 0, 0, 0, 0, 5, 0x08, 0xe8, 0x07, 0x10, 5 };
+
+	raw_request(r, 1, 0, &(struct head){ .path = "/t.T/Count" });
+	raw_frame(r, DATA, END_STREAM, 1, ask, sizeof(ask));
+	raw_until(r, find_frame(r, RST_STREAM, 1) >= 0);
+	until(w, w->gone);
+	assert_int_equal(w->over, WIRE_OVER_BROKEN);
+	assert_gone(r);
+}
+
+static void a_connection_must_speak_and_then_call(void **state)
+{
+	(void)state;
+	const struct wire_limits hasty = { .handshake_ms = 50, .first_call_ms = 60 };
+	struct world *w = world_with_server(&hasty);
+	struct raw *mute = raw_connect_bare(w);
+	struct raw *slow = raw_connect_bare(w);
+	struct raw *idle = raw_connect(w, NULL, 0);
+
+	raw_write(slow, NGHTTP2_CLIENT_MAGIC, 10);
+	raw_until(mute, mute->dead);
+	raw_until(slow, slow->dead);
+	raw_until(idle, find_frame(idle, GOAWAY, 0) >= 0);
+	raw_until(idle, idle->dead);
+	raw_close(mute);
+	raw_close(slow);
+	assert_gone(idle);
+}
+
+static void an_idle_connection_is_sent_away_politely(void **state)
+{
+	(void)state;
+	const struct wire_limits hasty = { .idle_ms = 40 };
+	struct world *w = world_with_server(&hasty);
+	struct raw *r = raw_connect(w, NULL, 0);
+
+	raw_request(r, 1, 0, &(struct head){ 0 });
+	raw_frame(r, DATA, END_STREAM, 1, empty_message, 5);
+	raw_until(r, strstr(r->headers, "grpc-status: 0"));
+	raw_until(r, r->dead);
+
+	size_t goaways = 0;
+
+	for (size_t i = 0; i < r->count; i++)
+		goaways += r->frames[i].type == GOAWAY;
+	assert_int_equal(goaways, 2);
+	assert_gone(r);
+}
+
+static void a_dead_peer_is_found_by_pings(void **state)
+{
+	(void)state;
+	const struct wire_limits hasty = { .keepalive_ms = 30, .keepalive_wait_ms = 30 };
+	struct world *w = world_with_server(&hasty);
+	struct raw *r = raw_connect(w, NULL, 0);
+
+	raw_request(r, 1, 0, &(struct head){ .path = "/t.T/Talk" });
+	raw_until(r, find_frame(r, PING, 0) >= 0); /* which nobody answers */
+	raw_until(r, w->gone);
+	assert_int_equal(w->over, WIRE_OVER_LOST);
+	assert_gone(r);
+}
+
+static void a_live_peer_is_not(void **state)
+{
+	(void)state;
+	const struct wire_limits hasty = { .keepalive_ms = 20,
+		.keepalive_wait_ms = 2000 };
+	struct world *w = world_with_server(&hasty);
+	struct seen s = { .open = true };
+
+	world_connect(w, NULL); /* nghttp2 answers */
+	call_method(w, TALK_METHOD, NULL, 0, &s);
+	until(w, w->held);
+	turns(w, 100);
+	assert_int_equal(s.gone, 0);
+	assert_int_equal(w->down, 0);
+	world_free(w);
+}
+
+static void half_a_message_is_lost_with_its_connection(void **state)
+{
+	(void)state;
+	struct world *w = world_with_server(NULL);
+	struct raw *r = raw_connect(w, NULL, 0);
+	uint8_t start[100] = { 0, 0, 1, 0, 0 };
+
+	raw_request(r, 1, 0, &(struct head){ .path = "/t.T/Sum" });
+	raw_frame(r, DATA, 0, 1, start, sizeof(start));
+	raw_until(r, wire_server_counts(w->server).buffered_bytes);
+	close(r->fd);
+	r->fd = -1;
+	until(w, w->gone);
+	assert_int_equal(w->over, WIRE_OVER_LOST);
+	assert_gone(r);
+}
+
+/* ---- many connections */
+
+static void connections_above_the_cap_are_closed_as_they_come(void **state)
+{
+	(void)state;
+	const struct wire_limits few = { .connections = 3 };
+	struct world *w = world_with_server(&few);
+	struct raw *in[3];
+
+	for (int i = 0; i < 3; i++)
+		in[i] = raw_connect(w, NULL, 0);
+	raw_until(in[2], find_frame(in[2], SETTINGS, 0) >= 0);
+
+	struct raw *above = raw_connect_bare(w);
+
+	raw_until(above, above->dead);
+	assert_int_equal(wire_server_counts(w->server).refused, 1);
+	raw_close(above);
+	for (int i = 0; i < 2; i++)
+		raw_close(in[i]);
+	assert_gone(in[2]);
+}
+
+static void the_listener_survives_running_out_of_fds(void **state)
+{
+	(void)state;
+	enum { MANY = 60 };
+	struct world *w = world_with_server(NULL);
+	int fds[MANY];
+	struct rlimit old;
+	struct sockaddr_in a = { .sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+		.sin_port = htons((uint16_t)atoi(strrchr(w->address, ':') + 1)) };
+
+	getrlimit(RLIMIT_NOFILE, &old);
+	for (int i = 0; i < MANY; i++)
+		fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	/* Room for ten more: the server can take only some of them. */
+	const struct rlimit low = { (rlim_t)fds[MANY - 1] + 11, old.rlim_max };
+
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+	for (int i = 0; i < MANY; i++)
+		assert_int_equal(connect(fds[i], (struct sockaddr *)&a, sizeof(a)), 0);
+	turns(w, 50);
+	assert_in_range(wire_server_counts(w->server).connections, 1, 20);
+	for (int i = 0; i < MANY; i++)
+		close(fds[i]);
+	until(w, wire_server_counts(w->server).connections == 0);
+	assert_serves(w); /* still with the low limit */
+	setrlimit(RLIMIT_NOFILE, &old);
+	world_free(w);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(headers_that_are_not_grpc_are_refused),
+		cmocka_unit_test(other_spellings_of_the_content_type_are_taken),
+		cmocka_unit_test(timeouts_that_are_none_are_refused),
+		cmocka_unit_test(metadata_is_bounded),
+		cmocka_unit_test(request_bodies_are_checked),
+		cmocka_unit_test(a_request_that_ends_with_its_headers_has_no_message),
+		cmocka_unit_test(the_reset_never_overtakes_an_early_answer),
+		cmocka_unit_test(a_request_may_come_byte_by_byte),
+		cmocka_unit_test(several_messages_may_share_a_frame),
+		cmocka_unit_test(a_rapid_reset_is_cut_off),
+		cmocka_unit_test(resets_that_the_client_provokes_are_cut_off_too),
+		cmocka_unit_test(a_ping_flood_without_reading_ends_the_connection),
+		cmocka_unit_test(a_settings_flood_without_reading_ends_the_connection),
+		cmocka_unit_test(endless_header_blocks_end_the_connection),
+		cmocka_unit_test(garbage_ends_the_connection),
+		cmocka_unit_test(streams_above_the_limit_are_refused),
+		cmocka_unit_test(a_stalled_upload_is_ended),
+		cmocka_unit_test(stalled_uploads_are_charged_to_the_budget),
+		cmocka_unit_test(twice_the_budget_is_never_exceeded),
+		cmocka_unit_test(a_window_of_zero_costs_one_message_per_stream),
+		cmocka_unit_test(
+			a_finish_behind_a_closed_window_arrives_when_nothing_waits),
+		cmocka_unit_test(who_takes_nothing_for_too_long_is_reset),
+		cmocka_unit_test(a_connection_must_speak_and_then_call),
+		cmocka_unit_test(an_idle_connection_is_sent_away_politely),
+		cmocka_unit_test(a_dead_peer_is_found_by_pings),
+		cmocka_unit_test(a_live_peer_is_not),
+		cmocka_unit_test(half_a_message_is_lost_with_its_connection),
+		cmocka_unit_test(connections_above_the_cap_are_closed_as_they_come),
+		cmocka_unit_test(the_listener_survives_running_out_of_fds),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
