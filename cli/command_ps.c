@@ -178,9 +178,9 @@ static void picture_fini(struct picture *p)
 
 static void add_json(json_t *value, struct buf *out)
 {
-	CLEANUP(free_ptr) char *text = json_dumps(value, JSON_COMPACT);
+	CLEANUP(free_ptr) char *text = json_text(value, false);
 
-	buf_addf(out, "%s\n", text ? text : "null");
+	buf_addf(out, "%s\n", text);
 }
 
 static enum exit_code draw(struct cli *cli, struct buf *out)

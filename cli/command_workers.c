@@ -74,8 +74,8 @@ static void draw_json(const Cumulus__Orchestrator__WorkerList *list, const char 
 			json_array_append_new(
 				array, json_of_message(&list->workers[i]->base));
 
-	CLEANUP(free_ptr) char *text = json_dumps(array, JSON_COMPACT);
-	buf_addf(out, "%s\n", text ? text : "null");
+	CLEANUP(free_ptr) char *text = json_text(array, false);
+	buf_addf(out, "%s\n", text);
 	json_decref(array);
 }
 

@@ -177,12 +177,31 @@ json_t *json_of_message(const ProtobufCMessage *message)
 	return out;
 }
 
+/* The shortest digits that give the same numbers again: 0.1, not 0.10000000000000001. */
+char *json_text(const json_t *value, bool pretty)
+{
+	size_t flags = JSON_ENCODE_ANY | (pretty ? JSON_INDENT(2) : 0);
+
+	for (size_t digits = 15; digits < 17; digits++) {
+		CLEANUP(free_ptr)
+		char *text = json_dumps(value, flags | JSON_REAL_PRECISION(digits));
+		json_t *again = text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
+		bool same = json_equal(value, again);
+
+		json_decref(again);
+		if (same)
+			return take_ptr(&text);
+	}
+
+	char *text = json_dumps(value, flags);
+	return text ? text : xstrdup("null");
+}
+
 void json_print(json_t *value, bool pretty)
 {
 	CLEANUP(free_ptr)
-	char *text = json_dumps(
-		value, JSON_ENCODE_ANY | (pretty ? JSON_INDENT(2) : JSON_COMPACT));
-	CLEANUP(free_ptr) char *line = str_fmt("%s\n", text ? text : "null");
+	char *text = json_text(value, pretty);
+	CLEANUP(free_ptr) char *line = str_fmt("%s\n", text);
 
 	json_decref(value);
 	put_text(STDOUT_FILENO, line);

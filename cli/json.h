@@ -14,6 +14,8 @@
 
 /* The caller's reference.  Never NULL. */
 json_t *json_of_message(const ProtobufCMessage *message);
+/* The value as text, exact, for the caller to free; indented when pretty. */
+char *json_text(const json_t *value, bool pretty);
 /* Write the value and a line end to stdout; indented when pretty.  Takes the reference. */
 void json_print(json_t *value, bool pretty);
 /* One line for one message. */

@@ -70,8 +70,8 @@ char *narrate_state(const JobEvent *event, int64_t first_ns)
 	double since = (double)(event_ns(event) - first_ns) / (double)NS_PER_S;
 	char at[TIME_SIZE];
 
-	return str_fmt("%s  %+8.3fs  %-18s%s%s", text_clock(at, event_ns(event)),
-		since > 0 ? since : 0, state_name(event->state), *message ? "  " : "",
+	return str_fmt("%s  %+8.3fs  %-*s%s", text_clock(at, event_ns(event)),
+		since > 0 ? since : 0, *message ? 20 : 0, state_name(event->state),
 		message);
 }
 
@@ -103,7 +103,7 @@ static void hide_live(struct narrator *n)
 
 static void show_live(struct narrator *n)
 {
-	if (!n->terminal->err_tty || n->json || n->quiet || n->mid_line || !n->first_ns ||
+	if (!n->terminal->err_tty || n->json || n->quiet || n->mid_line || !n->state_ns ||
 		state_is_final(n->state))
 		return;
 
@@ -132,11 +132,12 @@ static void put_line(struct narrator *n, enum colour colour, const char *line)
 	hide_live(n);
 	put_text(STDERR_FILENO, whole);
 	n->mid_line = false;
+	if (n->terminal->out_tty) /* both are one screen */
+		n->out_mid_line = false;
 }
 
 void narrator_note(struct narrator *n, const char *format, ...)
 {
-	CLEANUP(buf_fini) struct buf text = { 0 };
 	char fixed[1024];
 	va_list args;
 
@@ -161,8 +162,13 @@ static void tell_output(struct narrator *n, const Cumulus__Orchestrator__Output 
 	hide_live(n);
 	put_bytes(
 		out ? STDOUT_FILENO : STDERR_FILENO, output->data.data, output->data.len);
+
+	bool mid_line = output->data.data[output->data.len - 1] != '\n';
+
 	if (tty)
-		n->mid_line = output->data.data[output->data.len - 1] != '\n';
+		n->mid_line = mid_line;
+	if (out)
+		n->out_mid_line = mid_line;
 }
 
 static void set_doing(struct narrator *n, const char *text)
@@ -203,8 +209,11 @@ static void tell_state(struct narrator *n, const JobEvent *event)
 
 void narrator_event(struct narrator *n, const JobEvent *event)
 {
-	if (!n->first_ns)
+	if (!n->first_ns) {
 		n->first_ns = event_ns(event);
+		if (!n->json)
+			narrator_note(n, "job %s", event->job_id);
+	}
 	if (n->json)
 		json_print_message(&event->base);
 	else if (event->output)
@@ -235,13 +244,9 @@ void narrator_fini(struct narrator *n)
 
 char *result_text(const void *json, size_t len, bool pretty)
 {
-	/* For eyes 0.1 is 0.1; for programs every bit counts. */
-	size_t flags =
-		JSON_ENCODE_ANY | (pretty ? JSON_INDENT(2) | JSON_REAL_PRECISION(15) : 0);
-	json_t *whole =
-		json_loadb(json, len, JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK, NULL);
+	json_t *whole = json_loadb(json, len, JSON_DECODE_ANY, NULL);
 	json_t *value = json_object_get(whole, "result");
-	char *text = whole ? json_dumps(value ? value : whole, flags) : NULL;
+	char *text = whole ? json_text(value ? value : whole, pretty) : NULL;
 
 	json_decref(whole);
 	return text ? text : utf8_replace(json, len, NULL);
@@ -274,7 +279,8 @@ int narrator_result(struct narrator *n, const ProtobufCBinaryData *result, struc
 
 	CLEANUP(free_ptr)
 	char *text = result_text(result->data, result->len, n->terminal->out_tty);
-	CLEANUP(free_ptr) char *line = str_fmt("%s%s\n", n->mid_line ? "\n" : "", text);
+	CLEANUP(free_ptr)
+	char *line = str_fmt("%s%s\n", n->out_mid_line ? "\n" : "", text);
 
 	put_text(STDOUT_FILENO, line);
 	n->mid_line = false;

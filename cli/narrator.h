@@ -24,8 +24,9 @@ struct narrator {
 	Cumulus__Orchestrator__JobState state;
 	char *doing; /* owned: what the last line says; NULL: nothing */
 	double progress;
-	bool live;     /* the last line stands on the terminal */
-	bool mid_line; /* the job's last byte on the terminal was not a line end */
+	bool live;         /* the last line stands on the terminal */
+	bool out_mid_line; /* stdout, whatever it is, stands inside a line */
+	bool mid_line;     /* the job's last byte on the terminal was not a line end */
 };
 
 void narrator_fini(struct narrator *n);
