@@ -192,10 +192,45 @@ void cgroup_fini(struct cgroup *g)
 			close(g->join_fds[i]);
 		free(g->dirs[i]);
 	}
+	for (size_t i = 0; i < g->other_count; i++)
+		free(g->others[i]);
+	free(g->others);
 	clear(g, false);
 }
 
-int cgroup_plan(struct cgroup *g, const char *name, struct err *e)
+static void add_other(struct cgroup *g, const char *dir)
+{
+	g->others = xreallocarray(g->others, g->other_count + 1, sizeof(*g->others));
+	g->others[g->other_count++] = xstrdup(dir);
+}
+
+/* The hierarchies of which we name no controller: freezer, cpuset and so on. */
+static int plan_others(struct cgroup *g, const char *name, struct err *e)
+{
+	CLEANUP(free_ptr) char *text = read_text("/proc/self/cgroup", e);
+	char *rest = NULL;
+
+	if (!text)
+		return -1;
+	for (char *line = strtok_r(text, "\n", &rest); line;
+		line = strtok_r(NULL, "\n", &rest)) {
+		struct err none;
+		char *list = strchr(line, ':');
+		char *end = list ? strchr(list + 1, ':') : NULL;
+
+		if (!end || end == list + 1)
+			continue;
+		*end = '\0';
+		CLEANUP(free_ptr) char *own = own_dir_v1(list + 1, &none);
+		if (!own) /* known to the kernel, mounted nowhere */
+			continue;
+		CLEANUP(free_ptr) char *dir = str_fmt("%s/" PARENT "/%s", own, name);
+		add_other(g, dir);
+	}
+	return 0;
+}
+
+int cgroup_plan(struct cgroup *g, const char *name, bool everywhere, struct err *e)
 {
 	CLEANUP(cgroup_fini) struct cgroup planned;
 	bool unified = is_unified();
@@ -211,6 +246,8 @@ int cgroup_plan(struct cgroup *g, const char *name, struct err *e)
 			return -1;
 		planned.dirs[i] = str_fmt("%s/" PARENT "/%s", own, name);
 	}
+	if (everywhere && !unified && plan_others(&planned, name, e) < 0)
+		return -1;
 	*g = planned;
 	clear(&planned, false);
 	return 0;
@@ -225,6 +262,8 @@ char *cgroup_format(const struct cgroup *g)
 			buf_addf(&text, "%s %s\n",
 				g->unified ? "unified" : controller_names[i], g->dirs[i]);
 	}
+	for (size_t i = 0; i < g->other_count; i++)
+		buf_addf(&text, "other %s\n", g->others[i]);
 	return buf_take_str(&text);
 }
 
@@ -239,6 +278,10 @@ static int parse_line(struct cgroup *g, char *line, const char *name, struct err
 	if (strcmp(line, "unified") == 0) {
 		g->unified = true;
 		line = (char *)controller_names[CGROUP_MEMORY];
+	}
+	if (strcmp(line, "other") == 0) {
+		add_other(g, path);
+		return 0;
 	}
 	for (size_t i = 0; i < CGROUP_CONTROLLERS; i++) {
 		if (strcmp(line, controller_names[i]) == 0 && !g->dirs[i]) {
@@ -523,15 +566,24 @@ int cgroup_kill(const struct cgroup *g, size_t *alive, struct err *e)
 	return 0;
 }
 
+static int remove_dir(const char *dir, struct err *e)
+{
+	if (rmdir(dir) == 0 || errno == ENOENT)
+		return 0;
+	if (errno == EBUSY)
+		return err_set(e, ERR_UNAVAILABLE, "%s still holds a process", dir);
+	return err_sys(e, "remove %s", dir);
+}
+
 int cgroup_remove(const struct cgroup *g, struct err *e)
 {
 	for (size_t i = 0; i < CGROUP_CONTROLLERS; i++) {
-		if (!g->dirs[i] || rmdir(g->dirs[i]) == 0 || errno == ENOENT)
-			continue;
-		if (errno == EBUSY)
-			return err_set(e, ERR_UNAVAILABLE, "%s still holds a process",
-				g->dirs[i]);
-		return err_sys(e, "remove %s", g->dirs[i]);
+		if (g->dirs[i] && remove_dir(g->dirs[i], e) < 0)
+			return -1;
+	}
+	for (size_t i = 0; i < g->other_count; i++) {
+		if (remove_dir(g->others[i], e) < 0)
+			return -1;
 	}
 	return 0;
 }

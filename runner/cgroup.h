@@ -30,6 +30,8 @@ struct cgroup {
 	bool unified;                     /* version 2: every folder is the same one */
 	char *dirs[CGROUP_CONTROLLERS];   /* owned; NULL where there is none */
 	int join_fds[CGROUP_CONTROLLERS]; /* `tasks` of each, or dirs[0] on v2; -1 none */
+	char **others; /* owned; folders that a runtime makes beside, only to be removed */
+	size_t other_count;
 };
 
 struct cgroup_device {
@@ -56,8 +58,10 @@ struct cgroup_counts {
  * ERR_UNSUPPORTED names the controller that is missing. */
 int cgroup_prepare(struct err *e) MUST_CHECK;
 
-/* Where the group of this name is to be.  Nothing is made yet. */
-int cgroup_plan(struct cgroup *g, const char *name, struct err *e) MUST_CHECK;
+/* Where the group of this name is to be.  Nothing is made yet.  everywhere: a runtime makes
+ * it, in every hierarchy that there is. */
+int cgroup_plan(
+	struct cgroup *g, const char *name, bool everywhere, struct err *e) MUST_CHECK;
 void cgroup_fini(struct cgroup *g);
 
 /* The folders as text, one "controller path" a line, for the log; the caller frees. */

@@ -4,6 +4,33 @@ runclean_SRCS := cgroup.c exits.c fault.c procs.c runclean.c
 runclean_USES := runfolder frame proto base chronos
 $(eval $(call module,runclean,runner))
 
+# runparts - the runner's parts, for the program and for tests.
+runparts_SRCS := bundle.c channel.c check.c container.c environment.c finish.c gpu.c \
+  package.c runner.c setup.c supervise.c
+runparts_USES := runclean runfolder frame proto base chronos
+runparts_PKGS := jansson libzip
+$(eval $(call module,runparts,runner))
+
+cumulus-runner_SRCS := main.c
+cumulus-runner_USES := runparts runclean runfolder frame proto base chronos
+cumulus-runner_LIBS := -lm
+$(eval $(call program,cumulus-runner,runner))
+
+# cumulus-init - process 1 of every job; static, and never with a sanitizer in it.
+cumulus-init_SRCS := init.c
+cumulus-init_LDFLAGS := -static
+$(eval $(call program,cumulus-init,runner))
+$(BUILD)/bin/cumulus-init $(cumulus-init_OBJS): private SANFLAGS :=
+
+# harness.py and cumulus.py go beside the programs, where the worker finds them.
+$(BUILD)/lib/cumulus/%.py: runner/%.py
+	@mkdir -p $(@D)
+	@cp $< $@
+$(BUILD)/lib/cumulus/%.py: runner/job/%.py
+	@mkdir -p $(@D)
+	@cp $< $@
+LIBRARIES += $(BUILD)/lib/cumulus/harness.py $(BUILD)/lib/cumulus/cumulus.py
+
 # rootfs - the root folder of jobs: a part of the worker that tests use alone.
 rootfs_SRCS := filter.c rootfs.c
 rootfs_USES := base

@@ -1,0 +1,29 @@
+/* gpu.h - which devices a run gets, and which nodes of /dev they take.
+ *
+ * Thread: any.
+ */
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cgroup.h"
+#include "chronos.h"
+#include "err.h"
+
+#define GPUS_MAX 64
+
+struct gpus {
+	struct chronos_device devices[GPUS_MAX]; /* in the order of the job's numbers */
+	size_t count;
+	char **nodes;                /* owned; "/dev/nvidia0" ... */
+	struct cgroup_device *rules; /* owned; one for each node */
+	size_t node_count;
+};
+
+/* Look the devices up by uuid.  ERR_NOT_FOUND: one is not there (now); ERR_UNSUPPORTED:
+ * of a kind that jobs cannot get yet. */
+int gpus_find(struct gpus *g, struct chronos *c, char *const *uuids, size_t count,
+	struct err *e) MUST_CHECK;
+void gpus_fini(struct gpus *g);
