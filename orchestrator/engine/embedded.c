@@ -4,12 +4,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/close_range.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,27 +23,37 @@
 #include "log.h"
 #include "str.h"
 
-#define IDLE_END_S  "30"
-#define EXIT_CONFIG 2
-#define PAUSE_MAX_S 30
-#define STEADY_S    60 /* a worker that lived so long has not failed at its start */
+#define IDLE_END_S   "30"
+#define EXIT_CONFIG  2
+#define PAUSE_MS     100
+#define PAUSE_MAX_MS 30000
+#define STEADY_MS    5000 /* a worker that lived so long has not failed at its start */
+#define FAILURES_MAX 6    /* starts that fail while there is no cumulusd to serve */
+#define LOCK_FD      3    /* of the keeper: D/worker/keeper */
 
-/* Does somebody hold D/worker/lock? */
-static int is_running(int data_dir, bool *running, struct err *e)
+/* The lock's descriptor, -1 when somebody has it (*held) or on failure. */
+static int try_lock(int dir, const char *name, bool *held, struct err *e)
 {
-	struct err held = { 0 };
+	int fd = lock_file(dir, name, e);
+
+	*held = fd < 0 && e->code == ERR_CONFLICT;
+	return fd;
+}
+
+/* Take D/worker/keeper.  *running: a keeper has it, and so a worker at least soon; or there
+ * is a worker without a keeper. */
+static int lock_keeper(int data_dir, bool *running, struct err *e)
+{
 	CLEANUP(close_fd) int dir = dir_open(data_dir, "worker", 0700, e);
 
 	if (dir < 0)
 		return -1;
 
-	CLEANUP(close_fd) int lock = lock_file(dir, "lock", &held);
-	*running = lock < 0 && held.code == ERR_CONFLICT;
-	if (lock < 0 && !*running) {
-		*e = held;
+	CLEANUP(close_fd) int keeper = try_lock(dir, "keeper", running, e);
+	if (keeper < 0)
 		return -1;
-	}
-	return 0;
+	CLEANUP(close_fd) int worker = try_lock(dir, "lock", running, e);
+	return worker < 0 ? -1 : take_fd(&keeper);
 }
 
 static pid_t spawn(const struct embedded_worker *w)
@@ -79,26 +92,32 @@ static int wait_for(pid_t pid)
 	return status;
 }
 
-/* Is there still a cumulusd that wants this worker?  Its lock names its pid. */
+static void pause_ms(int64_t ms)
+{
+	nanosleep(
+		&(struct timespec){ .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 },
+		NULL);
+}
+
+/* Does a cumulusd listen for workers? */
 static bool is_wanted(const struct embedded_worker *w)
 {
-	CLEANUP(free_ptr) char *path = str_fmt("%s/orchestrator/lock", w->data);
-	CLEANUP(buf_fini) struct buf text = { 0 };
-	uint64_t pid;
+	CLEANUP(free_ptr) char *path = str_fmt("%s/orchestrator", w->data);
+	CLEANUP(close_fd) int dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	CLEANUP(close_fd) int s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
 
-	if (file_read(AT_FDCWD, path, 32, &text, NULL) < 0)
-		return false;
-	buf_add(&text, "", 1);
-	text.data[strcspn((char *)text.data, "\n")] = '\0';
-	return parse_u64((char *)text.data, 2, INT32_MAX, &pid, NULL) == 0 &&
-	       (kill((pid_t)pid, 0) == 0 || errno == EPERM);
+	/* Through the folder's descriptor: a socket's path may have 107 bytes only. */
+	str_put(at.sun_path, sizeof(at.sun_path), "/proc/self/fd/%d/worker.sock", dir);
+	return dir >= 0 && s >= 0 && connect(s, (struct sockaddr *)&at, sizeof(at)) == 0;
 }
 
 /* Never returns.  A clean end or a bad configuration is not repeated; a crash is, after a
- * pause that doubles while the worker fails early. */
+ * pause that doubles while the worker fails early: for ever while there is a cumulusd, else
+ * until it is plain that it cannot be started.  The next cumulusd starts another keeper. */
 static void keep(const struct embedded_worker *w)
 {
-	unsigned pause_s = 1;
+	unsigned failures = 0;
 
 	while (!stopping) {
 		int64_t began = clock_boot_ns();
@@ -121,30 +140,34 @@ static void keep(const struct embedded_worker *w)
 				NULL);
 			_exit(1);
 		}
-		if (clock_boot_ns() - began > STEADY_S * NS_PER_S)
-			pause_s = 1;
-		else if (!is_wanted(w))
-			_exit(1); /* it fails at its start, and nobody waits for it */
+		if (clock_boot_ns() - began > STEADY_MS * NS_PER_MS)
+			failures = 0;
+		if (++failures >= FAILURES_MAX && !is_wanted(w)) {
+			log_error("worker cannot be started, and nobody wants it", NULL);
+			_exit(1);
+		}
 
+		int64_t ms = PAUSE_MS << (failures < 10 ? failures - 1 : 9);
 		CLEANUP(free_ptr)
 		char *why = WIFSIGNALED(status) ? str_fmt("signal %d", WTERMSIG(status))
 						: str_fmt("exit %d", WEXITSTATUS(status));
-		CLEANUP(free_ptr) char *seconds = str_fmt("%u", pause_s);
-		log_warn("worker died and is started again", "why", why, "after_s",
-			seconds, NULL);
+		CLEANUP(free_ptr) char *after = str_fmt("%" PRId64, ms);
+		log_warn("worker died and is started again", "why", why, "after_ms",
+			after, NULL);
 		if (!stopping)
-			sleep(pause_s);
-		pause_s = pause_s * 2 > PAUSE_MAX_S ? PAUSE_MAX_S : pause_s * 2;
+			pause_ms(ms < PAUSE_MAX_MS ? ms : PAUSE_MAX_MS);
 	}
 	_exit(0);
 }
 
-static void become_keeper(void)
+static void become_keeper(int lock)
 {
 	struct sigaction act = { .sa_handler = pass_on };
 
 	/* Not ours any more: the lock of D/orchestrator above all, which would outlive us. */
-	close_range(3, ~0U, 0);
+	if (lock != LOCK_FD && dup3(lock, LOCK_FD, O_CLOEXEC) < 0)
+		_exit(1);
+	close_range(LOCK_FD + 1, ~0U, 0);
 	/* stderr stays: it is the log.  A reader of our stdout must see its end with us. */
 	CLEANUP(close_fd) int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0)
@@ -159,9 +182,10 @@ static void become_keeper(void)
 int embedded_start(const struct embedded_worker *w, bool *started, struct err *e)
 {
 	bool running = false;
+	CLEANUP(close_fd) int lock = lock_keeper(w->data_dir, &running, e);
 
-	if (is_running(w->data_dir, &running, e) < 0)
-		return err_wrap(e, "look at the worker's lock");
+	if (lock < 0 && !running)
+		return err_wrap(e, "look at the worker's locks");
 	*started = !running;
 	if (running)
 		return 0;
@@ -175,7 +199,7 @@ int embedded_start(const struct embedded_worker *w, bool *started, struct err *e
 
 		if (keeper != 0)
 			_exit(keeper < 0);
-		become_keeper();
+		become_keeper(lock);
 		keep(w);
 	}
 	if (wait_for(pid) != 0)

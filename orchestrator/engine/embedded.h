@@ -21,6 +21,7 @@ struct embedded_worker {
 	int data_dir; /* fd of D */
 };
 
-/* Start one unless D/worker's lock shows that one runs.  *started says which. */
+/* Start one unless D/worker's locks show that there is a keeper (whose worker may just be
+ * dead) or a worker.  *started says which. */
 int embedded_start(
 	const struct embedded_worker *w, bool *started, struct err *e) MUST_CHECK;
