@@ -31,6 +31,8 @@ struct wire_client {
 	void (*down)(struct wire_client *client, const struct err *why, void *user);
 	void *user;
 	uv_getaddrinfo_t resolving;
+	bool is_resolving;
+	struct attempt *attempt;     /* the one that goes on; NULL: none */
 	struct addrinfo *addresses;  /* owned */
 	const struct addrinfo *next; /* to be tried after the present one */
 };
@@ -87,6 +89,12 @@ static void on_attempt_closed(uv_handle_t *handle)
 	hub_handle_closed(hub);
 }
 
+static void attempt_close(struct attempt *a)
+{
+	a->client->attempt = NULL;
+	uv_close((uv_handle_t *)&a->poll, on_attempt_closed);
+}
+
 static void on_attempt(uv_poll_t *poll, int status, int events)
 {
 	struct attempt *a = poll->data;
@@ -96,15 +104,16 @@ static void on_attempt(uv_poll_t *poll, int status, int events)
 
 	(void)status;
 	(void)events;
+	/* The poll must let go of the fd before another handle may have it. */
 	uv_poll_stop(poll);
 	if (getsockopt(a->fd, SOL_SOCKET, SO_ERROR, &sys, &len) < 0)
 		sys = errno;
 
 	int fd = sys ? -1 : take_fd(&a->fd);
 
-	uv_close((uv_handle_t *)poll, on_attempt_closed);
-	if (!client->session || client->session->why)
-		close_fd(&fd); /* closed or timed out meanwhile */
+	attempt_close(a);
+	if (client->session->why)
+		close_fd(&fd); /* timed out in this very turn */
 	else if (sys)
 		try_next(client, sys);
 	else
@@ -120,6 +129,7 @@ static void wait_connected(struct wire_client *client, int fd)
 	uv_poll_init(client->hub.loop, &a->poll, fd);
 	a->poll.data = a;
 	client->hub.handles++;
+	client->attempt = a;
 	uv_poll_start(&a->poll, UV_WRITABLE, on_attempt);
 }
 
@@ -159,6 +169,7 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
 {
 	struct wire_client *client = request->data;
 
+	client->is_resolving = false;
 	if (client->session && !client->session->why) {
 		client->addresses = found;
 		client->next = found;
@@ -201,6 +212,7 @@ static int connect_tcp(
 
 	if (rc < 0)
 		return err_set(e, ERR_INVALID, "%s: %s", client->target, uv_strerror(rc));
+	client->is_resolving = true;
 	client->hub.handles++;
 	return 0;
 }
@@ -221,6 +233,11 @@ static void on_down(struct session *s, const struct err *why)
 	struct err e = *why;
 
 	client->session = NULL;
+	if (client->attempt)
+		attempt_close(client->attempt);
+	if (client->is_resolving)
+		uv_cancel((uv_req_t *)&client
+				  ->resolving); /* its callback comes either way */
 	if (client->closed || client->hub.closing || !client->down)
 		return;
 	if (!str_starts(e.text, client->target))

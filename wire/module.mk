@@ -11,3 +11,5 @@ test_wire_calls_USES := wire proto base
 $(eval $(call unit_test,test_wire_calls))
 test_wire_hostile_USES := wire proto base
 $(eval $(call unit_test,test_wire_hostile))
+test_wire_client_USES := wire proto base
+$(eval $(call unit_test,test_wire_client))

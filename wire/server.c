@@ -161,7 +161,7 @@ static void on_connection(uv_stream_t *stream, int status)
 	struct wire_server *server = l->server;
 
 	if (status < 0) {
-		/* Out of fds libuv has dropped the connection; the listener goes on. */
+		/* Out of fds libuv accepts and drops; the listener goes on in any case. */
 		if (status != server->accept_error)
 			log_warn("cannot accept connections", "error",
 				uv_strerror(status), NULL);
