@@ -27,11 +27,20 @@ static const char *const settings[] = {
 	"PRAGMA cache_size = -65536",
 };
 
+/* SQLite knows ENOSPC as a full disk, but not a quota or a limit on the file's size; and it
+ * keeps errno with the file that it was writing, the log. */
 static bool no_space(sqlite3 *handle)
 {
-	int sys = sqlite3_system_errno(handle);
+	sqlite3_file *log = NULL;
+	int sys = 0;
 
-	return sys == ENOSPC || sys == EDQUOT || sys == EFBIG;
+	if (sqlite3_file_control(handle, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log) !=
+			SQLITE_OK ||
+		!log || !log->pMethods ||
+		log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &sys) !=
+			SQLITE_OK)
+		return false;
+	return sys == EDQUOT || sys == EFBIG;
 }
 
 /* SQLite's codes become ours here and nowhere else. */

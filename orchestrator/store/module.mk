@@ -1,9 +1,12 @@
 # store - what cumulusd keeps: jobs in SQLite, packages, and its own copy of outputs.
 store_SRCS := store.c question.c rows.c history.c packages.c labels.c reserve.c schema.c \
-  sql.c db.c
+  sql.c db.c files.c output.c upload.c
 store_USES := core base
 store_PKGS := sqlite3
 $(eval $(call module,store,orchestrator/store))
 
 test_store_USES := store core base
 $(eval $(call unit_test,test_store))
+
+test_store_faults_USES := store core base
+$(eval $(call unit_test,test_store_faults))

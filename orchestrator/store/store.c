@@ -609,13 +609,18 @@ static int run_without_new_jobs(struct store *s, struct list *group, struct err 
 {
 	if (s->reserve.held)
 		log_warn("the disk of the store is full: no new jobs", NULL);
-	for (;;) {
-		reserve_give_up(&s->reserve);
-		atomic_store(&s->disk_low, true);
+	reserve_give_up(&s->reserve);
+	atomic_store(&s->disk_low, true);
+	for (bool first = true;; first = false) {
 		if (run_group(s, group, true, e) == 0)
 			return 0;
 		db_rollback(&s->disk.db);
-		if (e->code != ERR_EXHAUSTED || !s->threaded || !wait_for_space(s))
+		if (e->code != ERR_EXHAUSTED)
+			return -1;
+		/* A log that begins anew needs no more room. */
+		if (db_checkpoint(&s->disk.db, false, e) < 0)
+			return -1;
+		if (!first && (!s->threaded || !wait_for_space(s)))
 			return -1;
 	}
 }
