@@ -10,3 +10,6 @@ $(eval $(call unit_test,test_store))
 
 test_store_faults_USES := store core base
 $(eval $(call unit_test,test_store_faults))
+
+test_output_USES := store core base
+$(eval $(call unit_test,test_output))
