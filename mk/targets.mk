@@ -6,8 +6,13 @@ E2E    ?= tests/e2e
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo env PATH="$$PATH")
 C_FILES = $(shell git ls-files '*.c' '*.h')
 
-.PHONY: all setup setup-test test unit sim crash e2e lint format help clean
+.PHONY: all demo setup setup-test test unit sim crash e2e lint format help clean
 all: $(PROGRAMS) $(LIBRARIES) ## build every program and library
+
+demo: ## install what it needs, build, and watch four jobs run
+	@scripts/setup.sh build
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@scripts/demo.sh
 
 setup: ## install the Debian packages that the build needs
 	@scripts/setup.sh build
@@ -25,7 +30,8 @@ unit: ## unit tests under ASan and UBSan
 .PHONY: build-unit run-unit
 build-unit: $(UNIT_TESTS) $(PROGRAMS)
 run-unit: build-unit
-	@for t in $(UNIT_TESTS); do echo "== $$t"; $$t 2>&1 || exit 1; done
+	@bad=; for t in $(UNIT_TESTS); do echo "== $$t"; $$t 2>&1 || bad="$$bad $$t"; done; \
+	  [ -z "$$bad" ] || { echo "failed:$$bad" >&2; exit 1; }
 
 # tests/sim/module.mk and tests/crash/module.mk say what run-sim and run-crash do.
 sim: ## the simulator: the real core under random clients, workers and crashes
