@@ -36,3 +36,13 @@ rootfs_SRCS := filter.c rootfs.c
 rootfs_USES := base
 rootfs_PKGS := libseccomp
 $(eval $(call module,rootfs,worker))
+
+# Tests that run containers, with the programs of the same build.
+RUNNER_WORLD := $(BUILD)/bin/cumulus-runner $(BUILD)/bin/cumulus-init \
+  $(BUILD)/lib/cumulus/harness.py $(BUILD)/lib/cumulus/cumulus.py
+
+test_runner_container_USES := rootfs runparts runclean runfolder frame proto base chronos
+test_runner_container_PKGS := libzip
+test_runner_container_LIBS := -lm
+$(eval $(call unit_test,test_runner_container))
+$(BUILD)/tests/test_runner_container: $(RUNNER_WORLD)

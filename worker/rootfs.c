@@ -464,7 +464,7 @@ char *rootfs_build(
 		err_sys(e, "chmod %s", parent_path);
 		return NULL;
 	}
-	if (check_passable(path, e) < 0 ||
+	if (check_passable(parent_path, e) < 0 ||
 		(missing && build(parent, name, sources, e) < 0) ||
 		sweep(parent, name, missing, e) < 0) {
 		err_wrap(e, "root folder of jobs");
