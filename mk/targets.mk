@@ -2,6 +2,8 @@
 
 JOBS   := $(shell nproc 2>/dev/null || echo 2)
 E2E    ?= tests/e2e
+# A unit test that hangs must not hang everything; none is near this.
+UNIT_LIMIT_S ?= 300
 # Jobs need root; sudo, so that a user can run the tests too.
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo env PATH="$$PATH")
 C_FILES = $(shell git ls-files '*.c' '*.h')
@@ -30,7 +32,8 @@ unit: ## unit tests under ASan and UBSan
 .PHONY: build-unit run-unit
 build-unit: $(UNIT_TESTS) $(PROGRAMS)
 run-unit: build-unit
-	@bad=; for t in $(UNIT_TESTS); do echo "== $$t"; $$t 2>&1 || bad="$$bad $$t"; done; \
+	@bad=; for t in $(UNIT_TESTS); do echo "== $$t"; \
+	  timeout -k 5 $(UNIT_LIMIT_S) $$t 2>&1 || bad="$$bad $$t"; done; \
 	  [ -z "$$bad" ] || { echo "failed:$$bad" >&2; exit 1; }
 
 # tests/sim/module.mk and tests/crash/module.mk say what run-sim and run-crash do.
