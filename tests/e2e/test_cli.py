@@ -117,12 +117,23 @@ class Terminal:
     def interrupt(self):
         os.write(self.fd, b"\x03")
 
-    def end(self):
+    def end(self, deadline_s=DEADLINE_S):
         """Its exit code, once it has ended."""
-        until(lambda: not self.read(), "the program's end")
+        until(lambda: not self.read(), "the program's end", deadline_s)
         os.close(self.fd)
+        self.fd = -1
         self.cli.remember(self.seen)
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        """A test that failed hangs up, as a window that is closed; all our programs end then."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            os.waitpid(self.pid, 0)
+            self.cli.remember(self.seen)
 
 
 @pytest.fixture
@@ -463,46 +474,46 @@ def test_settings_rise_from_file_to_variable_to_flag(shared_system, tmp_path):
 
 
 def test_a_terminal_gets_a_live_line_and_colours(cli):
-    terminal = Terminal(cli, "run", EXAMPLES / "progress", "--", "2")
-    assert terminal.end() == DONE
+    with Terminal(cli, "run", EXAMPLES / "progress", "--", "2") as terminal:
+        assert terminal.end() == DONE
     assert "\x1b[32m" in terminal.seen and "[##########..........]  50 %" in terminal.seen
-    terminal = Terminal(cli, "run", EXAMPLES / "hello", NO_COLOR="1")
-    assert terminal.end() == DONE
+    with Terminal(cli, "run", EXAMPLES / "hello", NO_COLOR="1") as terminal:
+        assert terminal.end() == DONE
     assert not re.search(r"\x1b\[\d*m", terminal.seen)
 
 
 def test_one_interrupt_detaches_and_the_job_goes_on(cli, script):
-    terminal = Terminal(cli, "run", script(SLEEPER))
-    terminal.until("up")
-    terminal.interrupt()
-    assert terminal.end() == DONE
+    with Terminal(cli, "run", script(SLEEPER)) as terminal:
+        terminal.until("up")
+        terminal.interrupt()
+        assert terminal.end() == DONE
     job = re.search(r"later: cumulus attach (j-[a-z2-7]{16})", terminal.seen).group(1)
     assert cli.state(job) == "RUNNING"
-    again = Terminal(cli, "attach", job)
-    again.until("up")
-    again.interrupt()
-    again.until("detaching")
-    again.interrupt()
-    assert again.end() == CANCELLED
+    with Terminal(cli, "attach", job) as again:
+        again.until("up")
+        again.interrupt()
+        again.until("detaching")
+        again.interrupt()
+        assert again.end() == CANCELLED
     assert cli.state(job) == "CANCELLED"
 
 
 def test_two_interrupts_cancel(cli, script):
-    terminal = Terminal(cli, "run", script(SLEEPER))
-    terminal.until("up")
-    terminal.interrupt()
-    terminal.until("detaching")
-    terminal.interrupt()
-    assert terminal.end() == CANCELLED
+    with Terminal(cli, "run", script(SLEEPER)) as terminal:
+        terminal.until("up")
+        terminal.interrupt()
+        terminal.until("detaching")
+        terminal.interrupt()
+        assert terminal.end() == CANCELLED
     job = re.search(r"j-[a-z2-7]{16}", terminal.seen).group()
     assert cli.state(job) == "CANCELLED"
 
 
 def test_watching_redraws_until_interrupted(cli):
-    terminal = Terminal(cli, "workers", "-w")
-    until(lambda: terminal.read() and terminal.seen.count("GPU 0") >= 2, "two pictures")
-    terminal.interrupt()
-    assert terminal.end() == -signal.SIGINT
+    with Terminal(cli, "workers", "-w") as terminal:
+        until(lambda: terminal.read() and terminal.seen.count("GPU 0") >= 2, "two pictures")
+        terminal.interrupt()
+        assert terminal.end() == -signal.SIGINT
 
 
 def test_escapes_are_the_jobs_own_in_output_and_dead_in_tables(cli, script):
@@ -613,15 +624,15 @@ def test_dev_is_a_whole_system_until_it_is_interrupted(tmp_path):
     data.mkdir(mode=0o711)
     cli = Cli("", tmp_path)
     try:
-        dev = Terminal(cli, "dev", "--listen", "127.0.0.1:0", "--http", "off", "--data",
-                       data / "data", "--devices", "simulated:1")
-        dev.until("listening on ")
-        dev.until("\n")
-        cli.address = re.search(r"listening on (\S+)", dev.seen).group(1)
-        until(lambda: dev.read() and cli.json("workers"), "a worker")
-        assert cli("run", "-q", EXAMPLES / "hello").returncode == DONE
-        dev.interrupt()
-        assert dev.end() == DONE
+        with Terminal(cli, "dev", "--listen", "127.0.0.1:0", "--http", "off", "--data",
+                      data / "data", "--devices", "simulated:1") as dev:
+            until(lambda: dev.read() and re.search(r"listening on (\S+)\r\n", dev.seen),
+                  "the line that it listens")
+            cli.address = re.search(r"listening on (\S+)\r\n", dev.seen).group(1)
+            until(lambda: dev.read() and cli.json("workers"), "a worker")
+            cli("run", "-q", EXAMPLES / "hello")
+            dev.interrupt()
+            assert dev.end() == DONE
         until(lambda: left_of(data.name) == [], "all processes gone")
     finally:
         subprocess.run(["rm", "-rf", data], check=True)
@@ -636,15 +647,14 @@ def demo_folders():
                                     "$ cumulus ps", "nobody interrupts"])
 def test_the_demo_leaves_nothing_behind(tmp_path, moment):
     before = demo_folders()
-    demo = Terminal(Cli("", tmp_path), program=ROOT / "scripts/demo.sh",
-                    BUILD=os.environ.get("CUMULUS_BUILD", "build"))
-    if moment == "nobody interrupts":
-        until(lambda: not demo.read(), "the end", 3 * DEADLINE_S)
-        assert demo.end() == 0, demo.seen
-        assert "ZeroDivisionError" in demo.seen and "[####################] 1.00" in demo.seen
-    else:
-        demo.until(moment)
-        demo.interrupt()
-        assert demo.end() == 130, demo.seen
+    with Terminal(Cli("", tmp_path), program=ROOT / "scripts/demo.sh",
+                  BUILD=os.environ.get("CUMULUS_BUILD", "build")) as demo:
+        if moment == "nobody interrupts":
+            assert demo.end(3 * DEADLINE_S) == 0, demo.seen
+            assert "ZeroDivisionError" in demo.seen and "[####################] 1.00" in demo.seen
+        else:
+            demo.until(moment)
+            demo.interrupt()
+            assert demo.end() == 130, demo.seen
     assert demo_folders() == before
     assert left_of("cumulus-demo.") == []
