@@ -383,7 +383,8 @@ static void a_deadline_ends_both_sides(void **state)
 	struct seen s = { 0 };
 	Chunk c = chunk_of(0, 0, 0);
 
-	call_method(w, HOLD_METHOD, &c, 50, &s);
+	until(w, w->up);
+	call_method(w, HOLD_METHOD, &c, 300, &s);
 	until(w, s.gone && w->gone);
 	assert_int_equal(s.status, WIRE_DEADLINE_EXCEEDED);
 	assert_int_equal(s.over, WIRE_OVER_DEADLINE);

@@ -342,10 +342,10 @@ static void garbage_ends_the_connection(void **state)
 {
 	(void)state;
 	struct world *w = world_with_server(NULL);
+	static const char tls[] =
+		"\x16\x03\x01\x02\x01\x01\x01\xfc\x03\x03 and some more bytes";
 	static const char *const lines[] = { "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
-		"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n",
-		"\x16\x03\x01\x02\x01\x01\x01\xfc\x03\x03"
-		"twenty-four bytes and more" };
+		"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", tls };
 
 	for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++) {
 		struct raw *r = raw_connect_bare(w);
