@@ -176,9 +176,12 @@ static int open_folders(struct home *h, const char *data, struct err *e)
 	h->data_path = xstrdup(absolute);
 	h->path = str_fmt("%s/worker", absolute);
 
-	h->fd = dir_open(AT_FDCWD, h->path, 0700, e);
+	h->fd = dir_open(AT_FDCWD, h->path, 0711, e);
 	if (h->fd < 0 || check_folder(h->path, e) < 0)
 		return -1;
+	/* Jobs pass through it on the way to their root folder; they may not list it. */
+	if (fchmod(h->fd, 0711) < 0)
+		return err_sys(e, "chmod %s", h->path);
 	h->lock_fd = lock_file(h->fd, "lock", e);
 	if (h->lock_fd < 0)
 		return err_wrap(e, "another worker is at work in %s", h->path);

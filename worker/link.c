@@ -252,10 +252,18 @@ static const struct wire_handlers work_handlers = {
 static void on_up(struct wire_client *client, void *user)
 {
 	struct link *l = user;
+	struct err e = { 0 };
+	const struct wire_request request = {
+		.method = &service_work,
+		.on = &work_handlers,
+		.user = l,
+	};
 
-	(void)client;
+	l->call = wire_client_call(client, &request, &e);
 	if (l->call)
 		wire_call_wake(l->call);
+	else
+		lose(l, &e);
 }
 
 static void on_down(struct wire_client *client, const struct err *why, void *user)
@@ -272,17 +280,9 @@ static int dial(struct link *l, struct err *e)
 		.down = on_down,
 		.user = l,
 	};
-	const struct wire_request request = {
-		.method = &service_work,
-		.on = &work_handlers,
-		.user = l,
-	};
 
 	l->client = wire_client_open(l->loop, &connect, e);
-	if (!l->client)
-		return -1;
-	l->call = wire_client_call(l->client, &request, e);
-	return l->call ? 0 : -1;
+	return l->client ? 0 : -1;
 }
 
 static void on_retry(uv_timer_t *t)

@@ -3,7 +3,7 @@
 worker_SRCS := backoff.c devices.c distributions.c fetch.c hello.c home.c link.c minder.c \
   options.c packages.c run.c runs.c service.c spawn.c start.c sweep.c tail.c uids.c \
   upload.c watch.c worker.c
-worker_USES := runclean runfolder frame base wire chronos proto
+worker_USES := rootfs runclean runfolder frame base wire chronos proto
 worker_PKGS := libuv
 $(eval $(call module,worker,worker))
 
@@ -14,3 +14,8 @@ $(eval $(call program,cumulus-worker,worker))
 
 test_worker_parts_USES := worker base
 $(eval $(call unit_test,test_worker_parts))
+
+# It drives the built program, and is itself the runner that the worker starts.
+test_worker_USES := runfolder frame base wire chronos proto
+$(eval $(call unit_test,test_worker))
+$(BUILD)/tests/test_worker: | $(BUILD)/bin/cumulus-worker $$(RUNNER_WORLD)

@@ -21,6 +21,14 @@ static const struct setting table[] = {
 		"for simulated devices" },
 	{ "runner", SETTING_TEXT, FIELD(runner), NULL, 0, 0, "FILE",
 		"the program that runs one job; by default cumulus-runner beside this one" },
+	{ "init", SETTING_TEXT, FIELD(init), NULL, 0, 0, "FILE",
+		"process 1 of every job; by default cumulus-init beside this program" },
+	{ "harness", SETTING_TEXT, FIELD(harness), NULL, 0, 0, "FILE",
+		"what calls a job's main(); by default ../lib/cumulus/harness.py" },
+	{ "job-library", SETTING_TEXT, FIELD(job_library), NULL, 0, 0, "FILE",
+		"what a job imports as cumulus; by default ../lib/cumulus/cumulus.py" },
+	{ "runtime", SETTING_TEXT, FIELD(runtime), "auto", 0, 0, "NAME",
+		"crun, runc, or auto: crun where it is, else runc" },
 	{ "run-slots", SETTING_INT, FIELD(run_slots), "64", 1, 1024, "N",
 		"how many runs to hold at once" },
 	{ "package-cache", SETTING_BYTES, FIELD(package_cache_bytes), "10G", 0, 0, "BYTES",
@@ -56,6 +64,10 @@ static int check(struct options *o, struct err *e)
 		return -1;
 	if (str_empty(o->data))
 		return err_set(e, ERR_INVALID, "data: names no folder");
+	if (strcmp(o->runtime, "auto") != 0 && strcmp(o->runtime, "crun") != 0 &&
+		strcmp(o->runtime, "runc") != 0)
+		return err_set(e, ERR_INVALID, "runtime: \"%s\" is none of auto, crun, runc",
+			o->runtime);
 	if (chronos_devices_parse(o->devices, &o->device_spec, &why) < 0)
 		return err_set(e, ERR_INVALID, "devices: %s", why.text);
 	return log_level_parse(o->log_level, &o->level, e);

@@ -18,7 +18,11 @@ struct options {
 	char *data;
 	char *devices;
 	char *chronos_dir; /* NULL: D/chronos for simulated devices, else Chronos's own */
-	char *runner;      /* NULL: cumulus-runner beside this program */
+	char *runner;      /* these four NULL: found beside this program */
+	char *init;
+	char *harness;
+	char *job_library;
+	char *runtime; /* crun, runc or auto */
 	char *log_level;
 	bool log_json;
 	bool no_start_check; /* run no container at the start to see whether one can be run */

@@ -266,14 +266,13 @@ static int spawn_runner(struct run *r, struct err *e)
 {
 	CLEANUP(close_fd) int log_fd = open_runner_log(r, e);
 	CLEANUP(free_ptr) char *folder = str_fmt("%s/runs/%s", r->owner->home->path, r->name);
-	CLEANUP(free_ptr)
-	char *chronos = r->owner->chronos_dir
-		? str_fmt("CHRONOS_DIR=%s", r->owner->chronos_dir)
-		: NULL;
-	const char *const argv[] = { r->owner->runner_path, folder, NULL };
-	const char *const envp[] = { "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:"
-				     "/sbin:/bin",
-		"LANG=C.UTF-8", chronos, NULL };
+	const char *chronos_dir = r->owner->chronos_dir;
+	const char *const argv[] = { r->owner->runner_path, "--run-folder", folder,
+		"--root-folder", r->owner->root_path, "--runtime", r->owner->runtime,
+		chronos_dir ? "--chronos-dir" : NULL, chronos_dir, NULL };
+	static const char *const envp[] = { "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:"
+					    "/usr/bin:/sbin:/bin",
+		"LANG=C.UTF-8", NULL };
 	const struct spawn how = { argv, envp, log_fd };
 	struct child child;
 
@@ -299,6 +298,17 @@ static void launch(struct run *r)
 	runs_try_again(r->owner);
 }
 
+/* It cannot be started here: let it end so. */
+static void refuse(struct run *r, Cumulus__Worker__RefusedKind kind, const char *context,
+	const char *why)
+{
+	r->verdict.refused = true;
+	r->verdict.kind = kind;
+	str_join(r->verdict.text, sizeof(r->verdict.text), context, why, "");
+	move(r, RUN_EV_HOLD, "it cannot be started");
+	settle(r);
+}
+
 static void on_fetched(struct fetch_wait *w, const struct err *why)
 {
 	struct run *r = (struct run *)((char *)w - offsetof(struct run, fetch));
@@ -311,17 +321,20 @@ static void on_fetched(struct fetch_wait *w, const struct err *why)
 	}
 
 	bool never = why->code == ERR_INVALID || why->code == ERR_NOT_FOUND;
-	r->verdict.refused = true;
-	r->verdict.kind = never ? CUMULUS__WORKER__REFUSED_KIND__REFUSED_INVALID
-				: CUMULUS__WORKER__REFUSED_KIND__REFUSED_TRANSIENT;
-	str_join(r->verdict.text, sizeof(r->verdict.text), "package: ", why->text, "");
-	move(r, RUN_EV_HOLD, "no package");
-	settle(r);
+	refuse(r,
+		never ? CUMULUS__WORKER__REFUSED_KIND__REFUSED_INVALID
+		      : CUMULUS__WORKER__REFUSED_KIND__REFUSED_TRANSIENT,
+		"package: ", why->text);
 }
 
 /* HELD and wanted: on to the next step. */
 static void proceed(struct run *r)
 {
+	if (!r->owner->root_path) {
+		refuse(r, CUMULUS__WORKER__REFUSED_KIND__REFUSED_TRANSIENT,
+			"this machine has no root folder for jobs", "");
+		return;
+	}
 	if (packages_has(r->owner->packages, &r->package)) {
 		launch(r);
 		return;

@@ -30,8 +30,10 @@ struct runs {
 	struct fetcher *fetcher;
 	struct uploads *uploads;
 	struct watcher *watcher;
-	const char *runner_path; /* borrowed */
-	const char *chronos_dir; /* borrowed; NULL: Chronos's own */
+	const char *runner_path; /* borrowed, as the next three */
+	const char *root_path;   /* the root folder of jobs */
+	const char *runtime;     /* crun, runc or auto */
+	const char *chronos_dir; /* NULL: Chronos's own */
 	struct table by_name;
 	struct list all;
 	struct list talk;     /* runs that may have something to say */

@@ -12,6 +12,7 @@
 #include "cleanup.h"
 #include "hello.h"
 #include "log.h"
+#include "rootfs.h"
 #include "run.h"
 #include "runfolder.h"
 #include "spawn.h"
@@ -391,6 +392,44 @@ static char *choose_chronos_dir(const struct worker *w)
 	return NULL;
 }
 
+/* The path that an option names, or that of what belongs to us. */
+static char *choose_file(const char *option, const char *name, struct err *e)
+{
+	return option ? xstrdup(option) : spawn_find_sibling(name, e);
+}
+
+/* Build what jobs see as / and try it with an empty container. */
+static int try_container(struct worker *w, struct err *e)
+{
+	const struct options *o = w->options;
+	CLEANUP(free_ptr) char *init = choose_file(o->init, "cumulus-init", e);
+	CLEANUP(free_ptr)
+	char *harness = init ? choose_file(o->harness, "harness.py", e) : NULL;
+	CLEANUP(free_ptr)
+	char *library = harness ? choose_file(o->job_library, "cumulus.py", e) : NULL;
+	const struct rootfs_sources sources = { init, harness, library };
+
+	if (!library)
+		return -1;
+	w->root_path = rootfs_build(w->home.path, &sources, e);
+	if (!w->root_path)
+		return -1;
+	return o->no_start_check ? 0
+				 : rootfs_check(w->runner_path, w->root_path, o->runtime, e);
+}
+
+/* A worker that can run nothing still serves: it reports what was run, and why it cannot. */
+static void check_machine(struct worker *w)
+{
+	struct err e = { 0 };
+
+	if (try_container(w, &e) == 0)
+		return;
+	str_join(w->unfit, sizeof(w->unfit), e.text, "", "");
+	devices_set_health(&w->devices, w->unfit);
+	log_error("this machine can run no jobs", "why", w->unfit, NULL);
+}
+
 static int open_machine(struct worker *w, struct err *e)
 {
 	char problem[DEVICE_HEALTH_SIZE];
@@ -398,14 +437,14 @@ static int open_machine(struct worker *w, struct err *e)
 	w->cpus = cpus_of_machine();
 	w->memory_bytes = memory_of_machine();
 	w->chronos_dir = choose_chronos_dir(w);
-	w->runner_path = w->options->runner ? xstrdup(w->options->runner)
-					    : spawn_find_sibling("cumulus-runner", e);
+	w->runner_path = choose_file(w->options->runner, "cumulus-runner", e);
 	if (!w->runner_path ||
 		devices_open(&w->devices, &w->options->device_spec, w->chronos_dir,
 			w->home.worker_id, problem, e) < 0)
 		return -1;
 	if (*problem)
 		log_error("no devices", "why", problem, NULL);
+	check_machine(w);
 	distributions_add_host(&w->distributions);
 	return 0;
 }
@@ -431,6 +470,8 @@ static int open_runs(struct worker *w, struct err *e)
 		.home = &w->home,
 		.packages = w->packages,
 		.runner_path = w->runner_path,
+		.root_path = w->root_path,
+		.runtime = w->options->runtime,
 		.chronos_dir = w->chronos_dir,
 		.wake = on_wake,
 		.fewer = on_fewer,
@@ -497,6 +538,7 @@ void worker_close(struct worker *w)
 	packages_close(w->packages);
 	distributions_fini(&w->distributions);
 	devices_close(&w->devices);
+	free(w->root_path);
 	free(w->runner_path);
 	free(w->chronos_dir);
 	home_close(&w->home);

@@ -30,6 +30,7 @@ struct worker {
 	struct link *link;
 	char *chronos_dir; /* owned; NULL: Chronos's own */
 	char *runner_path; /* owned */
+	char *root_path;   /* owned; the root folder of jobs; NULL when none could be built */
 	char unfit[512];   /* why no job can run on this machine; "" when one can */
 	int32_t cpus;
 	int64_t memory_bytes;
