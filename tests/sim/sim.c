@@ -218,6 +218,7 @@ void sim_drain(struct sim *sim)
 			return;
 		}
 	}
+	store_publish(sim);
 	sim_check(sim);
 }
 
@@ -262,14 +263,16 @@ void sim_check(struct sim *sim)
 					w.devices[i].device->uuid);
 }
 
-static bool all_is_over(const struct sim *sim)
+static bool all_is_over(struct sim *sim)
 {
 	if (!sim->core || sim->store.op_count || sim->clients.to_do)
 		return false;
 	for (size_t i = 0; i < sim->store.row_count; i++) {
 		const struct job_facts *f = &sim->store.all[i]->facts;
 
-		if (!job_state_final(f->state) || f->leased)
+		/* On a worker that is gone for good a lease is kept for ever. */
+		if (!job_state_final(f->state) ||
+			(f->leased && sim_worker_find(sim, f->worker)))
 			return false;
 	}
 	for (size_t i = 0; i < WORKERS; i++)

@@ -57,6 +57,7 @@ struct store {
 	size_t row_count;
 	struct op *ops;
 	size_t op_count;
+	size_t published; /* of them: those of whole inputs */
 	uint64_t applied; /* journal number, of this process of the core */
 	bool full;        /* new jobs are refused */
 	bool committing;
@@ -91,7 +92,7 @@ struct sim_worker {
 	bool up;
 	bool connected;   /* its Hello has arrived */
 	uint64_t session; /* 0 = none under way */
-	uint32_t boots;
+	uint32_t boots, disks;
 	uint32_t slots;
 	struct sim_device devices[DEVICES];
 	size_t device_count;
@@ -190,6 +191,8 @@ struct row *store_row(const struct sim *sim, const char *id);
 void store_post(struct sim *sim, struct record *r);
 void store_look_up(
 	struct sim *sim, core_token token, const char *id, struct submission *s);
+/* All effects of an input are taken: what was posted may be committed. */
+void store_publish(struct sim *sim);
 /* The process dies: some of what is on its way is on disk, the rest never. */
 void store_crash(struct sim *sim);
 void store_restore(struct sim *sim);

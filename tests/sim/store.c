@@ -113,6 +113,20 @@ static void check_change(struct sim *sim, const struct row *row, const struct re
 			job_state_name(is->state));
 }
 
+/* No event is told before the output that comes before it is here. */
+static void check_output(struct sim *sim, const struct row *row, const struct record *r)
+{
+	int64_t at = r->event.output_at;
+	int64_t here =
+		row->output_attempt == OUTPUT_ATTEMPT(at) ? row->output_durable : 0;
+
+	if (r->event.sequence && OUTPUT_POSITION(at) > here)
+		sim_fail(sim,
+			"%s: event %ld is after output %ld, of which only %ld is here",
+			r->job, (long)r->event.sequence, (long)OUTPUT_POSITION(at),
+			(long)here);
+}
+
 static uint32_t leased_on(const struct sim *sim, const char *uuid)
 {
 	uint32_t sum = 0;
@@ -144,6 +158,7 @@ static void apply(struct sim *sim, struct record *r)
 		sim_fail(sim, "%s: record of a job that is not stored", r->job);
 	if (r->kind == RECORD_CHANGE)
 		check_change(sim, row, r);
+	check_output(sim, row, r);
 	if (r->event.sequence)
 		row->last_output_at = r->event.output_at;
 	job_facts_fini(&row->facts);
@@ -164,7 +179,7 @@ static void schedule(struct sim *sim)
 {
 	struct store *st = &sim->store;
 
-	if (st->committing || !st->op_count)
+	if (st->committing || !st->published)
 		return;
 	st->committing = true;
 	sim_after(sim, rng_time(&sim->rng, 1 * MS, sim->healing ? 20 * MS : 3 * S),
@@ -178,6 +193,11 @@ static void post(struct sim *sim, struct op op)
 
 	st->ops = xreallocarray(st->ops, st->op_count + 1, sizeof(*st->ops));
 	st->ops[st->op_count++] = op;
+}
+
+void store_publish(struct sim *sim)
+{
+	sim->store.published = sim->store.op_count;
 	schedule(sim);
 }
 
@@ -193,15 +213,16 @@ void store_look_up(
 
 	memcpy(op.id, id, ID_SIZE);
 	post(sim, op);
+	store_publish(sim);
 }
 
 /* How many of the first ops make a group: never half an input's records. */
 static size_t group(struct sim *sim)
 {
 	struct store *st = &sim->store;
-	size_t n = 1 + rng_below(&sim->rng, (uint32_t)st->op_count);
+	size_t n = 1 + rng_below(&sim->rng, (uint32_t)st->published);
 
-	while (n < st->op_count && st->ops[n].record && st->ops[n - 1].record &&
+	while (n < st->published && st->ops[n].record && st->ops[n - 1].record &&
 		st->ops[n].record->input == st->ops[n - 1].record->input)
 		n++;
 	return n;
@@ -274,6 +295,7 @@ static void on_commit(struct sim *sim, struct event *ev)
 	}
 	memmove(st->ops, st->ops + n, (st->op_count - n) * sizeof(*st->ops));
 	st->op_count -= n;
+	st->published -= n;
 	for (size_t i = 0; i < n; i++) {
 		if (sim->process == process)
 			tell(sim, &verdicts[i]);
@@ -293,7 +315,7 @@ static void on_commit(struct sim *sim, struct event *ev)
 void store_crash(struct sim *sim)
 {
 	struct store *st = &sim->store;
-	size_t kept = st->op_count && rng_chance(&sim->rng, 500) ? group(sim) : 0;
+	size_t kept = st->published && rng_chance(&sim->rng, 500) ? group(sim) : 0;
 
 	for (size_t i = 0; i < st->op_count; i++) {
 		struct op *op = &st->ops[i];
@@ -303,7 +325,7 @@ void store_crash(struct sim *sim)
 			apply(sim, op->record);
 		op_fini(op);
 	}
-	st->op_count = 0;
+	st->op_count = st->published = 0;
 	st->applied = 0;
 	st->committing = false;
 }

@@ -101,7 +101,7 @@ static void on_output(struct sim *sim, struct event *ev)
 	struct folder *f = folder_of(ev->worker, ev->report.job, ev->report.attempt);
 	struct row *row = store_row(sim, ev->report.job);
 
-	if (!arrives(sim, ev) || !f || !row)
+	if (!arrives(sim, ev) || !f || !row || row->facts.attempt != f->attempt)
 		return;
 	row->output_attempt = f->attempt;
 	row->output_durable = f->output;
@@ -109,17 +109,38 @@ static void on_output(struct sim *sim, struct event *ev)
 	sim_drain(sim);
 }
 
+static void send_once(struct sim *sim, struct sim_worker *w, const struct core_report *r)
+{
+	struct event *ev = send(sim, w, on_report);
+
+	ev->report = *r;
+	ev->report.session = w->session;
+}
+
+/* Out of order, much later: what a stream does not do, but an acknowledgement that is lost
+ * and a report that is sent again come to the same. */
+static void send_late(struct sim *sim, struct sim_worker *w, const struct core_report *r)
+{
+	struct event *ev = sim_after(sim, rng_time(&sim->rng, 1 * S, 200 * S), on_report);
+
+	ev->worker = w;
+	ev->session = w->session;
+	ev->process = sim->process;
+	ev->report = *r;
+	ev->report.session = w->session;
+}
+
 static void send_report(
 	struct sim *sim, struct sim_worker *w, const struct core_report *r)
 {
 	if (!w->connected)
 		return;
-	do {
-		struct event *ev = send(sim, w, on_report);
-
-		ev->report = *r;
-		ev->report.session = w->session;
-	} while (!sim->healing && rng_chance(&sim->rng, 50));
+	if (!sim->healing && rng_chance(&sim->rng, 50))
+		send_late(sim, w, r);
+	if (!sim->healing && rng_chance(&sim->rng, 20))
+		send_late(sim, w, r);
+	else
+		send_once(sim, w, r);
 	/* Output has its own stream and pace. */
 	struct event *ev = sim_after(sim, rng_time(&sim->rng, 0, 2 * S), on_output);
 	ev->worker = w;
@@ -422,6 +443,10 @@ void worker_receive(struct sim *sim, struct effect *ef)
 	struct event *ev;
 
 	check_gate(sim, ef);
+	if (!w) { /* replaced since */
+		effect_fini(ef);
+		return;
+	}
 	if (at < w->to_at)
 		at = w->to_at;
 	w->to_at = at;
@@ -554,17 +579,44 @@ void workers_connect(struct sim *sim)
 
 /* ---- faults */
 
+/* A folder that is lost before the core has heard of its run is what no core can know
+ * of: that takes a new disk, and so a new worker. */
+static bool may_lose(const struct sim *sim, const struct folder *f)
+{
+	const struct row *row = store_row(sim, f->job);
+
+	return row && row->facts.attempt == f->attempt &&
+	       row->facts.state != JOB_CREATING_PARTITION;
+}
+
 static void reboot(struct sim *sim, struct sim_worker *w, bool lose_folders)
 {
 	w->boots++;
 	for (size_t i = w->folder_count; i-- > 0;) {
 		struct folder *f = w->folders[i];
 
-		if (lose_folders)
+		if (lose_folders && may_lose(sim, f))
 			folder_remove(w, f);
 		else if (f->phase != RUN_ENDED)
 			end(sim, w, f, REASON_RUNNER_LOST);
 	}
+}
+
+static void make_worker_id(struct sim_worker *w)
+{
+	uint8_t random[ID_RANDOM] = { 0 };
+
+	random[8] = (uint8_t)w->disks++;
+	random[9] = (uint8_t)w->index;
+	id_format(w->id, 'w', random);
+}
+
+/* A new disk: nothing of the old worker ever comes back. */
+static void replace(struct sim_worker *w)
+{
+	while (w->folder_count)
+		folder_remove(w, w->folders[0]);
+	make_worker_id(w);
 }
 
 static void kill_runner(struct sim *sim, struct sim_worker *w)
@@ -618,7 +670,9 @@ static void one_fault(struct sim *sim, struct sim_worker *w)
 	case 6: /* the machine goes down, perhaps for so long that its jobs are given up */
 		disconnect(sim, w);
 		w->up = false;
-		reboot(sim, w, rng_chance(&sim->rng, 100));
+		if (rng_chance(&sim->rng, 50))
+			replace(w);
+		reboot(sim, w, rng_chance(&sim->rng, 200));
 		sim_after(sim, rng_time(&sim->rng, 5 * S, 3000 * S), on_up)->worker = w;
 		return;
 	case 7: /* cut off: its runs go on */
@@ -655,11 +709,9 @@ void workers_init(struct sim *sim)
 {
 	for (size_t i = 0; i < WORKERS; i++) {
 		struct sim_worker *w = &sim->workers[i];
-		uint8_t random[ID_RANDOM] = { 0 };
 
 		w->index = i;
-		random[9] = (uint8_t)i;
-		id_format(w->id, 'w', random);
+		make_worker_id(w);
 		w->up = true;
 		w->boots = 1;
 		w->device_count = i == 0 ? DEVICES : 1 + rng_below(&sim->rng, DEVICES);
