@@ -50,7 +50,7 @@ static int refuse(const char *name, const char *why, struct err *e)
 {
 	char quoted[STR_QUOTE_SIZE];
 
-	return err_set(e, ERR_INVALID, "package: entry %s: %s",
+	return err_set(e, ERR_INVALID, "package: entry \"%s\": %s",
 		str_quote(quoted, name, strlen(name)), why);
 }
 
@@ -141,7 +141,7 @@ static int copy_content(struct extraction *x, zip_file_t *from, int to,
 				st->name, "the package unpacks to too many bytes", e);
 		if (write_all(to, chunk, (size_t)n) < 0) {
 			err_sys(e, "write");
-			return err_wrap(e, "package: entry %.64s", st->name);
+			return err_wrap(e, "package: entry \"%.64s\"", st->name);
 		}
 	}
 	if (size != st->size)
@@ -158,14 +158,14 @@ static int extract_file(struct extraction *x, zip_uint64_t index, const zip_stat
 
 	if (to < 0 && errno == ENOENT) {
 		if (make_folders(x->folder, st->name, e) < 0)
-			return err_wrap(e, "package: entry %.64s", st->name);
+			return err_wrap(e, "package: entry \"%.64s\"", st->name);
 		to = open_beneath(x->folder, st->name, flags, mode);
 	}
 	if (to < 0 && errno == EEXIST)
 		return refuse(st->name, "it is there twice", e);
 	if (to < 0) {
 		err_sys(e, "create");
-		return err_wrap(e, "package: entry %.64s", st->name);
+		return err_wrap(e, "package: entry \"%.64s\"", st->name);
 	}
 
 	CLEANUP(zip_file_undo) zip_file_t *from = zip_fopen_index(x->zip, index, 0);
@@ -211,7 +211,7 @@ static int extract_entry(struct extraction *x, zip_uint64_t index, struct err *e
 			e);
 	if (folder)
 		return make_folders(x->folder, st.name, e) < 0
-			       ? err_wrap(e, "package: entry %.64s", st.name)
+			       ? err_wrap(e, "package: entry \"%.64s\"", st.name)
 			       : 0;
 	return extract_file(x, index, &st, mode & 0100, e);
 }

@@ -62,11 +62,12 @@ static int take_packet(struct runner *r, struct err *e)
 	static uint8_t packet[CHANNEL_PACKET_MAX];
 	ssize_t n = recv(r->container.channel, packet, sizeof(packet), 0);
 
-	if (n < 0)
-		return errno == EAGAIN || errno == EINTR
-			       ? 0
-			       : err_sys(e, "read the job's channel");
-	if (n == 0) {
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	if (n < 0 &&
+		errno != ECONNRESET) /* which says that it left a word of ours unread */
+		return err_sys(e, "read the job's channel");
+	if (n <= 0) {
 		close_fd(&r->container.channel);
 		return 0;
 	}
@@ -225,6 +226,13 @@ static int act(struct watch *w, const struct pollfd *polled, struct err *e)
 	return act_on_time(w, e);
 }
 
+/* Init, and what the runtime left to us. */
+static void reap(void)
+{
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
+}
+
 static int step(struct watch *w, bool *gone, struct err *e)
 {
 	const struct container *c = &w->r->container;
@@ -242,14 +250,8 @@ static int step(struct watch *w, bool *gone, struct err *e)
 	if (poll(polled, AT_COUNT, -1) < 0)
 		return errno == EINTR ? 0 : err_sys(e, "poll");
 	*gone = polled[AT_INIT].revents != 0;
+	reap();
 	return act(w, polled, e);
-}
-
-/* Init, and what the runtime left to us. */
-static void reap(void)
-{
-	while (waitpid(-1, NULL, WNOHANG) > 0)
-		;
 }
 
 int runner_supervise(struct runner *r, struct err *e)
@@ -273,7 +275,6 @@ int runner_supervise(struct runner *r, struct err *e)
 	}
 	fault_point("exit");
 	r->ended_ns = clock_boot_ns();
-	reap();
 	if (drain(r, e) < 0)
 		return -1;
 	return r->channel.progress_new ? write_progress(&w, r->ended_ns, e) : 0;

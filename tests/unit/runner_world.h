@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -34,8 +35,10 @@
 #include "runfolder.h"
 #include "str.h"
 
-#define WORLD_WAIT_MS  60000
-#define WORLD_UID_BASE UINT32_C(1879113728)
+#define WORLD_WAIT_MS 60000
+/* Outside the ranges that a worker hands out, and each test program its own. */
+#define WORLD_UID_FIRST UINT32_C(0x60000000)
+#define WORLD_UID_COUNT 4000
 
 struct world {
 	char base[64];
@@ -43,6 +46,7 @@ struct world {
 	char *root;
 	char chronos_dir[80];
 	int runs_fd;
+	uint32_t uid_base;
 	const char *runtime;
 };
 
@@ -86,6 +90,9 @@ static inline void world_init(struct world *w)
 	ssize_t len;
 
 	memset(w, 0, sizeof *w);
+	/* What a killed runner leaves becomes ours to reap. */
+	assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), 0);
+	w->uid_base = WORLD_UID_FIRST + (uint32_t)(getpid() % WORLD_UID_COUNT) * 65536;
 	w->runtime = getenv("TEST_RUNTIME") ? getenv("TEST_RUNTIME") : "auto";
 	snprintf(w->base, sizeof w->base, "/var/tmp/test_runner.XXXXXX");
 	assert_non_null(mkdtemp(w->base));
@@ -206,7 +213,7 @@ static inline void trial_create(struct trial *t)
 	spec.worker_id = worker;
 	spec.boot_id = boot;
 	spec.start = &start;
-	spec.uid_base = WORLD_UID_BASE;
+	spec.uid_base = t->w->uid_base;
 	spec.package_path = package;
 	run_name(t->name, t->job, 1);
 	assert_ok(runfolder_create(t->w->runs_fd, &spec, e));
@@ -340,12 +347,14 @@ static inline void assert_no_cgroup(const char *name)
 }
 
 /* No process has a user id of the run's range. */
-static inline void assert_no_process(void)
+static inline void assert_no_process(const struct world *w)
 {
 	DIR *dir = opendir("/proc");
 	struct dirent *it;
 
 	assert_non_null(dir);
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
 	while ((it = readdir(dir))) {
 		char path[300];
 		struct stat st;
@@ -353,7 +362,7 @@ static inline void assert_no_process(void)
 		snprintf(path, sizeof path, "/proc/%s", it->d_name);
 		if (it->d_name[0] < '0' || it->d_name[0] > '9' || stat(path, &st) < 0)
 			continue;
-		if (st.st_uid >= WORLD_UID_BASE && st.st_uid < WORLD_UID_BASE + 65536)
+		if (st.st_uid >= w->uid_base && st.st_uid < w->uid_base + 65536)
 			fail_msg("process %s of the run is left", it->d_name);
 	}
 	closedir(dir);
@@ -388,7 +397,7 @@ static inline void assert_nothing_left(const struct trial *t)
 	struct stat st;
 
 	assert_no_cgroup(t->name);
-	assert_no_process();
+	assert_no_process(t->w);
 	assert_no_mount(t->name);
 	assert_no_partition(t->w);
 	assert_int_equal(fstatat(t->dirfd, RUN_FOLDER_BUNDLE, &st, 0), -1);
