@@ -1,5 +1,5 @@
 # store - what cumulusd keeps: jobs in SQLite, packages, and its own copy of outputs.
-store_SRCS := store.c question.c rows.c history.c packages.c labels.c reserve.c schema.c \
+store_SRCS := store.c writes.c question.c page.c rows.c history.c packages.c labels.c reserve.c schema.c \
   sql.c db.c files.c output.c upload.c
 store_USES := core base
 store_PKGS := sqlite3

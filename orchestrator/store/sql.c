@@ -32,12 +32,9 @@ const char *const sql_text[SQL_COUNT] = {
 			  "wall_ns, output_at, message) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
 	[SQL_LABEL_ADD] = "INSERT INTO labels (key, value, job) VALUES (?, ?, ?)",
 
-	/* The sort needs only the numbers: the index holds them, and the rows are read
-	 * one by one behind it. */
 	[SQL_JOBS_LIVE] =
-		"SELECT " JOB_ROW
-		" FROM (SELECT seq FROM jobs INDEXED BY jobs_live WHERE live = 1 "
-		"ORDER BY seq) l CROSS JOIN jobs j ON j.seq = l.seq" JOBS_AND_PACKAGES,
+		"SELECT " JOB_ROW " FROM jobs j INDEXED BY jobs_live" JOBS_AND_PACKAGES
+		"WHERE j.live = 1 ORDER BY j.seq",
 	[SQL_JOB_BY_ID] =
 		"SELECT " JOB_ROW " FROM jobs j" JOBS_AND_PACKAGES "WHERE j.id = ?",
 	[SQL_JOB_SEQ] = "SELECT seq FROM jobs WHERE id = ?",

@@ -1,4 +1,4 @@
-/* store.c - the store's thread: groups of what was staged, committed and handed back in order. */
+/* store.c - the store's thread: what was staged, committed in groups, handed back in order. */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store.h"
 
@@ -22,6 +22,7 @@
 #include "reserve.h"
 #include "schema.h"
 #include "str.h"
+#include "writes.h"
 #include "xalloc.h"
 
 #define GROUP_OPS_MAX   512
@@ -300,57 +301,7 @@ int store_restore(
 	return row;
 }
 
-/* ---- records */
-
-struct record_op {
-	struct op op;
-	struct record *record; /* owned; NULL once it is settled */
-};
-
-static int record_run(struct op *op, struct disk *disk, struct err *e)
-{
-	const struct record *r = ((struct record_op *)op)->record;
-	enum taken taken;
-
-	if (r->kind == RECORD_NEW_JOB)
-		return rows_add_job(disk, r, &taken, &op->failed, e);
-	return rows_change_job(disk, r, e);
-}
-
-static void record_settle(struct op *op)
-{
-	record_free(take_ptr(&((struct record_op *)op)->record));
-}
-
-static void record_deliver(struct op *op, const struct store_callbacks *to)
-{
-	if (op->failed.code == ERR_NONE)
-		to->on_committed(to->ctx, op->number);
-	else
-		to->on_refused(to->ctx, op->number, &op->failed);
-}
-
-static void record_op_free(struct op *op)
-{
-	record_settle(op);
-	free(op);
-}
-
-#define RECORD_TYPE                                                                      \
-	.writes = true, .run = record_run, .settle = record_settle,                      \
-	.deliver = record_deliver, .free = record_op_free
-
-static const struct op_type change_type = { RECORD_TYPE };
-static const struct op_type new_job_type = { RECORD_TYPE, .refusable = true };
-
-static size_t record_bytes(const struct record *r)
-{
-	size_t bytes = sizeof(*r) + r->result_len;
-
-	if (r->submission)
-		bytes += r->submission->spec_len + r->submission->zip_len;
-	return bytes;
-}
+/* ---- staging */
 
 void store_stage(struct store *s, struct op *op)
 {
@@ -359,7 +310,6 @@ void store_stage(struct store *s, struct op *op)
 
 void store_post(struct store *s, struct record *record)
 {
-	struct record_op *r = xcalloc(1, sizeof(*r));
 	const struct submission *asked = record->submission;
 
 	assert(record->number > s->last_number);
@@ -367,128 +317,21 @@ void store_post(struct store *s, struct record *record)
 	assert(!asked || labels_valid(asked->labels, asked->labels_len));
 	s->last_number = record->number;
 	s->waiting++;
-	r->record = record;
-	r->op.type = asked ? &new_job_type : &change_type;
-	r->op.number = record->number;
-	r->op.input = record->input;
-	r->op.bytes = record_bytes(record);
-	store_stage(s, &r->op);
+	store_stage(s, record_op_new(record));
 }
-
-/* ---- other writes */
-
-struct add_package {
-	struct op op;
-	struct digest digest;
-	int64_t size;
-	store_on_done *on_done;
-	void *ctx;
-};
-
-static int add_package_run(struct op *op, struct disk *disk, struct err *e)
-{
-	struct add_package *a = (struct add_package *)op;
-	struct err why = { 0 };
-
-	if (package_add_file(disk, &a->digest, a->size, &why) == 0)
-		return 0;
-	struct err *to = why.code == ERR_NOT_FOUND ? &op->failed : e;
-	if (to)
-		*to = why;
-	return why.code == ERR_NOT_FOUND ? 0 : -1;
-}
-
-static void add_package_deliver(struct op *op, const struct store_callbacks *to)
-{
-	struct add_package *a = (struct add_package *)op;
-
-	(void)to;
-	a->on_done(a->ctx, op->failed.code == ERR_NONE ? NULL : &op->failed);
-}
-
-static void op_free(struct op *op)
-{
-	free(op);
-}
-
-static const struct op_type add_package_type = {
-	.writes = true,
-	.refusable = true,
-	.run = add_package_run,
-	.deliver = add_package_deliver,
-	.free = op_free,
-};
 
 void store_add_package(struct store *s, const struct digest *digest, int64_t size,
 	store_on_done *on_done, void *ctx)
 {
-	struct add_package *a = xcalloc(1, sizeof(*a));
-
-	a->op.type = &add_package_type;
-	a->digest = *digest;
-	a->size = size;
-	a->on_done = on_done;
-	a->ctx = ctx;
-	store_stage(s, &a->op);
+	store_stage(s, add_package_op_new(digest, size, on_done, ctx));
 }
 
-/* A removed job: first on its way out, to tell; then on its way in, to forget. */
-struct removed_op {
-	struct op op;
-	struct removed_job job;
-};
-
-static void tell_removed_deliver(struct op *op, const struct store_callbacks *to)
+void store_output_removed(struct store *s, const char *job)
 {
-	const struct removed_job *job = &((struct removed_op *)op)->job;
+	struct op *op = drop_removed_op_new(job);
 
-	to->on_removed(to->ctx, job->id, job->attempts);
-}
-
-static const struct op_type tell_removed_type = {
-	.deliver = tell_removed_deliver,
-	.free = op_free,
-};
-
-static int drop_removed_run(struct op *op, struct disk *disk, struct err *e)
-{
-	STATEMENT s = db_statement(&disk->db, SQL_REMOVED_DROP, e);
-
-	if (!s)
-		return -1;
-	bind_text(s, 1, ((struct removed_op *)op)->job.id);
-	return db_run(&disk->db, s, e);
-}
-
-static void drop_removed_deliver(struct op *op, const struct store_callbacks *to)
-{
-	(void)op;
-	(void)to;
-}
-
-static const struct op_type drop_removed_type = {
-	.writes = true,
-	.run = drop_removed_run,
-	.deliver = drop_removed_deliver,
-	.free = op_free,
-};
-
-static struct op *removed_op_new(
-	const struct op_type *type, const struct removed_job *job)
-{
-	struct removed_op *r = xcalloc(1, sizeof(*r));
-
-	r->op.type = type;
-	r->job = *job;
-	return &r->op;
-}
-
-void store_output_removed(struct store *s, const char *id)
-{
-	struct removed_job job = { 0 };
-
-	if (str_put(job.id, sizeof(job.id), "%s", id))
-		store_stage(s, removed_op_new(&drop_removed_type, &job));
+	if (op)
+		store_stage(s, op);
 }
 
 /* ---- handing back */
@@ -506,6 +349,11 @@ static void hand_back(struct store *s, struct list *ops)
 static void failed_deliver(struct op *op, const struct store_callbacks *to)
 {
 	to->on_failed(to->ctx, &op->failed);
+}
+
+static void op_free(struct op *op)
+{
+	free(op);
 }
 
 static const struct op_type failed_type = { .deliver = failed_deliver, .free = op_free };
@@ -645,7 +493,7 @@ static void settle_group(struct store *s, struct list *group)
 			atomic_fetch_add(&s->records, 1);
 		if (op->number != 0 && op->failed.code != ERR_NONE)
 			atomic_fetch_add(&s->refused, 1);
-		s->history.stale |= op->type == &change_type;
+		s->history.stale |= op->number != 0;
 		if (op->type->settle)
 			op->type->settle(op);
 	}
@@ -679,9 +527,11 @@ static void hand_back_removed(struct store *s, const struct history_removed *rem
 
 	list_init(&ops);
 	for (size_t i = 0; s->callbacks.on_removed && i < removed->job_count; i++) {
-		struct op *op = removed_op_new(&tell_removed_type, &removed->jobs[i]);
+		const struct removed_job *job = &removed->jobs[i];
+		struct op *op = tell_removed_op_new(job->id, job->attempts);
 
-		list_append(&ops, &op->link);
+		if (op)
+			list_append(&ops, &op->link);
 	}
 	hand_back(s, &ops);
 	for (size_t i = 0; i < removed->package_count; i++) {
@@ -800,12 +650,12 @@ static int tell_removed_before(struct store *s, struct err *e)
 		return -1;
 	list_init(&ops);
 	while ((row = db_step(&s->disk.db, statement, e)) > 0) {
-		struct removed_job job = { .attempts = sqlite3_column_int(statement, 1) };
 		const unsigned char *id = sqlite3_column_text(statement, 0);
+		struct op *op = tell_removed_op_new(
+			(const char *)id, sqlite3_column_int(statement, 1));
 
-		if (id && str_put(job.id, sizeof(job.id), "%s", (const char *)id))
-			list_append(
-				&ops, &removed_op_new(&tell_removed_type, &job)->link);
+		if (op)
+			list_append(&ops, &op->link);
 	}
 	if (row < 0)
 		ops_free(&ops);

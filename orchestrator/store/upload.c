@@ -1,4 +1,4 @@
-/* upload.c - packages that come in pieces, through a file that gets its name when it is whole. */
+/* upload.c - packages that come in pieces, under their name only once they are whole. */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "upload.h"
 

@@ -1,4 +1,4 @@
-/* upload.h - packages that come in pieces, through a file that gets its name when it is whole.
+/* upload.h - packages that come in pieces, under their name only once they are whole.
  *
  * Thread: loop, but for wake(), which the worker (a thread named "uploads") calls.  It has
  * a thread of its own since hashing and syncing 2 GiB must not hold up anybody's output.
