@@ -32,7 +32,10 @@ def zip_of(files):
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as z:
         for path, content in files.items():
-            z.writestr(path, textwrap.dedent(content) if isinstance(content, str) else content)
+            entry = zipfile.ZipInfo(path)  # 1980: the same files are the same bytes
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
+            z.writestr(entry, textwrap.dedent(content) if isinstance(content, str) else content)
     return out.getvalue()
 
 
