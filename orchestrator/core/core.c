@@ -62,10 +62,10 @@ void core_free(struct core *c)
 {
 	if (!c)
 		return;
+	gate_fini(&c->gate); /* first: its entries hang on the jobs that they wait for */
 	free_jobs(c);
 	list_each_safe(at, &c->early) early_free(list_entry(at, struct early, link));
 	list_each_safe(at, &c->refused) free(list_entry(at, struct refused, link));
-	gate_fini(&c->gate);
 	fleet_fini(c);
 	timer_queue_fini(&c->timers);
 	table_fini(&c->jobs);

@@ -113,6 +113,15 @@ static void tell_forget(struct core *c, const struct worker *w,
 
 /* ---- reports of leases */
 
+/* How much of the run's output comes before this report, as far as it will ever come: so
+ * much must be durable before the report is taken. */
+static int64_t output_before(const struct run *run, const struct core_report *r)
+{
+	int64_t before = r->kind == REPORT_STARTED ? r->output_at : r->output_end;
+
+	return before < run->output_there ? before : run->output_there;
+}
+
 static void take_started(struct core *c, struct job *job, const struct core_report *r)
 {
 	struct job_facts *f = &job->facts;
@@ -122,7 +131,7 @@ static void take_started(struct core *c, struct job *job, const struct core_repo
 		return;
 	f->partition = dup_or_null(r->partition);
 	f->container = dup_or_null(r->container);
-	f->output_end = OUTPUT_OFFSET(f->attempt, r->output_at);
+	f->output_end = OUTPUT_OFFSET(f->attempt, output_before(job->run, r));
 	job->refusals = 0;
 	job_expect_end(c, job);
 	job_move(c, job, EV_STARTED, REASON_NONE, xstrdup("running"), NULL);
@@ -149,27 +158,17 @@ static void take_ended(struct core *c, struct job *job, const struct core_report
 	struct worker *w = job->run->worker;
 	struct job_facts *f = &job->facts;
 	int64_t queued = f->timing.queued;
-	int64_t there = job->run->output_there;
 
 	f->report = r->number;
 	f->exit_known = r->exit_known;
 	f->exit_code = r->exit_code;
-	f->output_end =
-		OUTPUT_OFFSET(f->attempt, r->output_end < there ? r->output_end : there);
+	f->output_end = OUTPUT_OFFSET(f->attempt, output_before(job->run, r));
 	f->output_dropped += r->output_dropped;
 	f->timing = r->timing;
 	f->timing.queued = queued;
 	job_end(c, job, &end, xstrdup(end_text(r)), true);
 	acknowledge(c, w, r, r->number, job->last_record);
 	tell_forget(c, w, r, job->last_record);
-}
-
-/* How much of the run's output must be durable before the report is taken. */
-static int64_t output_needed(const struct run *run, const struct core_report *r)
-{
-	int64_t need = r->kind == REPORT_STARTED ? r->output_at : r->output_end;
-
-	return need < run->output_there ? need : run->output_there;
 }
 
 void run_take_kept(struct core *c, struct job *job)
@@ -179,7 +178,7 @@ void run_take_kept(struct core *c, struct job *job)
 	while (!list_empty(&run->kept)) {
 		struct kept *k = list_entry(run->kept.next, struct kept, link);
 
-		if (run->output_durable < output_needed(run, &k->report))
+		if (run->output_durable < output_before(run, &k->report))
 			return;
 		if (k->report.kind == REPORT_ENDED) {
 			/* The lease goes, and the run with all that is kept: take it out. */

@@ -15,5 +15,5 @@ endef
 $(eval $(call sim_program))
 
 .PHONY: run-sim
-run-sim: $(BUILD)/tests/sim ## random clusters, clients and crashes against the core (SEEDS=2000)
-	@$(BUILD)/tests/sim --seeds $(or $(SEEDS),2000)
+run-sim: $(BUILD)/tests/sim ## random clusters, clients and crashes against the core (SEEDS=10000)
+	@$(BUILD)/tests/sim --seeds $(or $(SEEDS),10000)

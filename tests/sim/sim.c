@@ -428,7 +428,7 @@ int main(int argc, char **argv)
 		{ "seed", required_argument, NULL, 's' },
 		{ "trace", no_argument, NULL, 't' }, { "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 } };
-	uint64_t from = 1, seeds = 2000;
+	uint64_t from = 1, seeds = 10000;
 	struct totals t = { 0 };
 	bool trace = false;
 	clock_t began = clock();
