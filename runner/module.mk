@@ -46,3 +46,9 @@ test_runner_container_PKGS := libzip
 test_runner_container_LIBS := -lm
 $(eval $(call unit_test,test_runner_container))
 $(BUILD)/tests/test_runner_container: $(RUNNER_WORLD)
+
+test_runner_kill_USES := rootfs runparts runclean runfolder frame proto base chronos
+test_runner_kill_PKGS := libzip
+test_runner_kill_LIBS := -lm
+$(eval $(call unit_test,test_runner_kill))
+$(BUILD)/tests/test_runner_kill: $(RUNNER_WORLD)
