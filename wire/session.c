@@ -14,7 +14,8 @@
 
 #define GATHER_MAX      ((size_t)256 << 10) /* bytes in one write */
 #define TURN_MAX        ((size_t)1 << 20)   /* bytes of one connection in one turn */
-#define QUEUED_MAX      10000 /* frames that wait for a peer who does not read */
+#define QUEUED_MIN      4096 /* frames that may wait for the peer to read, ... */
+#define QUEUED_PER_CALL 4    /* ... and this many for each call that it may open */
 #define LINGER_MS       1000
 #define DRAIN_NOTICE_MS 1000      /* for the answer to the ping after a GOAWAY */
 #define WINDOW_MIN      (1 << 20) /* of a whole connection */
@@ -125,7 +126,8 @@ static void take_bytes(struct session *s, const uint8_t *bytes, size_t len)
 	if (n < 0)
 		session_fail(s, ERR_UNAVAILABLE, "the peer breaks HTTP/2: %s",
 			nghttp2_strerror((int)n));
-	else if (nghttp2_session_get_outbound_queue_size(s->h2) > QUEUED_MAX)
+	else if (nghttp2_session_get_outbound_queue_size(s->h2) >
+		 QUEUED_MIN + QUEUED_PER_CALL * (size_t)s->hub->limits.streams)
 		session_fail(s, ERR_EXHAUSTED, "the peer asks for more than it reads");
 	session_touch(s);
 }
