@@ -295,6 +295,37 @@ static void a_full_disk_refuses_new_jobs_and_lets_the_old_ones_end(void **state)
 	assert_int_equal(umount(f->path), 0);
 }
 
+static void on_job(void *ctx, struct store_job *job, const struct err *failed)
+{
+	struct fixture *f = ctx;
+
+	assert_true((job == NULL) == (failed != NULL));
+	tell(f, job ? 'y' : 'n', 0);
+}
+
+/* The group is run twice, and what the first run found must not come out. */
+static void no_answer_shows_a_job_that_the_full_disk_refused(void **state)
+{
+	struct fixture *f = *state;
+	char id[ID_SIZE];
+
+	SKIP_WITHOUT_MOUNT(f, "size=8m");
+	f->config.reserve_bytes = 1024 * 1024;
+	fixture_start(f, false);
+	store_post(f->store, new_job(f, 0, 100));
+	settle(f);
+	fill_disk(f);
+	store_post(f->store, new_job(f, 1, 100));
+	store_get_job(f->store, job_id(id, 0), true, on_job, f);
+	store_get_job(f->store, job_id(id, 1), true, on_job, f);
+	store_post(f->store, new_job(f, 2, 100000));
+	store_post(f->store, change(f, 0, JOB_SCHEDULING, JOB_CANCELLED, 2));
+	settle(f);
+	assert_string_equal(f->ledger.story, "c1 r2 y0 n0 r3 c4 ");
+	fixture_stop(f);
+	assert_int_equal(umount(f->path), 0);
+}
+
 static void large_packages_on_a_full_disk_are_refused_alone(void **state)
 {
 	struct fixture *f = *state;
@@ -374,6 +405,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(what_was_acknowledged_outlives_any_kill_and_inputs_stay_whole),
 		T(a_full_disk_refuses_new_jobs_and_lets_the_old_ones_end),
+		T(no_answer_shows_a_job_that_the_full_disk_refused),
 		T(large_packages_on_a_full_disk_are_refused_alone),
 		T(changes_wait_for_room_as_long_as_it_takes),
 		T(stopping_on_a_full_disk_does_not_wait_for_room),
