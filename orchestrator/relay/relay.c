@@ -168,7 +168,7 @@ void relay_submit(
 		return;
 	}
 	if (!s->key) {
-		submit_now(h, token, s, NULL);
+		submit_now(h, token, s, &(struct core_known_key){ .found = false });
 		return;
 	}
 

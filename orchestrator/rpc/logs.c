@@ -132,14 +132,13 @@ static void on_bytes(void *ctx, const uint8_t *bytes, size_t len, int64_t end,
 {
 	struct logs *l = ctx;
 
-	(void)end;
 	if (!asker_is_back(&l->asker))
 		return;
 	if (failed) {
 		wire_call_fail(l->asker.call, failed);
 		return;
 	}
-	tape_filled(&l->tape, bytes, len);
+	tape_filled(&l->tape, bytes, len, end);
 	l->known = l->final; /* reading has told where a live file ends */
 	wire_call_wake(l->asker.call);
 }

@@ -6,7 +6,7 @@
 
 void tape_init(struct tape *t, struct relay *relay, const char *job, int64_t at)
 {
-	*t = (struct tape){ .relay = relay, .at = at };
+	*t = (struct tape){ .relay = relay, .at = at, .dry_end = -1 };
 	str_put(t->job, sizeof(t->job), "%s", job);
 	if (OUTPUT_ATTEMPT(t->at) == 0)
 		t->at = OUTPUT_OFFSET(1, 0);
@@ -40,6 +40,13 @@ static enum frame_found read_frame(const struct tape *t, int64_t limit, struct f
 	return found;
 }
 
+/* Has the file not grown since nothing was found in it? */
+static bool is_dry(const struct tape *t)
+{
+	return t->dry_end >= 0 && output_end(relay_output(t->relay), t->job,
+					  OUTPUT_ATTEMPT(t->at)) == t->dry_end;
+}
+
 enum tape_found tape_next(struct tape *t, int64_t limit, struct tape_piece *out)
 {
 	struct frame f;
@@ -49,7 +56,7 @@ enum tape_found tape_next(struct tape *t, int64_t limit, struct tape_piece *out)
 		return TAPE_END;
 	found = read_frame(t, limit, &f);
 	if (found != FRAME_OK)
-		return limit <= t->dry_limit ? TAPE_DRY : TAPE_MORE;
+		return is_dry(t) ? TAPE_DRY : TAPE_MORE;
 
 	*out = (struct tape_piece){ .stream = f.stream, .offset = t->at };
 	buf_clear(&t->data);
@@ -76,7 +83,7 @@ void tape_fill(struct tape *t, int64_t limit, output_on_bytes *on_bytes, void *c
 		OUTPUT_POSITION(t->at), (size_t)max, on_bytes, ctx);
 }
 
-void tape_filled(struct tape *t, const uint8_t *bytes, size_t len)
+void tape_filled(struct tape *t, const uint8_t *bytes, size_t len, int64_t end)
 {
 	int64_t limit = t->asked_limit;
 	struct frame f;
@@ -84,7 +91,7 @@ void tape_filled(struct tape *t, const uint8_t *bytes, size_t len)
 	buf_clear(&t->slice);
 	buf_add(&t->slice, bytes, len);
 	t->slice_at = t->at;
-	t->dry_limit = 0;
+	t->dry_end = -1;
 	if (read_frame(t, limit, &f) == FRAME_OK)
 		return;
 	/* An earlier attempt's file is complete: at its end the next one goes on. */
@@ -92,6 +99,6 @@ void tape_filled(struct tape *t, const uint8_t *bytes, size_t len)
 		t->at = t->slice_at = OUTPUT_OFFSET(OUTPUT_ATTEMPT(t->at) + 1, 0);
 		buf_clear(&t->slice);
 	} else {
-		t->dry_limit = limit;
+		t->dry_end = end;
 	}
 }

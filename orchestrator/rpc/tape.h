@@ -20,8 +20,8 @@ struct tape {
 	struct buf slice;    /* the file's bytes from slice_at on */
 	int64_t slice_at;    /* absolute */
 	int64_t asked_limit; /* of the last tape_fill() */
-	int64_t dry_limit;   /* below it nothing is there at `at`; 0 = not known */
-	struct buf data;     /* of the last piece */
+	int64_t dry_end; /* nothing was at `at` when the file ended here; -1 = not known */
+	struct buf data; /* of the last piece */
 };
 
 /* One or more frames of one stream, one after the other. */
@@ -52,4 +52,4 @@ int64_t tape_live_end(struct relay *relay, const char *job, int32_t attempt);
 
 /* Read on; `on_bytes` must pass what it gets to tape_filled(). */
 void tape_fill(struct tape *t, int64_t limit, output_on_bytes *on_bytes, void *ctx);
-void tape_filled(struct tape *t, const uint8_t *bytes, size_t len);
+void tape_filled(struct tape *t, const uint8_t *bytes, size_t len, int64_t end);

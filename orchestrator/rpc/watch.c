@@ -250,14 +250,13 @@ static void on_bytes(void *ctx, const uint8_t *bytes, size_t len, int64_t end,
 {
 	struct watch *w = ctx;
 
-	(void)end;
 	if (!asker_is_back(&w->asker))
 		return;
 	if (failed) {
 		wire_call_fail(w->asker.call, failed);
 		return;
 	}
-	tape_filled(&w->tape, bytes, len);
+	tape_filled(&w->tape, bytes, len, end);
 	wire_call_wake(w->asker.call);
 }
 
