@@ -6,3 +6,9 @@ $(eval $(call module,core,orchestrator/core))
 
 test_core_USES := core_driver core base
 $(eval $(call unit_test,test_core))
+
+test_job_state_USES := core base
+$(eval $(call unit_test,test_job_state))
+
+test_submission_USES := core base
+$(eval $(call unit_test,test_submission))
