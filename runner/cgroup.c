@@ -28,6 +28,7 @@
 #define FILE_MAX      ((size_t)(1 << 20))
 #define CPU_PERIOD_US 100000
 #define CPU_QUOTA_MIN 1000
+#define MAKE_TRIES    16
 
 static const char *const controller_names[CGROUP_CONTROLLERS] = {
 	[CGROUP_MEMORY] = "memory",
@@ -330,17 +331,22 @@ static bool has_file(const char *dir, const char *file)
 	return access(path, F_OK) == 0;
 }
 
-/* Make the group's folder and the one that all runs share. */
+/* Make the group's folder and the one that all runs share, which the last run to end may be
+ * taking away at this moment. */
 static int make_dir(const char *dir, struct err *e)
 {
 	CLEANUP(free_ptr) char *parent = xstrdup(dir);
 
 	*strrchr(parent, '/') = '\0';
-	if (mkdir(parent, 0755) < 0 && errno != EEXIST)
-		return err_sys(e, "make %s", parent);
-	if (mkdir(dir, 0755) < 0 && errno != EEXIST)
-		return err_sys(e, "make %s", dir);
-	return 0;
+	for (int try = 0; try < MAKE_TRIES; try++) {
+		if (mkdir(dir, 0755) == 0 || errno == EEXIST)
+			return 0;
+		if (errno != ENOENT)
+			break;
+		if (mkdir(parent, 0755) < 0 && errno != EEXIST)
+			return err_sys(e, "make %s", parent);
+	}
+	return err_sys(e, "make %s", dir);
 }
 
 static int limit_memory(const struct cgroup *g, int64_t bytes, struct err *e)
@@ -575,11 +581,25 @@ static int remove_dir(const char *dir, struct err *e)
 	return err_sys(e, "remove %s", dir);
 }
 
+/* The folder that all runs share goes with the last of them.  Not on version 2, where it
+ * hands controllers down, and not where a runtime makes it, which would not try again. */
+static void remove_shared(const struct cgroup *g, const char *dir)
+{
+	CLEANUP(free_ptr) char *parent = xstrdup(dir);
+
+	*strrchr(parent, '/') = '\0';
+	if (!g->unified && !g->other_count && rmdir(parent) < 0)
+		errno = 0; /* in use, or gone */
+}
+
 int cgroup_remove(const struct cgroup *g, struct err *e)
 {
 	for (size_t i = 0; i < CGROUP_CONTROLLERS; i++) {
-		if (g->dirs[i] && remove_dir(g->dirs[i], e) < 0)
+		if (!g->dirs[i])
+			continue;
+		if (remove_dir(g->dirs[i], e) < 0)
 			return -1;
+		remove_shared(g, g->dirs[i]);
 	}
 	for (size_t i = 0; i < g->other_count; i++) {
 		if (remove_dir(g->others[i], e) < 0)

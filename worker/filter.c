@@ -118,19 +118,19 @@ static int add_conditions(scmp_filter_ctx filter)
 
 	for (size_t i = 0; rc == 0 && i < COUNT(personalities); i++)
 		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(personality), 1,
-			SCMP_A0(SCMP_CMP_EQ, personalities[i]));
+			SCMP_A0(SCMP_CMP_EQ, personalities[i], 0));
 	for (size_t i = 0; rc == 0 && i < COUNT(families); i++)
 		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-			SCMP_A0(SCMP_CMP_EQ, (uint64_t)families[i]));
+			SCMP_A0(SCMP_CMP_EQ, (uint64_t)families[i], 0));
 	if (rc == 0)
 		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
-			SCMP_A0(SCMP_CMP_EQ, AF_NETLINK), SCMP_A2(SCMP_CMP_EQ, 0));
+			SCMP_A0(SCMP_CMP_EQ, AF_NETLINK, 0), SCMP_A2(SCMP_CMP_EQ, 0, 0));
 	if (rc == 0)
 		rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT),
-			SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_GE, FAMILY_LIMIT));
+			SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_GE, FAMILY_LIMIT, 0));
 	if (rc == 0)
 		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1,
-			SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
+			SCMP_A0(SCMP_CMP_EQ, AF_UNIX, 0));
 	return rc;
 }
 
