@@ -34,7 +34,7 @@ uint8_t *buf_reserve(struct buf *b, size_t len)
 		b->data = xrealloc(b->data, cap);
 		b->cap = cap;
 	}
-	return b->data + b->len;
+	return b->len ? b->data + b->len : b->data; /* NULL + 0 is undefined */
 }
 
 void buf_added(struct buf *b, size_t len)
