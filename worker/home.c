@@ -6,6 +6,8 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,7 +19,9 @@
 #include "str.h"
 #include "xalloc.h"
 
-#define SMALL_FILE 256
+#define SMALL_FILE   256
+#define LOCK_TRIES   100
+#define LOCK_WAIT_MS 20
 
 /* Whoever may rename a folder on the way to ours could put another in its place. */
 static int check_folder(const char *path, struct err *e)
@@ -163,6 +167,35 @@ static int count_start(struct home *h, struct err *e)
 	return write_number(h->fd, "epoch", h->process_epoch, e);
 }
 
+/* Who the lock's file says has it; 0 when it does not say. */
+static pid_t lock_holder(int dirfd)
+{
+	char line[32];
+	struct err ignored;
+	uint64_t pid;
+
+	if (read_line(dirfd, "lock", line, sizeof(line), &ignored) < 0 ||
+		parse_u64(line, 1, INT32_MAX, &pid, &ignored) < 0)
+		return 0;
+	return (pid_t)pid;
+}
+
+/* A worker that was killed while it started a program leaves its lock to the child until
+ * that has come to its exec: a moment, in which nobody is there to be told of. */
+static int take_lock(int dirfd, struct err *e)
+{
+	for (int tries = 0;; tries++) {
+		int fd = lock_file(dirfd, "lock", e);
+
+		if (fd >= 0 || e->code != ERR_CONFLICT || tries == LOCK_TRIES)
+			return fd;
+		pid_t pid = lock_holder(dirfd);
+		if (!pid || kill(pid, 0) == 0 || errno != ESRCH)
+			return fd;
+		poll(NULL, 0, LOCK_WAIT_MS);
+	}
+}
+
 static int open_folders(struct home *h, const char *data, struct err *e)
 {
 	char absolute[PATH_MAX];
@@ -182,7 +215,7 @@ static int open_folders(struct home *h, const char *data, struct err *e)
 	/* Jobs pass through it on the way to their root folder; they may not list it. */
 	if (fchmod(h->fd, 0711) < 0)
 		return err_sys(e, "chmod %s", h->path);
-	h->lock_fd = lock_file(h->fd, "lock", e);
+	h->lock_fd = take_lock(h->fd, e);
 	if (h->lock_fd < 0)
 		return err_wrap(e, "another worker is at work in %s", h->path);
 	h->runs_fd = dir_open(h->fd, "runs", 0700, e);

@@ -42,6 +42,9 @@ static void on_idle(uv_timer_t *t)
 /* Called whenever the link or the number of runs may have changed. */
 static void weigh_end(struct worker *w)
 {
+	if (w->stopping)
+		return;
+
 	bool open = link_is_open(w->link);
 	bool idle = !open && runs_live(&w->runs) == 0;
 
@@ -358,7 +361,8 @@ static void on_wake(void *user)
 {
 	struct worker *w = user;
 
-	link_wake(w->link);
+	if (!w->stopping)
+		link_wake(w->link);
 }
 
 static void on_fewer(void *user)
@@ -525,8 +529,10 @@ void worker_run(struct worker *w)
 
 void worker_close(struct worker *w)
 {
-	w->stopping = true;
+	w->stopping = true; /* nobody uses the link from here on */
 	link_close(w->link);
+	if (w->runs.open)
+		runs_use(&w->runs, NULL);
 	runs_close(&w->runs);
 	uv_close((uv_handle_t *)&w->look_timer, NULL);
 	uv_close((uv_handle_t *)&w->idle_timer, NULL);
