@@ -30,15 +30,18 @@
 #define EXIT_CONFIG     2
 #define DRAIN_MS        2000  /* open calls get so long at a clean end */
 #define WORKER_END_MS   30000 /* and, with --on-exit stop, the worker */
+#define WORKER_DIAL_MS  5000  /* or so long, when it is not there yet */
 #define FIRST_WORKERS_S 5
 #define WORKER_DOWN_S   15
 #define UNKNOWN_AFTER_S (5 * 60)
 #define RESULT_BYTES    (3584 * 1024)
+#define MESSAGE_BYTES   (5 << 20) /* a package of 4 MiB and all else that is said of it */
 
 struct daemon {
 	struct config config;
 	struct data_folder folder;
-	bool root; /* started as root */
+	bool root;     /* started as root */
+	bool embedded; /* this machine's worker is our own */
 	uid_t uid;
 	gid_t gid;
 	char *socket; /* D/orchestrator/worker.sock */
@@ -168,6 +171,7 @@ static int give_up_root(struct daemon *d, struct err *e)
 			log_warn("no worker is started", "why", d->hint, NULL);
 		return 0;
 	}
+	d->embedded = embedded;
 	if (embedded && start_worker(d, e) < 0)
 		return -1;
 	return privileges_drop(d->uid, d->gid, d->config.data, e);
@@ -241,6 +245,7 @@ static int open_worker_server(struct daemon *d, struct err *e)
 static int open_client_server(
 	struct daemon *d, char bound[WIRE_ADDRESS_SIZE], struct err *e)
 {
+	const struct wire_limits limits = { .message_bytes = MESSAGE_BYTES };
 	struct rpc_config config = {
 		.relay = d->relay,
 		.limits = submission_defaults,
@@ -254,7 +259,7 @@ static int open_client_server(
 	};
 
 	config.limits.duration_max_s = (int32_t)d->config.duration_max_s;
-	d->clients = wire_server_new(&d->loop, NULL);
+	d->clients = wire_server_new(&d->loop, &limits);
 	d->rpc = rpc_new(d->clients, &config);
 	return wire_server_listen_tcp(d->clients, d->config.listen, NULL, bound, e);
 }
@@ -316,23 +321,24 @@ static void on_patience_over(uv_timer_t *timer)
 	struct daemon *d = timer->data;
 
 	log_warn("worker does not end in time and is left running", NULL);
-	workers_when_gone(d->workers, NULL, NULL);
 	close_all(d);
 }
 
-/* The clients are gone.  With --on-exit stop the worker ends next. */
+/* The clients are gone.  With --on-exit stop the worker ends next; one that is being
+ * started just now is told as soon as it dials. */
 static void on_drained(struct wire_server *server, void *user)
 {
 	struct daemon *d = user;
+	bool here = workers_connected(d->workers) > 0;
 
 	(void)server;
-	if (strcmp(d->config.on_exit, "stop") != 0 ||
-		workers_connected(d->workers) == 0) {
+	if (strcmp(d->config.on_exit, "stop") != 0 || (!here && !d->embedded)) {
 		close_all(d);
 		return;
 	}
 	workers_when_gone(d->workers, on_workers_gone, d);
-	uv_timer_start(&d->patience, on_patience_over, WORKER_END_MS, 0);
+	uv_timer_start(
+		&d->patience, on_patience_over, here ? WORKER_END_MS : WORKER_DIAL_MS, 0);
 }
 
 static void on_signal(uv_signal_t *handle, int number)

@@ -43,6 +43,7 @@ struct workers {
 	struct list streams;
 	uint64_t last_session;
 	bool listed;
+	bool shutting_down;
 	struct blobs *blobs;
 	void (*gone)(void *ctx);
 	void *gone_ctx;
@@ -113,6 +114,17 @@ static void on_pull(struct wire_call *call)
 		wire_call_cancel(call);
 	}
 	free_command(c);
+}
+
+static void send_shutdown(struct stream *s)
+{
+	Cumulus__Worker__ToWorker *m =
+		new_message(CUMULUS__WORKER__TO_WORKER__KIND_SHUTDOWN);
+
+	m->shutdown = xmalloc(sizeof(*m->shutdown));
+	cumulus__worker__shutdown__init(m->shutdown);
+	m->shutdown->stop_runs = true;
+	send_command(s, m);
 }
 
 static void refuse_worker(struct stream *s, const char *why)
@@ -459,6 +471,8 @@ static void on_hello(struct stream *s, Cumulus__Worker__Hello *m)
 	s->hello = m;
 	log_info("worker is here", "worker", s->worker, "host", m->hostname, NULL);
 	feed_hello(s, m);
+	if (s->workers->shutting_down)
+		send_shutdown(s);
 }
 
 static void read_timing(const Cumulus__Orchestrator__Timing *m, struct job_timing *t)
@@ -691,17 +705,8 @@ const char *workers_installed_version(void *workers, const char *name)
 
 void workers_shut_down(struct workers *w)
 {
-	list_each(it, &w->streams)
-	{
-		struct stream *s = list_entry(it, struct stream, link);
-		Cumulus__Worker__ToWorker *m =
-			new_message(CUMULUS__WORKER__TO_WORKER__KIND_SHUTDOWN);
-
-		m->shutdown = xmalloc(sizeof(*m->shutdown));
-		cumulus__worker__shutdown__init(m->shutdown);
-		m->shutdown->stop_runs = true;
-		send_command(s, m);
-	}
+	w->shutting_down = true;
+	list_each(it, &w->streams) send_shutdown(list_entry(it, struct stream, link));
 }
 
 size_t workers_connected(const struct workers *w)

@@ -34,9 +34,9 @@ void workers_free(struct workers *w);
 /* The version of a distribution that every connected worker's Python has; NULL = none. */
 const char *workers_installed_version(void *workers, const char *name);
 
-/* Tell all workers to stop their runs and to end. */
+/* Tell all workers to stop their runs and to end, also those that dial from now on. */
 void workers_shut_down(struct workers *w);
 /* How many streams are open. */
 size_t workers_connected(const struct workers *w);
-/* Call once when the last stream is over; NULL takes the wish back. */
+/* Call when the last stream is over. */
 void workers_when_gone(struct workers *w, void (*gone)(void *ctx), void *ctx);

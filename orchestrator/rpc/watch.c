@@ -29,7 +29,8 @@ struct watch {
 	int64_t resumed;      /* events up to this one are known to the watcher */
 	enum job_state state; /* of that event: an output event's state */
 	int32_t attempt;
-	bool opened; /* the job is known to exist */
+	int64_t output_at; /* of that event */
+	bool opened;       /* the job is known to exist */
 
 	struct store_events events; /* a slice of the store's; owned */
 	size_t event_at;
@@ -217,6 +218,7 @@ static void send_event(struct watch *w, const struct job_state_event *ev)
 	w->after = ev->sequence;
 	w->state = ev->state;
 	w->attempt = ev->attempt;
+	w->output_at = ev->output_at;
 	w->opened = true;
 	if (!known)
 		send_message(w, &m);
@@ -236,11 +238,13 @@ static int64_t output_limit(struct watch *w, const struct job_state_event *next)
 
 	if (next)
 		return next->output_at;
+	if (job_state_final(w->state))
+		return w->output_at; /* a watcher may know the end and miss output */
 	/* An event that is not committed yet already divides the output. */
 	coming = core_job_event(relay_core(h), w->job, w->after + 1);
 	if (coming)
 		return coming->output_at;
-	if (w->attempt < 1 || job_state_final(w->state) || w->state == JOB_SCHEDULING)
+	if (w->attempt < 1 || w->state == JOB_SCHEDULING)
 		return 0;
 	return tape_live_end(h, w->job, w->attempt);
 }
