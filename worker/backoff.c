@@ -6,9 +6,9 @@ uint32_t backoff_next_ms(struct backoff *b, uint32_t random)
 {
 	uint32_t floor_ms = b->least_ms / 10;
 
-	b->bound_ms = b->bound_ms == 0              ? b->least_ms
-		: b->bound_ms > b->most_ms / 2      ? b->most_ms
-						    : b->bound_ms * 2;
+	b->bound_ms = b->bound_ms == 0               ? b->least_ms
+		      : b->bound_ms > b->most_ms / 2 ? b->most_ms
+						     : b->bound_ms * 2;
 	return floor_ms + random % (b->bound_ms - floor_ms + 1);
 }
 

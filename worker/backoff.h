@@ -9,7 +9,8 @@
 #include <stdint.h>
 
 struct backoff {
-	uint32_t least_ms; /* the first bound, and what every wait is at least a tenth of */
+	uint32_t
+		least_ms; /* the first bound, and what every wait is at least a tenth of */
 	uint32_t most_ms;
 	uint32_t bound_ms; /* 0: the next wait is the first */
 };

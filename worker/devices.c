@@ -34,7 +34,8 @@ static void discover(struct devices *d, const struct chronos_device_spec *spec,
 	struct chronos_error why = { 0 };
 	size_t count = 0;
 
-	if (chronos_devices_discover(spec, found, CHRONOS_DEVICES_MAX, &count, &why) < 0) {
+	if (chronos_devices_discover(spec, found, CHRONOS_DEVICES_MAX, &count, &why) <
+		0) {
 		str_put(problem, DEVICE_HEALTH_SIZE, "cannot find devices: %s", why.text);
 		count = 0;
 	}
@@ -140,7 +141,7 @@ bool devices_partition_run(const struct devices *d, const struct chronos_partiti
 	size_t len = strlen(d->worker_id);
 
 	return len && strncmp(p->key, d->worker_id, len) == 0 && p->key[len] == '.' &&
-		run_name_parse(p->key + len + 1, job, attempt);
+	       run_name_parse(p->key + len + 1, job, attempt);
 }
 
 /* A partition of this worker whose run has no folder any more. */
@@ -225,7 +226,8 @@ static uint32_t foreign_of(const struct devices *d, uint32_t index)
 	return sum;
 }
 
-static void update(struct devices *d, struct device *it, const struct chronos_device *facts)
+static void update(
+	struct devices *d, struct device *it, const struct chronos_device *facts)
 {
 	uint32_t foreign;
 
@@ -241,8 +243,8 @@ static void update(struct devices *d, struct device *it, const struct chronos_de
 	it->foreign_hundredths = foreign;
 }
 
-bool devices_look_end(struct devices *d, struct devices_look *look,
-	devices_run_known known, void *user)
+bool devices_look_end(
+	struct devices *d, struct devices_look *look, devices_run_known known, void *user)
 {
 	bool again = false;
 

@@ -19,8 +19,8 @@
 struct device {
 	struct chronos_device facts;
 	char health[DEVICE_HEALTH_SIZE]; /* "ok", or what is wrong with it */
-	uint32_t foreign_hundredths;     /* held by partitions that are not this worker's */
-	bool changed;                    /* since the owner last cleared it */
+	uint32_t foreign_hundredths; /* held by partitions that are not this worker's */
+	bool changed;                /* since the owner last cleared it */
 };
 
 struct devices {
@@ -49,8 +49,8 @@ void devices_set_health(struct devices *d, const char *problem);
 /* ---- a look at what is held now */
 
 struct devices_look {
-	struct chronos *chronos;    /* borrowed */
-	char (*release)[16];        /* owned; ids of partitions to give back first */
+	struct chronos *chronos; /* borrowed */
+	char (*release)[16];     /* owned; ids of partitions to give back first */
 	size_t release_count;
 	struct chronos_device *devices; /* owned; found */
 	size_t device_count;

@@ -50,8 +50,8 @@ static bool header(const char *text, const char *field, char out[TEXT_MAX])
 				from++;
 			while (to > from && isspace((unsigned char)to[-1]))
 				to--;
-			return to > from && str_put(out, TEXT_MAX, "%.*s",
-						    (int)(to - from), from);
+			return to > from &&
+			       str_put(out, TEXT_MAX, "%.*s", (int)(to - from), from);
 		}
 		line = *eol ? eol + 1 : eol;
 	}
@@ -65,7 +65,8 @@ static bool read_head(int dirfd, const char *entry, const char *file, char *out)
 	size_t len = 0;
 	ssize_t n;
 
-	if (!str_put(path, sizeof(path), file ? "%s/%s" : "%s%s", entry, file ? file : ""))
+	if (!str_put(
+		    path, sizeof(path), file ? "%s/%s" : "%s%s", entry, file ? file : ""))
 		return false;
 	CLEANUP(close_fd) int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
@@ -97,9 +98,9 @@ static void add_entry(struct distributions *d, int dirfd, const char *entry, cha
 {
 	char name[TEXT_MAX], version[TEXT_MAX];
 	bool found = str_ends(entry, ".dist-info")
-		? read_head(dirfd, entry, "METADATA", head)
-		: read_head(dirfd, entry, "PKG-INFO", head) ||
-			read_head(dirfd, entry, NULL, head);
+			     ? read_head(dirfd, entry, "METADATA", head)
+			     : read_head(dirfd, entry, "PKG-INFO", head) ||
+				       read_head(dirfd, entry, NULL, head);
 
 	if (!found || !header(head, "Name", name) || !header(head, "Version", version))
 		return;
@@ -121,7 +122,8 @@ void distributions_add_folder(struct distributions *d, const char *path)
 		return;
 	CLEANUP(free_ptr) char *head = xmalloc(HEAD_MAX + 1);
 	for (struct dirent *it; (it = readdir(dir));)
-		if (str_ends(it->d_name, ".dist-info") || str_ends(it->d_name, ".egg-info"))
+		if (str_ends(it->d_name, ".dist-info") ||
+			str_ends(it->d_name, ".egg-info"))
 			add_entry(d, dirfd(dir), it->d_name, head);
 	closedir(dir);
 	if (d->count)

@@ -12,7 +12,7 @@
 #define DISTRIBUTIONS_MAX 4096
 
 struct distribution {
-	char *name; /* owned; lower case, runs of -_. as one - */
+	char *name;    /* owned; lower case, runs of -_. as one - */
 	char *version; /* owned */
 };
 

@@ -35,7 +35,7 @@ struct fetch {
 
 struct fetcher {
 	uv_loop_t *loop;
-	struct packages *packages; /* borrowed */
+	struct packages *packages;  /* borrowed */
 	struct wire_client *client; /* borrowed; NULL without a connection */
 	struct list fetches;
 	uv_timer_t retry;
@@ -86,7 +86,8 @@ static void finish(struct fetch *f, const struct err *why)
 	packages_pin(packages, &digest);
 	free_fetch(f);
 	while (!list_empty(&told)) {
-		struct fetch_wait *w = list_entry(list_first(&told), struct fetch_wait, link);
+		struct fetch_wait *w =
+			list_entry(list_first(&told), struct fetch_wait, link);
 
 		list_remove(&w->link);
 		w->done(w, why);
@@ -100,7 +101,8 @@ static void check_on_pool(uv_work_t *work)
 {
 	struct fetch *f = work->data;
 
-	if (packages_check_part(packages_fd(f->fetcher->packages), &f->digest, &f->checked) == 0)
+	if (packages_check_part(
+		    packages_fd(f->fetcher->packages), &f->digest, &f->checked) == 0)
 		f->checked.code = ERR_NONE;
 }
 
@@ -147,11 +149,12 @@ static int take_chunk(struct fetch *f, const Cumulus__Worker__BlobChunk *m, stru
 {
 	if (m->total != f->size)
 		return err_set(e, ERR_INVALID,
-			"the package has %" PRId64 " bytes and not %" PRId64, m->total, f->size);
+			"the package has %" PRId64 " bytes and not %" PRId64, m->total,
+			f->size);
 	if (m->offset != f->have || (int64_t)m->data.len > f->size - f->have)
 		return err_set(e, ERR_INVALID,
-			"%zu bytes at %" PRId64 " came where %" PRId64 " was next", m->data.len,
-			m->offset, f->have);
+			"%zu bytes at %" PRId64 " came where %" PRId64 " was next",
+			m->data.len, m->offset, f->have);
 	if (write_all(f->fd, m->data.data, m->data.len) < 0)
 		return err_sys(e, "write a package");
 	f->have += (int64_t)m->data.len;
@@ -185,8 +188,8 @@ static void on_read_end(struct wire_call *call)
 	if (over == WIRE_OVER_LOST || over == WIRE_OVER_REFUSED)
 		return; /* fetcher_use() goes on with it */
 	if (!e.code && wire_call_err(call, &e) == 0 && f->have < f->size)
-		err_set(&e, ERR_UNAVAILABLE, "the package ended at %" PRId64 " of %" PRId64,
-			f->have, f->size);
+		err_set(&e, ERR_UNAVAILABLE,
+			"the package ended at %" PRId64 " of %" PRId64, f->have, f->size);
 	if (!e.code) {
 		check(f);
 		return;
@@ -252,7 +255,8 @@ static void start(struct fetch *f)
 
 static void start_all(struct fetcher *f)
 {
-	list_each_safe(at, &f->fetches) {
+	list_each_safe(at, &f->fetches)
+	{
 		struct fetch *it = list_entry(at, struct fetch, link);
 
 		if (it->state == FETCH_WAITING)
@@ -292,7 +296,8 @@ void fetcher_close(struct fetcher *f)
 	if (!f)
 		return;
 	f->closing = true;
-	list_each_safe(at, &f->fetches) {
+	list_each_safe(at, &f->fetches)
+	{
 		struct fetch *it = list_entry(at, struct fetch, link);
 
 		while (!list_empty(&it->waiters))
@@ -306,7 +311,8 @@ void fetcher_close(struct fetcher *f)
 
 static struct fetch *find(const struct fetcher *f, const struct digest *d)
 {
-	list_each(at, &f->fetches) {
+	list_each(at, &f->fetches)
+	{
 		struct fetch *it = list_entry(at, struct fetch, link);
 
 		if (memcmp(&it->digest, d, sizeof(*d)) == 0)
@@ -315,8 +321,8 @@ static struct fetch *find(const struct fetcher *f, const struct digest *d)
 	return NULL;
 }
 
-void fetcher_want(struct fetcher *f, const struct digest *d, int64_t size,
-	struct fetch_wait *w)
+void fetcher_want(
+	struct fetcher *f, const struct digest *d, int64_t size, struct fetch_wait *w)
 {
 	struct fetch *it = find(f, d);
 	bool fresh = !it;

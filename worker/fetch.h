@@ -21,7 +21,7 @@ struct fetch;
 
 /* Somebody who waits for a package; embedded in its user. */
 struct fetch_wait {
-	struct list link; /* in fetch's waiters; list_init() before the first use */
+	struct list link;    /* in fetch's waiters; list_init() before the first use */
 	struct fetch *fetch; /* NULL while it waits for nothing */
 	/* The package is there (why NULL), or it cannot be had.  ERR_INVALID, ERR_NOT_FOUND:
 	 * never; others: trying again may help.  Not called inside fetcher_want(). */
@@ -34,8 +34,8 @@ struct fetcher *fetcher_new(uv_loop_t *loop, struct packages *packages);
 void fetcher_close(struct fetcher *f);
 
 /* Wait for a package of this size that is not there yet.  w->done is set by the caller. */
-void fetcher_want(struct fetcher *f, const struct digest *d, int64_t size,
-	struct fetch_wait *w);
+void fetcher_want(
+	struct fetcher *f, const struct digest *d, int64_t size, struct fetch_wait *w);
 /* Stop waiting; harmless when it does not. */
 void fetcher_leave(struct fetch_wait *w);
 

@@ -32,8 +32,8 @@ static bool holds(const struct chronos_partition *p, uint32_t index)
 }
 
 /* The partitions of one device; *items is filled from its start.  Returns how many. */
-static size_t fill_partitions(const struct devices *d, uint32_t index,
-	Cumulus__Worker__DevicePartition *items)
+static size_t fill_partitions(
+	const struct devices *d, uint32_t index, Cumulus__Worker__DevicePartition *items)
 {
 	size_t n = 0;
 
@@ -92,9 +92,9 @@ static void fill_run(Cumulus__Worker__RunState *m, struct run *r)
 		/* It is there: that much is known, and its reports will be tried again. */
 		log_error("cannot read a run", "run", r->name, "why", e.text, NULL);
 		m->last_report = r->reports.last;
-		m->phase = run_is_over(r) ? CUMULUS__WORKER__PHASE__PHASE_ENDED
-			: r->started_report ? CUMULUS__WORKER__PHASE__PHASE_RUNNING
-					    : CUMULUS__WORKER__PHASE__PHASE_SETTING_UP;
+		m->phase = run_is_over(r)      ? CUMULUS__WORKER__PHASE__PHASE_ENDED
+			   : r->started_report ? CUMULUS__WORKER__PHASE__PHASE_RUNNING
+					       : CUMULUS__WORKER__PHASE__PHASE_SETTING_UP;
 		return;
 	}
 	m->phase = state.phase;

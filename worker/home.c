@@ -32,12 +32,14 @@ static int check_folder(const char *path, struct err *e)
 		return err_sys(e, "look at %s", path);
 	if (st.st_uid != 0 && st.st_uid != geteuid())
 		return err_set(e, ERR_DENIED,
-			"%s belongs to user %u: the worker's data needs folders that only "
+			"%s belongs to user %u: the worker's data needs folders that "
+			"only "
 			"root can change",
 			path, st.st_uid);
 	if ((st.st_mode & (S_IWGRP | S_IWOTH)) && !(st.st_mode & S_ISVTX))
 		return err_set(e, ERR_DENIED,
-			"%s may be changed by others (mode %04o): the worker's data needs "
+			"%s may be changed by others (mode %04o): the worker's data "
+			"needs "
 			"folders that only root can change",
 			path, st.st_mode & 07777);
 	return 0;
@@ -68,7 +70,8 @@ static int read_line(int dirfd, const char *name, char *out, size_t size, struct
 	while (b.len && b.data[b.len - 1] == '\n')
 		b.len--;
 	if (b.len >= size || memchr(b.data ? b.data : (void *)"", '\0', b.len))
-		return err_set(e, ERR_INVALID, "%s is not what a worker writes there", name);
+		return err_set(
+			e, ERR_INVALID, "%s is not what a worker writes there", name);
 	if (b.len)
 		memcpy(out, b.data, b.len);
 	out[b.len] = '\0';
@@ -124,8 +127,8 @@ static int load_worker_id(struct home *h, struct err *e)
 			return -1;
 	}
 	if (!id_valid(id, 'w'))
-		return err_set(e, ERR_INVALID, "%s/id holds \"%s\", which is no worker's id",
-			h->path, id);
+		return err_set(e, ERR_INVALID,
+			"%s/id holds \"%s\", which is no worker's id", h->path, id);
 	memcpy(h->worker_id, id, sizeof(id));
 	return 0;
 }
@@ -134,7 +137,8 @@ static int load_cluster(struct home *h, struct err *e)
 {
 	struct err why = { 0 };
 
-	if (read_line(h->fd, "cluster_id", h->cluster_id, sizeof(h->cluster_id), &why) < 0 &&
+	if (read_line(h->fd, "cluster_id", h->cluster_id, sizeof(h->cluster_id), &why) <
+			0 &&
 		why.code != ERR_NOT_FOUND) {
 		*e = why;
 		return -1;
@@ -255,11 +259,12 @@ int home_obey(struct home *h, const char *cluster_id, int64_t epoch, struct err 
 			str_quote(quoted, cluster_id, strlen(cluster_id)));
 	if (*h->cluster_id && strcmp(h->cluster_id, cluster_id) != 0)
 		return err_set(e, ERR_CONFLICT,
-			"this worker belongs to cluster %s, that cumulusd to %s", h->cluster_id,
-			cluster_id);
+			"this worker belongs to cluster %s, that cumulusd to %s",
+			h->cluster_id, cluster_id);
 	if (epoch < h->orchestrator_epoch)
 		return err_set(e, ERR_CONFLICT,
-			"cumulusd shows epoch %" PRId64 " and epoch %" PRId64 " was seen before: "
+			"cumulusd shows epoch %" PRId64 " and epoch %" PRId64
+			" was seen before: "
 			"it is an older one, or its store was put back",
 			epoch, h->orchestrator_epoch);
 

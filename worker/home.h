@@ -43,5 +43,5 @@ void home_close(struct home *h);
 
 /* Meet a cumulusd.  ERR_CONFLICT: it is of another cluster, or of an epoch below one seen
  * before.  Otherwise cluster and epoch are kept on disk before this returns. */
-int home_obey(struct home *h, const char *cluster_id, int64_t epoch,
-	struct err *e) MUST_CHECK;
+int home_obey(
+	struct home *h, const char *cluster_id, int64_t epoch, struct err *e) MUST_CHECK;

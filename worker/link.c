@@ -18,16 +18,29 @@
 #define WELCOME_WAIT_MS 30000
 #define IDLE_MS         5000
 
-enum link_state { LINK_NONE = 0, LINK_WAITING, LINK_DIALLING, LINK_GREETING, LINK_OPEN,
-	LINK_STATE_COUNT };
+enum link_state {
+	LINK_NONE = 0,
+	LINK_WAITING,
+	LINK_DIALLING,
+	LINK_GREETING,
+	LINK_OPEN,
+	LINK_STATE_COUNT
+};
 
-enum link_event { LINK_EV_DIAL, LINK_EV_UP, LINK_EV_WELCOME, LINK_EV_LOST,
-	LINK_EVENT_COUNT };
+enum link_event {
+	LINK_EV_DIAL,
+	LINK_EV_UP,
+	LINK_EV_WELCOME,
+	LINK_EV_LOST,
+	LINK_EVENT_COUNT
+};
 
 static const enum link_state next_state[LINK_STATE_COUNT][LINK_EVENT_COUNT] = {
-	[LINK_WAITING] = { [LINK_EV_DIAL] = LINK_DIALLING, [LINK_EV_LOST] = LINK_WAITING },
+	[LINK_WAITING] = { [LINK_EV_DIAL] = LINK_DIALLING,
+		[LINK_EV_LOST] = LINK_WAITING },
 	[LINK_DIALLING] = { [LINK_EV_UP] = LINK_GREETING, [LINK_EV_LOST] = LINK_WAITING },
-	[LINK_GREETING] = { [LINK_EV_WELCOME] = LINK_OPEN, [LINK_EV_LOST] = LINK_WAITING },
+	[LINK_GREETING] = { [LINK_EV_WELCOME] = LINK_OPEN,
+		[LINK_EV_LOST] = LINK_WAITING },
 	[LINK_OPEN] = { [LINK_EV_LOST] = LINK_WAITING },
 };
 
@@ -36,21 +49,21 @@ static const char *const state_names[LINK_STATE_COUNT] = { "none", "waiting", "d
 
 struct link {
 	uv_loop_t *loop;
-	uv_timer_t retry;    /* also the limit on Welcome */
-	uv_timer_t idle;     /* says "I am here" */
-	uv_check_t reap;     /* closes a dead client outside its own handlers */
-	uv_idle_t spin;      /* so that `reap` runs in this turn */
-	unsigned closing;    /* uv handles that are not closed yet */
+	uv_timer_t retry; /* also the limit on Welcome */
+	uv_timer_t idle;  /* says "I am here" */
+	uv_check_t reap;  /* closes a dead client outside its own handlers */
+	uv_idle_t spin;   /* so that `reap` runs in this turn */
+	unsigned closing; /* uv handles that are not closed yet */
 	struct link_user on;
 	char *address; /* owned */
 	enum link_state state;
 	struct wire_client *client; /* owned */
 	struct wire_call *call;     /* the Work stream; NULL when none */
 	struct backoff backoff;
-	bool said;                  /* something went out since the idle timer's last turn */
+	bool said; /* something went out since the idle timer's last turn */
 	bool say_idle;
-	struct err why;             /* of the loss that is being handled */
-	char last_why[160];         /* of the last one that was logged */
+	struct err why;     /* of the loss that is being handled */
+	char last_why[160]; /* of the last one that was logged */
 };
 
 static bool move(struct link *l, enum link_event ev)
@@ -60,7 +73,8 @@ static bool move(struct link *l, enum link_event ev)
 	if (to == LINK_NONE)
 		return false;
 	if (to != l->state)
-		log_debug("link", "from", state_names[l->state], "to", state_names[to], NULL);
+		log_debug("link", "from", state_names[l->state], "to", state_names[to],
+			NULL);
 	l->state = to;
 	return true;
 }
@@ -88,8 +102,8 @@ static void log_loss(struct link *l, bool was_open)
 	if (!was_open && strcmp(why, l->last_why) == 0)
 		return;
 	memcpy(l->last_why, why, sizeof(why));
-	log_warn(was_open ? "cumulusd lost" : "cannot reach cumulusd", "address", l->address,
-		"why", l->why.text, NULL);
+	log_warn(was_open ? "cumulusd lost" : "cannot reach cumulusd", "address",
+		l->address, "why", l->why.text, NULL);
 }
 
 /* The connection goes, outside its own handlers. */
@@ -193,7 +207,8 @@ static void on_message(struct wire_call *call, ProtobufCMessage *message)
 	else if (l->state == LINK_OPEN && !welcome)
 		l->on.message(l->on.user, m);
 	else
-		link_drop(l, welcome ? "Welcome came twice" : "cumulusd spoke before Welcome");
+		link_drop(l,
+			welcome ? "Welcome came twice" : "cumulusd spoke before Welcome");
 	wire_message_free(message);
 }
 

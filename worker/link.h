@@ -27,7 +27,8 @@ struct link_user {
 	 * again later. */
 	int (*welcome)(void *user, const Cumulus__Worker__Welcome *m, struct err *e);
 	/* The stream is open; other calls may be made on the connection until `lost`. */
-	void (*open)(void *user, struct wire_client *client, const Cumulus__Worker__Welcome *m);
+	void (*open)(void *user, struct wire_client *client,
+		const Cumulus__Worker__Welcome *m);
 	/* Any other message, after Welcome. */
 	void (*message)(void *user, const Cumulus__Worker__ToWorker *m);
 	/* Send the most urgent thing and say true; false when there is nothing. */

@@ -38,7 +38,8 @@ static int run(const struct options *o)
 
 	if (geteuid() != 0) {
 		err_set(&e, ERR_DENIED,
-			"cumulus-worker makes containers and control groups, and needs root "
+			"cumulus-worker makes containers and control groups, and needs "
+			"root "
 			"for it: sudo cumulus-worker --connect %s",
 			o->connect);
 		return complain(EXIT_FAILED, &e);

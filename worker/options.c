@@ -11,16 +11,20 @@
 
 static const struct setting table[] = {
 	{ "connect", SETTING_TEXT, FIELD(connect), "unix:/run/cumulus/worker.sock", 0, 0,
-		"ADDRESS", "where cumulusd is: unix:PATH (HOST:PORT needs TLS, which is not there yet)" },
+		"ADDRESS",
+		"where cumulusd is: unix:PATH (HOST:PORT needs TLS, which is not there "
+		"yet)" },
 	{ "data", SETTING_TEXT, FIELD(data), "/var/lib/cumulus", 0, 0, "DIR",
 		"the data folder; the worker's part of it is DIR/worker" },
 	{ "devices", SETTING_TEXT, FIELD(devices), "auto", 0, 0, "WHICH",
 		"auto, simulated:N, opencl-cpu or none" },
 	{ "chronos-dir", SETTING_TEXT, FIELD(chronos_dir), NULL, 0, 0, "DIR",
-		"where partitions are kept; by default Chronos's own folder, and DATA/chronos "
+		"where partitions are kept; by default Chronos's own folder, and "
+		"DATA/chronos "
 		"for simulated devices" },
 	{ "runner", SETTING_TEXT, FIELD(runner), NULL, 0, 0, "FILE",
-		"the program that runs one job; by default cumulus-runner beside this one" },
+		"the program that runs one job; by default cumulus-runner beside this "
+		"one" },
 	{ "init", SETTING_TEXT, FIELD(init), NULL, 0, 0, "FILE",
 		"process 1 of every job; by default cumulus-init beside this program" },
 	{ "harness", SETTING_TEXT, FIELD(harness), NULL, 0, 0, "FILE",
@@ -31,11 +35,13 @@ static const struct setting table[] = {
 		"crun, runc, or auto: crun where it is, else runc" },
 	{ "run-slots", SETTING_INT, FIELD(run_slots), "64", 1, 1024, "N",
 		"how many runs to hold at once" },
-	{ "package-cache", SETTING_BYTES, FIELD(package_cache_bytes), "10G", 0, 0, "BYTES",
-		"how many bytes of packages to keep" },
+	{ "package-cache", SETTING_BYTES, FIELD(package_cache_bytes), "10G", 0, 0,
+		"BYTES", "how many bytes of packages to keep" },
 	{ "no-start-check", SETTING_BOOL, FIELD(no_start_check), NULL, 0, 0, NULL,
-		"trust this machine: do not run an empty container before the first job" },
-	{ "exit-when-idle", SETTING_DURATION, FIELD(exit_when_idle_s), "0", 0, 0, "SECONDS",
+		"trust this machine: do not run an empty container before the first "
+		"job" },
+	{ "exit-when-idle", SETTING_DURATION, FIELD(exit_when_idle_s), "0", 0, 0,
+		"SECONDS",
 		"end after so long with neither runs nor a cumulusd; 0: never" },
 	{ "log-level", SETTING_TEXT, FIELD(log_level), "info", 0, 0, "LEVEL",
 		"error, warn, info or debug" },
@@ -49,9 +55,11 @@ static int check_address(const char *address, struct err *e)
 	if (str_starts(address, "unix:/"))
 		return 0;
 	if (str_starts(address, "unix:"))
-		return err_set(e, ERR_INVALID, "connect: \"%s\" needs an absolute path", address);
+		return err_set(e, ERR_INVALID, "connect: \"%s\" needs an absolute path",
+			address);
 	return err_set(e, ERR_UNSUPPORTED,
-		"connect: \"%s\" is no unix: address; other machines are reached by TLS, which "
+		"connect: \"%s\" is no unix: address; other machines are reached by TLS, "
+		"which "
 		"is not there yet",
 		address);
 }
@@ -66,15 +74,15 @@ static int check(struct options *o, struct err *e)
 		return err_set(e, ERR_INVALID, "data: names no folder");
 	if (strcmp(o->runtime, "auto") != 0 && strcmp(o->runtime, "crun") != 0 &&
 		strcmp(o->runtime, "runc") != 0)
-		return err_set(e, ERR_INVALID, "runtime: \"%s\" is none of auto, crun, runc",
-			o->runtime);
+		return err_set(e, ERR_INVALID,
+			"runtime: \"%s\" is none of auto, crun, runc", o->runtime);
 	if (chronos_devices_parse(o->devices, &o->device_spec, &why) < 0)
 		return err_set(e, ERR_INVALID, "devices: %s", why.text);
 	return log_level_parse(o->log_level, &o->level, e);
 }
 
-int options_load(struct options *o, int argc, char **argv, enum settings_ask *ask,
-	struct err *e)
+int options_load(
+	struct options *o, int argc, char **argv, enum settings_ask *ask, struct err *e)
 {
 	*o = (struct options){ 0 };
 	if (settings_load(table, argc, argv, o, ask, e) < 0)
@@ -95,6 +103,7 @@ void options_fini(struct options *o)
 
 void options_help(void)
 {
-	printf("cumulus-worker - runs jobs on this machine for a cumulusd; needs root\n\n");
+	printf("cumulus-worker - runs jobs on this machine for a cumulusd; needs "
+	       "root\n\n");
 	settings_help(table, stdout);
 }

@@ -27,7 +27,7 @@ struct package {
 	struct list by_use;           /* in packages.used, the longest unused first */
 	struct digest digest;
 	bool present;
-	int64_t bytes; /* 0 while it is not present */
+	int64_t bytes;   /* 0 while it is not present */
 	int64_t used_ns; /* for sorting at the start only */
 	unsigned pins;
 };
@@ -90,7 +90,8 @@ static void make_last_used(struct packages *p, struct package *it)
 
 static void evict(struct packages *p)
 {
-	list_each_safe(at, &p->used) {
+	list_each_safe(at, &p->used)
+	{
 		struct package *it = list_entry(at, struct package, by_use);
 		char hex[PACKAGE_HEX_SIZE];
 
@@ -148,10 +149,10 @@ static void note_file(struct packages *p, const char *name, bool rebooted)
 static void sort_by_use(struct packages *p)
 {
 	size_t n = 0;
-	CLEANUP(free_ptr) struct package **all = xcalloc(p->table.count + 1, sizeof(*all));
+	CLEANUP(free_ptr)
+	struct package **all = xcalloc(p->table.count + 1, sizeof(*all));
 
-	list_each(at, &p->used)
-		all[n++] = list_entry(at, struct package, by_use);
+	list_each(at, &p->used) all[n++] = list_entry(at, struct package, by_use);
 	qsort(all, n, sizeof(struct package *), by_age);
 	for (size_t i = 0; i < n; i++)
 		make_last_used(p, all[i]);
@@ -195,8 +196,7 @@ void packages_close(struct packages *p)
 {
 	if (!p)
 		return;
-	list_each_safe(at, &p->used)
-		drop(p, list_entry(at, struct package, by_use));
+	list_each_safe(at, &p->used) drop(p, list_entry(at, struct package, by_use));
 	table_fini(&p->table);
 	close_fd(&p->fd);
 	free(p->path);
@@ -288,7 +288,8 @@ int packages_check_part(int packages_fd, const struct digest *d, struct err *e)
 	enum { PIECE = 1 << 18 };
 
 	part_name(part, d);
-	CLEANUP(close_fd) int fd = openat(packages_fd, part, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	CLEANUP(close_fd)
+	int fd = openat(packages_fd, part, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
 		return err_sys(e, "open package %s", part);
 

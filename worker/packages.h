@@ -44,6 +44,7 @@ void packages_part_remove(struct packages *p, const struct digest *d);
 int packages_fd(const struct packages *p);
 /* Does the .part of this digest in the folder hold what its name says?  ERR_INVALID with
  * both digests when not.  Thread: any. */
-int packages_check_part(int packages_fd, const struct digest *d, struct err *e) MUST_CHECK;
+int packages_check_part(
+	int packages_fd, const struct digest *d, struct err *e) MUST_CHECK;
 /* A checked .part gets its name; others may be evicted for it. */
 int packages_keep(struct packages *p, const struct digest *d, struct err *e) MUST_CHECK;

@@ -27,13 +27,19 @@
 #define RUNNER_LOG_TAIL  400
 
 static const enum run_state_now next_state[RUN_STATE_COUNT][RUN_EVENT_COUNT] = {
-	[RUN_HELD] = { [RUN_EV_HOLD] = RUN_HELD, [RUN_EV_FETCH] = RUN_FETCHING,
-		[RUN_EV_WATCH] = RUN_WATCHED, [RUN_EV_SWEEP] = RUN_SWEEPING,
+	[RUN_HELD] = { [RUN_EV_HOLD] = RUN_HELD,
+		[RUN_EV_FETCH] = RUN_FETCHING,
+		[RUN_EV_WATCH] = RUN_WATCHED,
+		[RUN_EV_SWEEP] = RUN_SWEEPING,
 		[RUN_EV_OVER] = RUN_OVER },
-	[RUN_FETCHING] = { [RUN_EV_HOLD] = RUN_HELD, [RUN_EV_WATCH] = RUN_WATCHED,
-		[RUN_EV_SWEEP] = RUN_SWEEPING, [RUN_EV_OVER] = RUN_OVER },
-	[RUN_WATCHED] = { [RUN_EV_HOLD] = RUN_HELD, [RUN_EV_WATCH] = RUN_WATCHED,
-		[RUN_EV_SWEEP] = RUN_SWEEPING, [RUN_EV_OVER] = RUN_OVER },
+	[RUN_FETCHING] = { [RUN_EV_HOLD] = RUN_HELD,
+		[RUN_EV_WATCH] = RUN_WATCHED,
+		[RUN_EV_SWEEP] = RUN_SWEEPING,
+		[RUN_EV_OVER] = RUN_OVER },
+	[RUN_WATCHED] = { [RUN_EV_HOLD] = RUN_HELD,
+		[RUN_EV_WATCH] = RUN_WATCHED,
+		[RUN_EV_SWEEP] = RUN_SWEEPING,
+		[RUN_EV_OVER] = RUN_OVER },
 	[RUN_SWEEPING] = { [RUN_EV_OVER] = RUN_OVER },
 	[RUN_OVER] = { [RUN_EV_OVER] = RUN_OVER },
 };
@@ -168,7 +174,8 @@ static void on_swept(uv_work_t *work, int status)
 	r->owner->busy--;
 	if (s->why.code) {
 		/* The lock is kept: nobody else may begin in a folder that is not clean. */
-		log_warn("cannot clean a run yet", "run", r->name, "why", s->why.text, NULL);
+		log_warn("cannot clean a run yet", "run", r->name, "why", s->why.text,
+			NULL);
 		r->sweeping = s;
 		runs_try_again(r->owner);
 		return;
@@ -176,7 +183,8 @@ static void on_swept(uv_work_t *work, int status)
 	close_fd(&s->lock_fd);
 	free(s);
 	if (look(r, &begun, &over, &e) < 0 || !over) {
-		log_error("a run that was ended has no end", "run", r->name, "why", e.text, NULL);
+		log_error("a run that was ended has no end", "run", r->name, "why",
+			e.text, NULL);
 		return;
 	}
 	move(r, RUN_EV_OVER, "cleaned");
@@ -239,7 +247,8 @@ static void log_death(struct run *r, int status)
 
 		tail = utf8_replace(log.data + skip, log.len - skip, NULL);
 	}
-	log_warn("a runner died", "run", r->name, "how", r->last_death, "log", tail, NULL);
+	log_warn(
+		"a runner died", "run", r->name, "how", r->last_death, "log", tail, NULL);
 }
 
 static void on_runner_exit(void *user, int status)
@@ -265,14 +274,17 @@ static int open_runner_log(const struct run *r, struct err *e)
 static int spawn_runner(struct run *r, struct err *e)
 {
 	CLEANUP(close_fd) int log_fd = open_runner_log(r, e);
-	CLEANUP(free_ptr) char *folder = str_fmt("%s/runs/%s", r->owner->home->path, r->name);
+	CLEANUP(free_ptr)
+	char *folder = str_fmt("%s/runs/%s", r->owner->home->path, r->name);
 	const char *chronos_dir = r->owner->chronos_dir;
 	const char *const argv[] = { r->owner->runner_path, "--run-folder", folder,
 		"--root-folder", r->owner->root_path, "--runtime", r->owner->runtime,
 		chronos_dir ? "--chronos-dir" : NULL, chronos_dir, NULL };
-	static const char *const envp[] = { "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:"
-					    "/usr/bin:/sbin:/bin",
-		"LANG=C.UTF-8", NULL };
+	static const char *const envp[] = {
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:"
+		"/usr/bin:/sbin:/bin",
+		"LANG=C.UTF-8", NULL
+	};
 	const struct spawn how = { argv, envp, log_fd };
 	struct child child;
 
@@ -379,7 +391,8 @@ static void settle_locked(struct run *r, int lock_fd)
 		r->false_starts++;
 	if (begun || r->stop_asked || r->verdict.refused || !r->same_boot ||
 		r->false_starts >= FALSE_STARTS_MAX) {
-		sweep(r, lock_fd, begun ? "its runner is gone" : "it ends before it began");
+		sweep(r, lock_fd,
+			begun ? "its runner is gone" : "it ends before it began");
 		return;
 	}
 	close_fd(&lock_fd);
@@ -421,7 +434,7 @@ void run_try_again(struct run *r)
 	else if (r->forgotten && (r->state == RUN_OVER || r->state == RUN_HELD))
 		try_remove(r);
 	else if ((r->state == RUN_HELD && r->wanted) ||
-		(r->state == RUN_WATCHED && r->adopted))
+		 (r->state == RUN_WATCHED && r->adopted))
 		settle(r);
 	else if (r->state == RUN_WATCHED)
 		look_for_end(r);
@@ -462,8 +475,8 @@ static bool output_over(struct upload *u)
 
 /* ---- making and taking over */
 
-static struct run *run_new(struct runs *owner, const Cumulus__Worker__RunSpec *spec,
-	int dirfd)
+static struct run *run_new(
+	struct runs *owner, const Cumulus__Worker__RunSpec *spec, int dirfd)
 {
 	struct run *r = xcalloc(1, sizeof(*r));
 	struct err ignored;
@@ -600,7 +613,8 @@ static void on_removed(uv_work_t *work, int status)
 	if (why.code) {
 		/* A runner that has said its last word may still hold the lock for a moment. */
 		if (why.code != ERR_CONFLICT)
-			log_warn("cannot remove a run", "run", r->name, "why", why.text, NULL);
+			log_warn("cannot remove a run", "run", r->name, "why", why.text,
+				NULL);
 		runs_try_again(owner);
 		return;
 	}
@@ -631,7 +645,8 @@ void run_meet(struct run *r, int64_t committed_report, int64_t durable_output)
 	r->known = true;
 	reports_committed(&r->reports, committed_report);
 	if (committed_report > r->reports.last)
-		log_error("cumulusd has a report that this run never made", "run", r->name, NULL);
+		log_error("cumulusd has a report that this run never made", "run",
+			r->name, NULL);
 	upload_begin(&r->upload, durable_output);
 	run_tell_again(r);
 }
@@ -726,7 +741,8 @@ static void drop_result(Cumulus__Worker__Ended *m)
 	m->message = xstrdup(text);
 }
 
-static int send_report(struct run *r, struct wire_call *call, int64_t number, struct err *e)
+static int send_report(
+	struct run *r, struct wire_call *call, int64_t number, struct err *e)
 {
 	if (sync_log(r, e) < 0)
 		return -1;

@@ -28,11 +28,24 @@
 #include "watch.h"
 #include "worker.pb-c.h"
 
-enum run_state_now { RUN_NONE = 0, RUN_HELD, RUN_FETCHING, RUN_WATCHED, RUN_SWEEPING,
-	RUN_OVER, RUN_STATE_COUNT };
+enum run_state_now {
+	RUN_NONE = 0,
+	RUN_HELD,
+	RUN_FETCHING,
+	RUN_WATCHED,
+	RUN_SWEEPING,
+	RUN_OVER,
+	RUN_STATE_COUNT
+};
 
-enum run_event { RUN_EV_HOLD, RUN_EV_FETCH, RUN_EV_WATCH, RUN_EV_SWEEP, RUN_EV_OVER,
-	RUN_EVENT_COUNT };
+enum run_event {
+	RUN_EV_HOLD,
+	RUN_EV_FETCH,
+	RUN_EV_WATCH,
+	RUN_EV_SWEEP,
+	RUN_EV_OVER,
+	RUN_EVENT_COUNT
+};
 
 /* How a run that never began ends. */
 struct run_verdict {
@@ -47,7 +60,7 @@ struct run {
 	struct runs *owner;
 	struct table_entry by_name; /* key: name */
 	struct list all;            /* in owner->all */
-	struct list talk;           /* in owner->talk while there may be something to say */
+	struct list talk; /* in owner->talk while there may be something to say */
 	char name[RUN_NAME_SIZE];
 	char job[ID_SIZE];
 	int32_t attempt;
@@ -61,17 +74,17 @@ struct run {
 	uint32_t uid_base;
 
 	enum run_state_now state;
-	bool adopted;    /* WATCHED: the runner is not our child; its lock is tried */
-	bool wanted;     /* cumulusd has said that it shall run */
+	bool adopted; /* WATCHED: the runner is not our child; its lock is tried */
+	bool wanted;  /* cumulusd has said that it shall run */
 	bool stop_asked;
 	bool forgotten;  /* the folder goes as soon as it can */
 	bool removing;   /* on a pool thread, now */
 	bool holds_room; /* its user ids and its package are taken */
 	Cumulus__Worker__StopWhy stop_why;
 	struct run_verdict verdict;
-	unsigned false_starts; /* runners that died before anything had begun */
-	char last_death[160];  /* how the last one did */
-	struct minder *minder; /* of our child; NULL when there is none */
+	unsigned false_starts;     /* runners that died before anything had begun */
+	char last_death[160];      /* how the last one did */
+	struct minder *minder;     /* of our child; NULL when there is none */
 	struct sweeping *sweeping; /* a cleaning to be tried again; NULL otherwise */
 	struct fetch_wait fetch;
 	struct watch watch;
@@ -88,7 +101,8 @@ struct run {
  * before cumulusd has said that it is wanted. */
 int run_adopt(struct runs *owner, const char *name, struct err *e) MUST_CHECK;
 /* Make the folder of a new run and start it.  spec without uid_base, which is taken here. */
-int run_create(struct runs *owner, Cumulus__Worker__RunSpec *spec, struct err *e) MUST_CHECK;
+int run_create(
+	struct runs *owner, Cumulus__Worker__RunSpec *spec, struct err *e) MUST_CHECK;
 /* Leave the folder and its runner alone; the worker ends. */
 void run_free(struct run *r);
 

@@ -70,7 +70,8 @@ int runs_load(struct runs *rs, struct err *e)
 
 static void drop_refusals(struct runs *rs)
 {
-	list_each_safe(at, &rs->refusals) {
+	list_each_safe(at, &rs->refusals)
+	{
 		struct refusal *it = list_entry(at, struct refusal, link);
 
 		list_remove(&it->link);
@@ -83,8 +84,7 @@ static void on_again(uv_timer_t *t)
 {
 	struct runs *rs = t->data;
 
-	list_each_safe(at, &rs->all)
-		run_try_again(list_entry(at, struct run, all));
+	list_each_safe(at, &rs->all) run_try_again(list_entry(at, struct run, all));
 }
 
 void runs_close(struct runs *rs)
@@ -96,8 +96,7 @@ void runs_close(struct runs *rs)
 	/* Cleanings and removals use their runs until they are done. */
 	while (rs->busy)
 		uv_run(rs->loop, UV_RUN_ONCE);
-	list_each_safe(at, &rs->all)
-		run_free(list_entry(at, struct run, all));
+	list_each_safe(at, &rs->all) run_free(list_entry(at, struct run, all));
 	drop_refusals(rs);
 	uv_close((uv_handle_t *)&rs->again, NULL);
 	uploads_close(rs->uploads);
@@ -122,7 +121,8 @@ struct run *runs_find_last(const struct runs *rs, const char *job)
 {
 	struct run *last = NULL;
 
-	list_each(at, &rs->all) {
+	list_each(at, &rs->all)
+	{
 		struct run *r = list_entry(at, struct run, all);
 
 		if (strcmp(r->job, job) == 0 && (!last || r->attempt > last->attempt))
@@ -140,8 +140,7 @@ size_t runs_live(const struct runs *rs)
 {
 	size_t n = 0;
 
-	list_each(at, &rs->all)
-		n += !run_is_over(list_entry(at, struct run, all));
+	list_each(at, &rs->all) n += !run_is_over(list_entry(at, struct run, all));
 	return n;
 }
 
@@ -166,8 +165,7 @@ void runs_use(struct runs *rs, struct wire_client *client)
 	if (client)
 		return;
 	drop_refusals(rs);
-	list_each(at, &rs->all)
-		run_lose_link(list_entry(at, struct run, all));
+	list_each(at, &rs->all) run_lose_link(list_entry(at, struct run, all));
 }
 
 static void say_refusal(struct refusal *it, struct wire_call *call)
@@ -197,7 +195,8 @@ static void say_refusal(struct refusal *it, struct wire_call *call)
 bool runs_say(struct runs *rs, struct wire_call *call)
 {
 	if (!list_empty(&rs->refusals)) {
-		say_refusal(list_entry(list_first(&rs->refusals), struct refusal, link), call);
+		say_refusal(list_entry(list_first(&rs->refusals), struct refusal, link),
+			call);
 		return true;
 	}
 	while (!list_empty(&rs->talk)) {

@@ -64,8 +64,8 @@ static int spawn_with(const struct spawn *s, const int std[3], posix_spawnattr_t
 {
 	if (set_up_attributes(a, e) < 0 || set_up_files(f, std, e) < 0)
 		return -1;
-	errno = posix_spawn(pid, s->argv[0], f, a, (char *const *)s->argv,
-		(char *const *)s->envp);
+	errno = posix_spawn(
+		pid, s->argv[0], f, a, (char *const *)s->argv, (char *const *)s->envp);
 	return errno ? err_sys(e, "start %s", s->argv[0]) : 0;
 }
 

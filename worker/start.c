@@ -10,30 +10,31 @@
 #include "id.h"
 #include "str.h"
 
-#define DURATION_MAX_S    (INT32_C(366) * 86400)
-#define SETUP_LIMIT_S     600
-#define GRACE_S           3
-#define GRACE_MAX_S       3600
-#define MEMORY_BYTES      (INT64_C(4) << 30)
-#define DISK_BYTES        (INT64_C(2) << 30)
-#define OUTPUT_BYTES      (INT64_C(64) << 20)
-#define RESULT_BYTES      (INT64_C(7) << 19) /* 3.5 MiB */
-#define PIDS              512
+#define DURATION_MAX_S (INT32_C(366) * 86400)
+#define SETUP_LIMIT_S  600
+#define GRACE_S        3
+#define GRACE_MAX_S    3600
+#define MEMORY_BYTES   (INT64_C(4) << 30)
+#define DISK_BYTES     (INT64_C(2) << 30)
+#define OUTPUT_BYTES   (INT64_C(64) << 20)
+#define RESULT_BYTES   (INT64_C(7) << 19) /* 3.5 MiB */
+#define PIDS           512
 
 static int in_range(const char *field, int64_t n, int64_t min, int64_t max, struct err *e)
 {
 	if (n >= min && n <= max)
 		return 0;
-	return err_set(e, ERR_INVALID, "%s is %" PRId64 ", not %" PRId64 " to %" PRId64, field,
-		n, min, max);
+	return err_set(e, ERR_INVALID, "%s is %" PRId64 ", not %" PRId64 " to %" PRId64,
+		field, n, min, max);
 }
 
-static int check_devices(const Cumulus__Worker__Start *m, const struct devices *devices,
-	struct err *e)
+static int check_devices(
+	const Cumulus__Worker__Start *m, const struct devices *devices, struct err *e)
 {
 	char quoted[STR_QUOTE_SIZE];
 
-	if (in_range("device_uuids", (int64_t)m->n_device_uuids, 1, CHRONOS_DEVICES_MAX, e) < 0)
+	if (in_range("device_uuids", (int64_t)m->n_device_uuids, 1, CHRONOS_DEVICES_MAX,
+		    e) < 0)
 		return -1;
 	for (size_t i = 0; i < m->n_device_uuids; i++) {
 		const char *uuid = m->device_uuids[i];
@@ -43,8 +44,8 @@ static int check_devices(const Cumulus__Worker__Start *m, const struct devices *
 				str_quote(quoted, uuid, strlen(uuid)));
 		for (size_t k = 0; k < i; k++)
 			if (strcmp(uuid, m->device_uuids[k]) == 0)
-				return err_set(e, ERR_INVALID, "device_uuids names %s twice",
-					uuid);
+				return err_set(e, ERR_INVALID,
+					"device_uuids names %s twice", uuid);
 	}
 	return 0;
 }
@@ -56,14 +57,15 @@ static int check_limits(const Cumulus__Worker__RunLimits *l, struct err *e)
 	if (!(l->cpus >= 0 && l->cpus <= 65536))
 		return err_set(e, ERR_INVALID, "limits.cpus is %g", l->cpus);
 	return in_range("limits.memory_bytes", l->memory_bytes, 0, INT64_MAX, e) < 0 ||
-				in_range("limits.disk_bytes", l->disk_bytes, 0, INT64_MAX, e) < 0 ||
-				in_range("limits.pids", l->pids, 0, INT32_MAX, e) < 0 ||
-				in_range("limits.output_bytes", l->output_bytes, 0, INT64_MAX,
-					e) < 0 ||
-				in_range("limits.result_bytes", l->result_bytes, 0, RESULT_BYTES,
-					e) < 0
-		? -1
-		: 0;
+			       in_range("limits.disk_bytes", l->disk_bytes, 0, INT64_MAX,
+				       e) < 0 ||
+			       in_range("limits.pids", l->pids, 0, INT32_MAX, e) < 0 ||
+			       in_range("limits.output_bytes", l->output_bytes, 0,
+				       INT64_MAX, e) < 0 ||
+			       in_range("limits.result_bytes", l->result_bytes, 0,
+				       RESULT_BYTES, e) < 0
+		       ? -1
+		       : 0;
 }
 
 int start_check(
@@ -86,7 +88,8 @@ int start_check(
 	if (!str_empty(m->image))
 		return err_set(e, ERR_UNSUPPORTED, "image: this worker has no images");
 	if (m->ticket_required)
-		return err_set(e, ERR_UNSUPPORTED, "ticket_required: this worker has no tickets");
+		return err_set(e, ERR_UNSUPPORTED,
+			"ticket_required: this worker has no tickets");
 	return check_devices(m, devices, e);
 }
 
@@ -94,16 +97,17 @@ void start_fill_limits(Cumulus__Worker__Start *m, const struct start_machine *ma
 	const struct devices *devices)
 {
 	Cumulus__Worker__RunLimits *l = m->limits;
-	double share = devices->count ? (double)m->hundredths * (double)m->n_device_uuids /
-				(CHRONOS_WHOLE * (double)devices->count)
-				      : 1;
+	double share = devices->count
+			       ? (double)m->hundredths * (double)m->n_device_uuids /
+					 (CHRONOS_WHOLE * (double)devices->count)
+			       : 1;
 
 	if (l->cpus <= 0)
 		l->cpus = share * machine->cpus > 1 ? share * machine->cpus : 1;
 	if (!l->memory_bytes)
 		l->memory_bytes = machine->memory_bytes / 2 < MEMORY_BYTES
-			? machine->memory_bytes / 2
-			: MEMORY_BYTES;
+					  ? machine->memory_bytes / 2
+					  : MEMORY_BYTES;
 	if (!l->disk_bytes)
 		l->disk_bytes = DISK_BYTES;
 	if (!l->pids)

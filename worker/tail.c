@@ -30,8 +30,9 @@ int64_t tail_file_end(const struct tail *t)
 {
 	struct stat st;
 
-	return fstatat(t->dirfd, RUN_FILE_OUTPUT, &st, AT_SYMLINK_NOFOLLOW) < 0 ? 0
-										 : st.st_size;
+	return fstatat(t->dirfd, RUN_FILE_OUTPUT, &st, AT_SYMLINK_NOFOLLOW) < 0
+		       ? 0
+		       : st.st_size;
 }
 
 int tail_next(struct tail *t, int64_t end, int64_t now_ms, enum tail_now *what,

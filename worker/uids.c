@@ -15,8 +15,8 @@
 
 /* Ids below belong to people, services and the containers of others: systemd gives its
  * own ones 0x00080000 to 0x6fffffff.  From 0x7ffe0000 on they mean "foreign" to it. */
-#define LOWEST  UINT32_C(0x70000000)
-#define HIGHEST UINT32_C(0x7ffe0000)
+#define LOWEST   UINT32_C(0x70000000)
+#define HIGHEST  UINT32_C(0x7ffe0000)
 
 #define FILE_MAX (1U << 20)
 
@@ -98,7 +98,8 @@ static int read_text(const char *path, struct buf *out, struct err *e)
 {
 	struct err why = { 0 };
 
-	if (file_read(AT_FDCWD, path, FILE_MAX, out, &why) < 0 && why.code != ERR_NOT_FOUND) {
+	if (file_read(AT_FDCWD, path, FILE_MAX, out, &why) < 0 &&
+		why.code != ERR_NOT_FOUND) {
 		*e = why;
 		return -1;
 	}

@@ -46,7 +46,8 @@ static void on_timer(uv_timer_t *t)
 	struct uploads *o = t->data;
 	uint64_t now = uv_now(o->loop), next = UINT64_MAX;
 
-	list_each_safe(at, &o->later) {
+	list_each_safe(at, &o->later)
+	{
 		struct upload *u = list_entry(at, struct upload, later);
 
 		if (u->due_ms <= now) {
@@ -54,7 +55,8 @@ static void on_timer(uv_timer_t *t)
 			upload_poke(u);
 		}
 	}
-	list_each(at, &o->later) {
+	list_each(at, &o->later)
+	{
 		struct upload *u = list_entry(at, struct upload, later);
 
 		if (u->due_ms < next)
@@ -88,7 +90,7 @@ static bool is_complete(struct upload *u)
 {
 	/* Over is asked first: what it wrote before that is then in the file. */
 	return u->over(u) && u->tail.at >= tail_file_end(&u->tail) &&
-		u->tail.durable >= u->tail.at;
+	       u->tail.durable >= u->tail.at;
 }
 
 static void on_pull(struct wire_call *call)
@@ -103,7 +105,8 @@ static void on_pull(struct wire_call *call)
 		return;
 	now_ms = (int64_t)uv_now(u->owner->loop);
 	int64_t end = u->limit(u, tail_file_end(&u->tail));
-	if (tail_next(&u->tail, end, now_ms, &what, &wait_ms, &u->owner->frames, &e) < 0) {
+	if (tail_next(&u->tail, end, now_ms, &what, &wait_ms, &u->owner->frames, &e) <
+		0) {
 		log_warn("cannot read output", "job", u->job, "why", e.text, NULL);
 		call_later(u, RETRY_MS);
 	} else if (what == TAIL_SEND) {
@@ -218,8 +221,8 @@ void uploads_use(struct uploads *o, struct wire_client *client)
 	o->client = client;
 }
 
-void upload_init(struct upload *u, struct uploads *owner, const char *job, int32_t attempt,
-	int dirfd)
+void upload_init(struct upload *u, struct uploads *owner, const char *job,
+	int32_t attempt, int dirfd)
 {
 	u->owner = owner;
 	u->job = job;

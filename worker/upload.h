@@ -26,7 +26,7 @@ struct upload { /* embedded in its run */
 	struct upload_call *call; /* NULL: none is open */
 	struct list later;        /* in owner's list while it waits for due_ms */
 	uint64_t due_ms;
-	bool live;                /* cumulusd knows the run on this connection */
+	bool live; /* cumulusd knows the run on this connection */
 	/* Up to where may output go, given that the file ends at `end`?  Looks at the log
 	 * after `end` was read, so that nothing of behind *started* passes for before it. */
 	int64_t (*limit)(struct upload *u, int64_t end);
@@ -41,8 +41,8 @@ void uploads_close(struct uploads *u);
 void uploads_use(struct uploads *u, struct wire_client *client);
 
 /* limit and over are set by the caller. */
-void upload_init(struct upload *u, struct uploads *owner, const char *job, int32_t attempt,
-	int dirfd);
+void upload_init(struct upload *u, struct uploads *owner, const char *job,
+	int32_t attempt, int dirfd);
 void upload_fini(struct upload *u);
 /* cumulusd knows the run on this connection and has so much of its output. */
 void upload_begin(struct upload *u, int64_t durable);

@@ -25,6 +25,6 @@ struct watcher *watcher_new(uv_loop_t *loop, struct err *e) MUST_CHECK;
 void watcher_close(struct watcher *w);
 
 /* w->changed is set by the caller.  What happened before is not told: look once after. */
-int watch_start(struct watch *w, struct watcher *watcher, int dirfd,
-	struct err *e) MUST_CHECK;
+int watch_start(
+	struct watch *w, struct watcher *watcher, int dirfd, struct err *e) MUST_CHECK;
 void watch_stop(struct watch *w);

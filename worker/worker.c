@@ -29,8 +29,8 @@ static void stop(struct worker *w, const char *why)
 	if (w->stopping)
 		return;
 	w->stopping = true;
-	log_info("worker ends", "why", why, "runs", runs_live(&w->runs) ? "go on" : "none",
-		NULL);
+	log_info("worker ends", "why", why, "runs",
+		runs_live(&w->runs) ? "go on" : "none", NULL);
 	uv_stop(&w->loop);
 }
 
@@ -144,7 +144,8 @@ static void take_wanted(struct worker *w, const Cumulus__Worker__WantedRun *m)
 		run_forget(r);
 		return;
 	default:
-		log_warn("cumulusd wants something unknown of a run", "run", r->name, NULL);
+		log_warn("cumulusd wants something unknown of a run", "run", r->name,
+			NULL);
 	}
 }
 
@@ -155,8 +156,8 @@ static int on_welcome(void *user, const Cumulus__Worker__Welcome *m, struct err 
 	return home_obey(&w->home, m->cluster_id, m->orchestrator_epoch, e);
 }
 
-static void on_open(void *user, struct wire_client *client,
-	const Cumulus__Worker__Welcome *m)
+static void on_open(
+	void *user, struct wire_client *client, const Cumulus__Worker__Welcome *m)
 {
 	struct worker *w = user;
 
@@ -175,7 +176,8 @@ static void on_lost(void *user)
 	weigh_end(w);
 }
 
-static void refuse(struct worker *w, const Cumulus__Worker__Start *m, const struct err *why)
+static void refuse(
+	struct worker *w, const Cumulus__Worker__Start *m, const struct err *why)
 {
 	bool never = why->code == ERR_INVALID || why->code == ERR_UNSUPPORTED;
 
@@ -189,12 +191,15 @@ static void refuse(struct worker *w, const Cumulus__Worker__Start *m, const stru
 static int check_open(const struct worker *w, struct err *e)
 {
 	if (*w->unfit)
-		return err_set(e, ERR_UNAVAILABLE, "this machine runs no jobs: %s", w->unfit);
+		return err_set(
+			e, ERR_UNAVAILABLE, "this machine runs no jobs: %s", w->unfit);
 	if (w->draining || w->shutting_down)
-		return err_set(e, ERR_UNAVAILABLE, "this worker takes no new runs: it is %s",
+		return err_set(e, ERR_UNAVAILABLE,
+			"this worker takes no new runs: it is %s",
 			w->draining ? "draining" : "shutting down");
 	if (runs_live(&w->runs) >= (size_t)w->options->run_slots)
-		return err_set(e, ERR_UNAVAILABLE, "this worker holds %" PRId64 " runs already",
+		return err_set(e, ERR_UNAVAILABLE,
+			"this worker holds %" PRId64 " runs already",
 			w->options->run_slots);
 	return 0;
 }
@@ -263,9 +268,8 @@ static void take_shutdown(struct worker *w, const Cumulus__Worker__Shutdown *m)
 	log_info("shutting down", "runs", m->stop_runs ? "stopped" : "awaited", NULL);
 	w->shutting_down = true;
 	if (m->stop_runs) {
-		list_each_safe(at, &w->runs.all)
-			run_stop(list_entry(at, struct run, all),
-				CUMULUS__WORKER__STOP_WHY__STOP_DRAIN, 0);
+		list_each_safe(at, &w->runs.all) run_stop(list_entry(at, struct run, all),
+			CUMULUS__WORKER__STOP_WHY__STOP_DRAIN, 0);
 	}
 	weigh_end(w);
 }
@@ -307,7 +311,8 @@ static void on_message(void *user, const Cumulus__Worker__ToWorker *m)
 		return;
 	default:
 		/* A newer cumulusd says what we do not know; doing nothing is not an answer. */
-		link_drop(w->link, "cumulusd said something that this version does not know");
+		link_drop(w->link,
+			"cumulusd said something that this version does not know");
 	}
 }
 
@@ -345,7 +350,8 @@ static bool say_device(struct worker *w, struct wire_call *call)
 		d->changed = false;
 		if (hello_send_device(&w->devices, d, call, &e) == 0)
 			return true;
-		log_error("cannot tell a device", "device", d->facts.uuid, "why", e.text, NULL);
+		log_error("cannot tell a device", "device", d->facts.uuid, "why", e.text,
+			NULL);
 	}
 	return false;
 }
@@ -418,8 +424,9 @@ static int try_container(struct worker *w, struct err *e)
 	w->root_path = rootfs_build(w->home.path, &sources, e);
 	if (!w->root_path)
 		return -1;
-	return o->no_start_check ? 0
-				 : rootfs_check(w->runner_path, w->root_path, o->runtime, e);
+	return o->no_start_check
+		       ? 0
+		       : rootfs_check(w->runner_path, w->root_path, o->runtime, e);
 }
 
 /* A worker that can run nothing still serves: it reports what was run, and why it cannot. */
@@ -442,9 +449,8 @@ static int open_machine(struct worker *w, struct err *e)
 	w->memory_bytes = memory_of_machine();
 	w->chronos_dir = choose_chronos_dir(w);
 	w->runner_path = choose_file(w->options->runner, "cumulus-runner", e);
-	if (!w->runner_path ||
-		devices_open(&w->devices, &w->options->device_spec, w->chronos_dir,
-			w->home.worker_id, problem, e) < 0)
+	if (!w->runner_path || devices_open(&w->devices, &w->options->device_spec,
+				       w->chronos_dir, w->home.worker_id, problem, e) < 0)
 		return -1;
 	if (*problem)
 		log_error("no devices", "why", problem, NULL);

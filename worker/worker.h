@@ -30,8 +30,8 @@ struct worker {
 	struct link *link;
 	char *chronos_dir; /* owned; NULL: Chronos's own */
 	char *runner_path; /* owned */
-	char *root_path;   /* owned; the root folder of jobs; NULL when none could be built */
-	char unfit[512];   /* why no job can run on this machine; "" when one can */
+	char *root_path; /* owned; the root folder of jobs; NULL when none could be built */
+	char unfit[512]; /* why no job can run on this machine; "" when one can */
 	int32_t cpus;
 	int64_t memory_bytes;
 
@@ -45,7 +45,8 @@ struct worker {
 };
 
 /* Take the folder and find out what the machine has.  Forks; before threads. */
-int worker_open(struct worker *w, const struct options *options, struct err *e) MUST_CHECK;
+int worker_open(
+	struct worker *w, const struct options *options, struct err *e) MUST_CHECK;
 /* Run until a signal, a Shutdown or idleness ends it.  The runners go on. */
 void worker_run(struct worker *w);
 void worker_close(struct worker *w);

@@ -124,8 +124,8 @@ static void player_ended(int dirfd, bool stopped)
 			   : CUMULUS__ORCHESTRATOR__REASON__REASON_NONE;
 	m.output_end = player_output_end(dirfd);
 	if (!stopped)
-		die_on(file_write(dirfd, RUN_FILE_RESULT, result, strlen(result), 0600, true,
-			       &e),
+		die_on(file_write(dirfd, RUN_FILE_RESULT, result, strlen(result), 0600,
+			       true, &e),
 			&e, "result");
 	player_append(dirfd, RUN_RECORD_ENDED, &m);
 }
@@ -133,9 +133,10 @@ static void player_ended(int dirfd, bool stopped)
 /* The witness: one byte for each time that a job's code would have begun. */
 static void player_witness(const char *folder)
 {
-	CLEANUP(free_ptr) char *path = str_fmt("%s/../../../witness.%s", folder,
-		strrchr(folder, '/') + 1);
-	CLEANUP(close_fd) int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	CLEANUP(free_ptr)
+	char *path = str_fmt("%s/../../../witness.%s", folder, strrchr(folder, '/') + 1);
+	CLEANUP(close_fd)
+	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 
 	if (fd < 0 || write(fd, "x", 1) != 1)
 		exit(4);
@@ -153,7 +154,8 @@ static int play(const char *folder)
 {
 	struct err e = { 0 };
 	int dirfd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	Cumulus__Worker__RunSpec *spec = dirfd < 0 ? NULL : runfolder_read_spec(dirfd, &e);
+	Cumulus__Worker__RunSpec *spec =
+		dirfd < 0 ? NULL : runfolder_read_spec(dirfd, &e);
 	struct run_log log = { 0 };
 
 	if (!spec || access(spec->package_path, R_OK) < 0)
@@ -234,9 +236,9 @@ struct fake {
 	uint8_t *package;
 	size_t package_len;
 	char digest[DIGEST_TEXT_SIZE];
-	bool corrupt;      /* sends other bytes than the digest says */
-	size_t cut_at;     /* sends no more than about so many bytes; 0: all */
-	int reads;         /* ReadBlob calls */
+	bool corrupt;  /* sends other bytes than the digest says */
+	size_t cut_at; /* sends no more than about so many bytes; 0: all */
+	int reads;     /* ReadBlob calls */
 	int64_t last_read_offset;
 	pid_t worker;
 	int worker_status;
@@ -289,7 +291,8 @@ static void say_committed(struct fake *f, const struct known_run *r)
 
 static void say_forget(struct fake *f, struct known_run *r)
 {
-	Cumulus__Worker__ToWorker *m = command(f, CUMULUS__WORKER__TO_WORKER__KIND_FORGET);
+	Cumulus__Worker__ToWorker *m =
+		command(f, CUMULUS__WORKER__TO_WORKER__KIND_FORGET);
 
 	m->forget = xmalloc(sizeof(*m->forget));
 	cumulus__worker__forget__init(m->forget);
@@ -339,8 +342,8 @@ static void on_report(struct fake *f, Cumulus__Worker__FromWorker *from)
 	weigh_forget(f, r);
 }
 
-static Cumulus__Worker__Start *new_start(struct fake *f, const struct known_run *r,
-	const char *part)
+static Cumulus__Worker__Start *new_start(
+	struct fake *f, const struct known_run *r, const char *part)
 {
 	Cumulus__Worker__Start *m = xmalloc(sizeof(*m));
 
@@ -392,7 +395,8 @@ static void say_stop(struct fake *f, const struct known_run *r)
 /* Welcome says of each run in Hello what this cumulusd has. */
 static void say_welcome(struct fake *f)
 {
-	Cumulus__Worker__ToWorker *m = command(f, CUMULUS__WORKER__TO_WORKER__KIND_WELCOME);
+	Cumulus__Worker__ToWorker *m =
+		command(f, CUMULUS__WORKER__TO_WORKER__KIND_WELCOME);
 	Cumulus__Worker__Welcome *w = m->welcome = xmalloc(sizeof(*w));
 
 	cumulus__worker__welcome__init(w);
@@ -544,7 +548,8 @@ static void on_output_message(struct wire_call *call, ProtobufCMessage *message)
 		buf_add(&r->output, m->frames.data + skip, m->frames.len - skip);
 	if (!r->started_report || (int64_t)r->output.len > r->output_at)
 		r->early_output = r->early_output ||
-			(r->output.len > 27 && !r->started_report); /* more than "set-up" */
+				  (r->output.len > 27 &&
+					  !r->started_report); /* more than "set-up" */
 	wire_call_set_data(call, r);
 	wire_call_wake(call);
 	weigh_forget(f, r);
@@ -572,8 +577,8 @@ static void on_output_end(struct wire_call *call)
 }
 
 static const struct wire_method work_method = { "/cumulus.worker.WorkerService/Work",
-	&cumulus__worker__from_worker__descriptor, &cumulus__worker__to_worker__descriptor,
-	WIRE_BOTH_STREAM };
+	&cumulus__worker__from_worker__descriptor,
+	&cumulus__worker__to_worker__descriptor, WIRE_BOTH_STREAM };
 static const struct wire_method read_method = { "/cumulus.worker.WorkerService/ReadBlob",
 	&cumulus__worker__read_blob_request__descriptor,
 	&cumulus__worker__blob_chunk__descriptor, WIRE_SERVER_STREAMS };
@@ -587,12 +592,12 @@ static const struct wire_handlers work_handlers = { .open = on_work_open,
 	.message = on_work_message,
 	.pull = on_work_pull,
 	.gone = on_work_gone };
-static const struct wire_handlers read_handlers = { .message = on_read_message,
-	.pull = on_read_pull,
-	.gone = on_read_gone };
-static const struct wire_handlers output_handlers = { .message = on_output_message,
-	.pull = on_output_pull,
-	.end = on_output_end };
+static const struct wire_handlers read_handlers = {
+	.message = on_read_message, .pull = on_read_pull, .gone = on_read_gone
+};
+static const struct wire_handlers output_handlers = {
+	.message = on_output_message, .pull = on_output_pull, .end = on_output_end
+};
 
 /* ---- its life */
 
@@ -600,7 +605,8 @@ static void on_tick(uv_timer_t *t)
 {
 	struct fake *f = t->data;
 
-	if (f->worker > 0 && waitpid(f->worker, &f->worker_status, WNOHANG) == f->worker) {
+	if (f->worker > 0 &&
+		waitpid(f->worker, &f->worker_status, WNOHANG) == f->worker) {
 		f->worker = 0;
 		f->worker_gone = true;
 	}
@@ -614,7 +620,8 @@ static void fake_listen(struct fake *f)
 	wire_server_add(f->server, &work_method, &work_handlers, f);
 	wire_server_add(f->server, &read_method, &read_handlers, f);
 	wire_server_add(f->server, &output_method, &output_handlers, f);
-	if (wire_server_listen_unix(f->server, f->socket, &(struct wire_listen){ 0 }, &e) < 0)
+	if (wire_server_listen_unix(
+		    f->server, f->socket, &(struct wire_listen){ 0 }, &e) < 0)
 		fail_msg("%s", e.text);
 }
 
@@ -683,10 +690,12 @@ static void worker_start_with(struct fake *f, const char *option, const char *va
 	f->worker_gone = false;
 	f->worker = fork();
 	if (f->worker == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves none behind */
-		execl(program, program, "--connect", connect, "--data", f->folder, "--devices",
-			"simulated:2", "--runner", self, "--no-start-check", "--log-level",
-			getenv("TEST_LOG") ? "debug" : "error", option, value, NULL);
+		prctl(PR_SET_PDEATHSIG,
+			SIGKILL); /* a test that fails leaves none behind */
+		execl(program, program, "--connect", connect, "--data", f->folder,
+			"--devices", "simulated:2", "--runner", self, "--no-start-check",
+			"--log-level", getenv("TEST_LOG") ? "debug" : "error", option,
+			value, NULL);
 		_exit(99);
 	}
 	assert_true(f->worker > 0);
@@ -765,7 +774,8 @@ static bool folder_gone(struct fake *f, void *arg)
 	const struct known_run *r = arg;
 	char path[256];
 
-	str_put(path, sizeof(path), "%s/worker/runs/%s.%d", f->folder, r->job, r->attempt);
+	str_put(path, sizeof(path), "%s/worker/runs/%s.%d", f->folder, r->job,
+		r->attempt);
 	return access(path, F_OK) < 0;
 }
 
@@ -843,7 +853,8 @@ static char *text_of(const struct buf *output)
 	struct frame frame;
 
 	for (size_t at = 0; at < output->len; at += frame.size) {
-		assert_int_equal(frame_read(output->data + at, output->len - at, &frame), FRAME_OK);
+		assert_int_equal(frame_read(output->data + at, output->len - at, &frame),
+			FRAME_OK);
 		buf_add(&text, frame.data, frame.len);
 	}
 	return buf_take_str(&text);
@@ -877,7 +888,8 @@ static void a_run_goes_from_start_to_forget(void **state)
 	struct known_run *r = add_run(f, job_a, 1);
 	say_start(f, r, "finish");
 	wait_for(f, has_ended, r);
-	assert_int_equal(r->ended->ended->reason, CUMULUS__ORCHESTRATOR__REASON__REASON_NONE);
+	assert_int_equal(
+		r->ended->ended->reason, CUMULUS__ORCHESTRATOR__REASON__REASON_NONE);
 	assert_int_equal(r->ended->ended->result.len, 32);
 	assert_true(r->started_report == 2 && r->committed == 3);
 	wait_done(f, r);
@@ -1039,8 +1051,8 @@ static void a_start_that_can_never_work_names_its_field(void **state)
 	m->hundredths = 101;
 	command(f, CUMULUS__WORKER__TO_WORKER__KIND_START)->start = m;
 	wait_for(f, was_refused, r);
-	assert_int_equal(
-		r->refused->refused->kind, CUMULUS__WORKER__REFUSED_KIND__REFUSED_INVALID);
+	assert_int_equal(r->refused->refused->kind,
+		CUMULUS__WORKER__REFUSED_KIND__REFUSED_INVALID);
 	assert_non_null(strstr(r->refused->refused->text, "hundredths"));
 	assert_true(folder_gone(f, r));
 	fake_end(f);
@@ -1056,7 +1068,8 @@ static void the_worker_may_be_killed_at_any_moment(void **state)
 		wait_hello(f, 1);
 		struct known_run *r = add_run(f, job_a, 1);
 		say_start(f, r, "talk");
-		for (int64_t end = clock_boot_ns() + ms * NS_PER_MS; clock_boot_ns() < end;)
+		for (int64_t end = clock_boot_ns() + ms * NS_PER_MS;
+			clock_boot_ns() < end;)
 			uv_run(&f->loop, UV_RUN_NOWAIT);
 		worker_kill(f);
 		worker_start(f);
@@ -1217,8 +1230,8 @@ static void a_package_that_is_not_what_it_says_is_refused(void **state)
 	struct known_run *r = add_run(f, job_a, 1);
 	say_start(f, r, "finish");
 	wait_for(f, was_refused, r);
-	assert_int_equal(
-		r->refused->refused->kind, CUMULUS__WORKER__REFUSED_KIND__REFUSED_INVALID);
+	assert_int_equal(r->refused->refused->kind,
+		CUMULUS__WORKER__REFUSED_KIND__REFUSED_INVALID);
 	assert_non_null(strstr(r->refused->refused->text, f->digest));
 	wait_for(f, folder_gone, r);
 	assert_int_equal(witnessed(f, r), 0);
@@ -1380,7 +1393,8 @@ static void shutting_down_stops_the_runs_and_then_the_worker(void **state)
 	struct known_run *r = add_run(f, job_a, 1);
 	say_start(f, r, "wait");
 	wait_for(f, has_started, r);
-	Cumulus__Worker__ToWorker *m = command(f, CUMULUS__WORKER__TO_WORKER__KIND_SHUTDOWN);
+	Cumulus__Worker__ToWorker *m =
+		command(f, CUMULUS__WORKER__TO_WORKER__KIND_SHUTDOWN);
 	m->shutdown = xmalloc(sizeof(*m->shutdown));
 	cumulus__worker__shutdown__init(m->shutdown);
 	m->shutdown->stop_runs = true;

@@ -114,10 +114,12 @@ static void ids_that_are_not_mapped_here_are_not_used(void **state)
 	struct err e = { 0 };
 
 	(void)state;
-	assert_int_equal(uids_init(&u, 4, "", "", "0 100000 65536\n", ALL_MAPPED, &e), -1);
-	assert_int_equal(e.code, ERR_EXHAUSTED);
 	assert_int_equal(
-		uids_init(&u, 4, "", "", "0 0 65536\n1879048192 0 131072\n", ALL_MAPPED, &e), 0);
+		uids_init(&u, 4, "", "", "0 100000 65536\n", ALL_MAPPED, &e), -1);
+	assert_int_equal(e.code, ERR_EXHAUSTED);
+	assert_int_equal(uids_init(&u, 4, "", "", "0 0 65536\n1879048192 0 131072\n",
+				 ALL_MAPPED, &e),
+		0);
 	assert_int_equal(u.count, 2);
 	uids_fini(&u);
 }
@@ -346,9 +348,11 @@ static void names_and_versions_come_from_the_metadata(void **state)
 	(void)state;
 	assert_int_equal(mkdirat(p.fd, "Foo_Bar-1.0.dist-info", 0755), 0);
 	put(p.fd, "baz-2.egg-info", "Metadata-Version: 1.0\nName: baz\nVersion: 2\n");
-	int fd = openat(p.fd, "Foo_Bar-1.0.dist-info", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd =
+		openat(p.fd, "Foo_Bar-1.0.dist-info", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	put(fd, "METADATA",
-		"Metadata-Version: 2.1\nName: Foo__Bar.x\nVersion:  1.0rc1 \n\nName: no\n");
+		"Metadata-Version: 2.1\nName: Foo__Bar.x\nVersion:  1.0rc1 \n\nName: "
+		"no\n");
 	close(fd);
 	assert_int_equal(mkdirat(p.fd, "empty-1.dist-info", 0755), 0);
 	distributions_add_folder(&d, p.path);
@@ -376,7 +380,8 @@ int main(void)
 		cmocka_unit_test(another_cluster_is_refused),
 		cmocka_unit_test(a_folder_that_others_may_change_is_refused),
 		cmocka_unit_test(a_package_is_there_only_after_its_check),
-		cmocka_unit_test(the_longest_unused_package_goes_first_and_pinned_ones_stay),
+		cmocka_unit_test(
+			the_longest_unused_package_goes_first_and_pinned_ones_stay),
 		cmocka_unit_test(a_restart_keeps_packages_and_a_reboot_checks_them_again),
 		cmocka_unit_test(names_and_versions_come_from_the_metadata),
 	};
