@@ -12,3 +12,6 @@ $(eval $(call unit_test,test_job_state))
 
 test_submission_USES := core base
 $(eval $(call unit_test,test_submission))
+
+test_scheduler_USES := core_driver core base
+$(eval $(call unit_test,test_scheduler))

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cleanup.h"
 #include "str.h"
 #include "xalloc.h"
 
@@ -55,6 +56,7 @@ void driver_free(struct driver *d)
 		record_free(d->records[i]);
 	free(d->effects);
 	free(d->records);
+	free(d->sessions);
 	core_free(d->core);
 	free(d);
 }
@@ -124,6 +126,8 @@ struct core_device driver_device(const char *worker, int32_t index)
 void driver_hello_with(struct driver *d, struct core_hello *h)
 {
 	h->session = ++d->session;
+	d->sessions = xreallocarray(d->sessions, d->session, sizeof(*d->sessions));
+	memcpy(d->sessions[d->session - 1], h->worker, ID_SIZE);
 	core_worker_hello(d->core, &d->now, h);
 	driver_drain(d);
 }
@@ -154,12 +158,13 @@ void driver_hello(struct driver *d, const char *worker, size_t devices)
 
 const char *driver_submit(struct driver *d, struct wish w)
 {
-	static char ids[4096][ID_SIZE]; /* never freed: tests compare and print them */
+	static char ids[4096][ID_SIZE]; /* tests keep them, but not so many */
 	struct submission *s = xcalloc(1, sizeof(*s));
 	struct core_known_key none = { 0 };
 	char *id = ids[d->ids++ % 4096];
 	uint8_t random[ID_RANDOM] = { 0 };
 
+	random[7] = (uint8_t)(d->ids >> 16);
 	random[8] = (uint8_t)(d->ids >> 8);
 	random[9] = (uint8_t)d->ids;
 	id_format(id, 'j', random);
@@ -198,8 +203,11 @@ struct core_report driver_report_of(
 	struct driver *d, const char *job, enum report_kind kind, int64_t number)
 {
 	const struct record *last = driver_record(d, job);
-	struct core_report r = { .session = d->session, .kind = kind, .number = number };
+	struct core_report r = { .kind = kind, .number = number };
 
+	for (uint64_t i = 0; i < d->session; i++)
+		if (!strcmp(d->sessions[i], last->facts.worker))
+			r.session = i + 1;
 	str_put(r.worker, ID_SIZE, "%s", last->facts.worker);
 	str_put(r.job, ID_SIZE, "%s", job);
 	r.attempt = last->facts.attempt;
@@ -337,6 +345,7 @@ struct driver *driver_crash(struct driver *d)
 
 	after->now = d->now;
 	after->session = d->session;
+	after->sessions = take_ptr(&d->sessions);
 	after->tokens = d->tokens;
 	after->ids = d->ids;
 	for (size_t i = 0; i < d->record_count; i++) {

@@ -13,10 +13,11 @@ struct driver {
 	struct core_config config;
 	struct core_time now;
 	bool auto_commit;
-	uint64_t session;       /* of the last Hello */
-	uint64_t tokens;        /* the last one given */
-	uint32_t ids;           /* the last one given */
-	struct effect *effects; /* all that came out, in order, but records */
+	uint64_t session;          /* of the last Hello */
+	char (*sessions)[ID_SIZE]; /* whose each of them is */
+	uint64_t tokens;           /* the last one given */
+	uint32_t ids;              /* the last one given */
+	struct effect *effects;    /* all that came out, in order, but records */
 	size_t effect_count;
 	struct record **records; /* all that came out, in order */
 	size_t record_count;
