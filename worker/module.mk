@@ -12,7 +12,7 @@ cumulus-worker_USES := worker runfolder base wire chronos proto
 cumulus-worker_PKGS := libuv
 $(eval $(call program,cumulus-worker,worker))
 
-test_worker_parts_USES := worker base
+test_worker_parts_USES := worker runfolder frame base wire chronos proto
 $(eval $(call unit_test,test_worker_parts))
 
 # It drives the built program, and is itself the runner that the worker starts.

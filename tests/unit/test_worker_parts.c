@@ -15,11 +15,16 @@
 
 #include "backoff.h"
 #include "cleanup.h"
+#include "devices.h"
 #include "distributions.h"
 #include "file.h"
 #include "home.h"
 #include "packages.h"
+#include "reports.h"
+#include "runfolder.h"
+#include "start.h"
 #include "str.h"
+#include "tail.h"
 #include "uids.h"
 
 #define ALL_MAPPED "         0          0 4294967295\n"
@@ -338,6 +343,231 @@ static void a_restart_keeps_packages_and_a_reboot_checks_them_again(void **state
 	place_remove(&p);
 }
 
+/* ---- reports */
+
+static void reports_go_out_in_order_and_once(void **state)
+{
+	struct reports r = { .last = 1 };
+
+	(void)state;
+	assert_int_equal(reports_next(&r), 1);
+	reports_sent(&r, 1);
+	assert_int_equal(reports_next(&r), 0);
+	reports_found(&r, 3);
+	assert_int_equal(reports_next(&r), 2);
+	reports_sent(&r, 2);
+	assert_int_equal(reports_next(&r), 3);
+	reports_sent(&r, 3);
+	reports_committed(&r, 2);
+	assert_int_equal(reports_next(&r), 0);
+}
+
+static void only_what_is_not_committed_is_sent_again(void **state)
+{
+	struct reports r = { .last = 4, .sent = 4 };
+
+	(void)state;
+	reports_committed(&r, 2);
+	reports_committed(&r, 1); /* an older word changes nothing */
+	reports_send_again(&r);
+	assert_int_equal(reports_next(&r), 3);
+	reports_committed(&r, 4);
+	assert_int_equal(reports_next(&r), 0);
+	reports_found(&r, 3); /* nor does a shorter folder */
+	assert_int_equal(r.last, 4);
+}
+
+/* ---- tail */
+
+static void put_output(int dirfd, const char *text)
+{
+	struct run_output o;
+	struct err e = { 0 };
+
+	assert_int_equal(run_output_open(dirfd, INT64_MAX / 2, &o, &e), 0);
+	assert_int_equal(run_output_write(&o, FRAME_STDOUT, text, strlen(text), &e), 0);
+	run_output_close(&o);
+}
+
+static enum tail_now look_at(
+	struct tail *t, int64_t end, int64_t now_ms, struct buf *frames)
+{
+	enum tail_now what;
+	int64_t wait_ms;
+	struct err e = { 0 };
+
+	assert_int_equal(tail_next(t, end, now_ms, &what, &wait_ms, frames, &e), 0);
+	if (what == TAIL_LATER)
+		assert_true(wait_ms > 0 && wait_ms <= TAIL_PACE_MS);
+	return what;
+}
+
+static void the_first_output_goes_at_once_and_the_next_waits(void **state)
+{
+	struct place p = place_make();
+	struct buf frames = { 0 };
+	struct tail t;
+
+	(void)state;
+	tail_init(&t, p.fd);
+	tail_begin(&t, 0);
+	assert_int_equal(look_at(&t, INT64_MAX, 1000, &frames), TAIL_NOTHING);
+	put_output(p.fd, "a");
+	assert_int_equal(look_at(&t, INT64_MAX, 1000, &frames), TAIL_SEND);
+	tail_sent(&t, (int64_t)frames.len, 1000);
+	assert_int_equal(look_at(&t, INT64_MAX, 1000, &frames), TAIL_NOTHING);
+	put_output(p.fd, "b");
+	assert_int_equal(look_at(&t, INT64_MAX, 1010, &frames), TAIL_LATER);
+	assert_int_equal(look_at(&t, INT64_MAX, 1000 + TAIL_PACE_MS, &frames), TAIL_SEND);
+	buf_fini(&frames);
+	place_remove(&p);
+}
+
+static void much_output_does_not_wait(void **state)
+{
+	struct place p = place_make();
+	struct buf frames = { 0 };
+	CLEANUP(free_ptr) char *text = malloc(TAIL_PIECE + 1);
+	struct tail t;
+
+	(void)state;
+	tail_init(&t, p.fd);
+	tail_begin(&t, 0);
+	put_output(p.fd, "a");
+	assert_int_equal(look_at(&t, INT64_MAX, 1000, &frames), TAIL_SEND);
+	tail_sent(&t, (int64_t)frames.len, 1000);
+	memset(text, 'x', TAIL_PIECE);
+	text[TAIL_PIECE] = '\0';
+	put_output(p.fd, text);
+	assert_int_equal(look_at(&t, INT64_MAX, 1001, &frames), TAIL_SEND);
+	buf_fini(&frames);
+	place_remove(&p);
+}
+
+static void nothing_goes_past_the_limit_and_torn_frames_never(void **state)
+{
+	struct place p = place_make();
+	struct buf frames = { 0 };
+	struct tail t;
+
+	(void)state;
+	tail_init(&t, p.fd);
+	tail_begin(&t, 0);
+	put_output(p.fd, "a");
+	int64_t limit = tail_file_end(&t);
+	put_output(p.fd, "b");
+	assert_int_equal(look_at(&t, limit, 1000, &frames), TAIL_SEND);
+	assert_int_equal(frames.len, limit);
+	tail_sent(&t, limit, 1000);
+	assert_int_equal(look_at(&t, limit, 2000, &frames), TAIL_NOTHING);
+
+	int fd = openat(p.fd, RUN_FILE_OUTPUT, O_WRONLY | O_CLOEXEC);
+	assert_int_equal(ftruncate(fd, 2 * limit - 1), 0);
+	close(fd);
+	assert_int_equal(look_at(&t, INT64_MAX, 3000, &frames), TAIL_NOTHING);
+	buf_fini(&frames);
+	place_remove(&p);
+}
+
+static void a_new_stream_goes_on_from_what_the_other_side_has(void **state)
+{
+	struct tail t;
+
+	(void)state;
+	tail_init(&t, -1);
+	tail_begin(&t, 100);
+	assert_int_equal(t.at, 100);
+	tail_sent(&t, 50, 1);
+	tail_durable(&t, 120);
+	assert_int_equal(t.at, 150);
+	tail_durable(&t, 400); /* it had more than it said at first */
+	assert_int_equal(t.at, 400);
+	tail_begin(&t, 60); /* it lost some: a machine without power */
+	assert_true(t.at == 60 && t.durable == 60);
+}
+
+/* ---- start */
+
+static char uuid[] = "sim-0", other[] = "sim-1";
+static char job[] = "j-aaaaaaaaaaaaaaaa";
+static char package[] =
+	"sha256:0123456789012345678901234567890123456789012345678901234567890123";
+
+static Cumulus__Worker__Start good_start(char **uuids)
+{
+	Cumulus__Worker__Start m = CUMULUS__WORKER__START__INIT;
+
+	m.job_id = job;
+	m.attempt = 1;
+	m.package_digest = package;
+	m.package_size = 1;
+	m.hundredths = 50;
+	m.duration = 60;
+	m.device_uuids = uuids;
+	m.n_device_uuids = 1;
+	return m;
+}
+
+static void a_start_is_checked_field_by_field(void **state)
+{
+	struct device list[1] = { 0 };
+	struct devices d = { .list = list, .count = 1 };
+	char *uuids[] = { uuid, other }, *twice[] = { uuid, uuid };
+	Cumulus__Worker__Start m = good_start(uuids);
+	Cumulus__Worker__RunLimits limits = CUMULUS__WORKER__RUN_LIMITS__INIT;
+	struct err e = { 0 };
+
+	(void)state;
+	str_put(list[0].facts.uuid, sizeof(list[0].facts.uuid), "%s", uuid);
+	assert_int_equal(start_check(&m, &d, &e), 0);
+
+#define REFUSED(change, want_code, word)                                                 \
+	do {                                                                             \
+		m = good_start(uuids);                                                   \
+		change;                                                                  \
+		assert_int_equal(start_check(&m, &d, &e), -1);                           \
+		assert_int_equal(e.code, want_code);                                     \
+		assert_non_null(strstr(e.text, word));                                   \
+	} while (0)
+	REFUSED(m.job_id = uuid, ERR_INVALID, "job_id");
+	REFUSED(m.attempt = 0, ERR_INVALID, "attempt");
+	REFUSED(m.package_digest = uuid, ERR_INVALID, "package_digest");
+	REFUSED(m.package_size = 0, ERR_INVALID, "package_size");
+	REFUSED(m.hundredths = 0, ERR_INVALID, "hundredths");
+	REFUSED(m.duration = 0, ERR_INVALID, "duration");
+	REFUSED(m.grace = -1, ERR_INVALID, "grace");
+	REFUSED(m.n_device_uuids = 0, ERR_INVALID, "device_uuids");
+	REFUSED(m.n_device_uuids = 2, ERR_UNAVAILABLE, other);
+	REFUSED((m.device_uuids = twice, m.n_device_uuids = 2), ERR_INVALID, "twice");
+	REFUSED((limits.cpus = -1, m.limits = &limits), ERR_INVALID, "limits.cpus");
+	REFUSED(m.image = uuid, ERR_UNSUPPORTED, "image");
+	REFUSED(m.ticket_required = 1, ERR_UNSUPPORTED, "ticket_required");
+#undef REFUSED
+}
+
+static void limits_that_are_left_out_come_from_the_machine(void **state)
+{
+	struct device list[4] = { 0 };
+	struct devices d = { .list = list, .count = 4 };
+	const struct start_machine machine = { .cpus = 16,
+		.memory_bytes = INT64_C(4) << 30 };
+	char *uuids[] = { uuid };
+	Cumulus__Worker__Start m = good_start(uuids);
+	Cumulus__Worker__RunLimits limits = CUMULUS__WORKER__RUN_LIMITS__INIT;
+
+	(void)state;
+	limits.pids = 7;
+	m.limits = &limits;
+	start_fill_limits(&m, &machine, &d);
+	assert_true(
+		limits.cpus > 1.99 && limits.cpus < 2.01); /* half of a fourth of 16 */
+	assert_int_equal(limits.memory_bytes, INT64_C(2) << 30);
+	assert_int_equal(limits.pids, 7);
+	assert_int_equal(limits.output_bytes, 64 << 20);
+	assert_int_equal(m.grace, 3);
+	assert_int_equal(m.setup_limit, 600);
+}
+
 /* ---- distributions */
 
 static void names_and_versions_come_from_the_metadata(void **state)
@@ -383,6 +613,14 @@ int main(void)
 		cmocka_unit_test(
 			the_longest_unused_package_goes_first_and_pinned_ones_stay),
 		cmocka_unit_test(a_restart_keeps_packages_and_a_reboot_checks_them_again),
+		cmocka_unit_test(reports_go_out_in_order_and_once),
+		cmocka_unit_test(only_what_is_not_committed_is_sent_again),
+		cmocka_unit_test(the_first_output_goes_at_once_and_the_next_waits),
+		cmocka_unit_test(much_output_does_not_wait),
+		cmocka_unit_test(nothing_goes_past_the_limit_and_torn_frames_never),
+		cmocka_unit_test(a_new_stream_goes_on_from_what_the_other_side_has),
+		cmocka_unit_test(a_start_is_checked_field_by_field),
+		cmocka_unit_test(limits_that_are_left_out_come_from_the_machine),
 		cmocka_unit_test(names_and_versions_come_from_the_metadata),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
