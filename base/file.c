@@ -150,24 +150,55 @@ int dir_make_path(const char *path, mode_t mode, struct err *e)
 	return 0;
 }
 
-static int empty_folder(int fd, dev_t device, struct err *e);
+/* A tree being removed.  Its depth comes from outside, so it is not that of our stack and
+ * our descriptors: folders below DEEPEST are moved up to the top, and come later. */
+struct removal {
+	int top; /* the tree's own folder */
+	dev_t device;
+	unsigned long moved; /* how many were, for their new names */
+};
 
-static int remove_entry(int dirfd, const char *name, dev_t device, struct err *e)
+#define DEEPEST 32
+
+static void close_dir(DIR **d)
+{
+	if (*d)
+		closedir(*d);
+}
+
+static int empty_folder(struct removal *r, int fd, int depth, struct err *e);
+
+static int move_to_top(struct removal *r, int dirfd, const char *name, struct err *e)
+{
+	char moved[64];
+	int rc;
+
+	do {
+		snprintf(moved, sizeof(moved), ".removing-%lu", r->moved++);
+		rc = renameat2(dirfd, name, r->top, moved, RENAME_NOREPLACE);
+	} while (rc < 0 && errno == EEXIST);
+	return rc < 0 ? err_sys(e, "move folder %s", name) : 0;
+}
+
+static int remove_entry(
+	struct removal *r, int dirfd, const char *name, int depth, struct err *e)
 {
 	struct stat st;
 
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : err_sys(e, "stat %s", name);
 	if (S_ISDIR(st.st_mode)) {
-		if (st.st_dev != device)
+		if (st.st_dev != r->device)
 			return err_set(e, ERR_CONFLICT, "%s is a mount point", name);
+		if (depth > DEEPEST)
+			return move_to_top(r, dirfd, name, e);
 
 		CLEANUP(close_fd)
 		int fd = openat(
 			dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 		if (fd < 0)
 			return err_sys(e, "open folder %s", name);
-		if (empty_folder(fd, device, e) < 0)
+		if (empty_folder(r, fd, depth, e) < 0)
 			return -1;
 	}
 	if (unlinkat(dirfd, name, S_ISDIR(st.st_mode) ? AT_REMOVEDIR : 0) < 0 &&
@@ -176,13 +207,7 @@ static int remove_entry(int dirfd, const char *name, dev_t device, struct err *e
 	return 0;
 }
 
-static void close_dir(DIR **d)
-{
-	if (*d)
-		closedir(*d);
-}
-
-static int empty_folder(int fd, dev_t device, struct err *e)
+static int empty_folder(struct removal *r, int fd, int depth, struct err *e)
 {
 	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	CLEANUP(close_dir) DIR *dir = copy < 0 ? NULL : fdopendir(copy);
@@ -192,10 +217,26 @@ static int empty_folder(int fd, dev_t device, struct err *e)
 	for (struct dirent *it; (it = readdir(dir));) {
 		if (strcmp(it->d_name, ".") == 0 || strcmp(it->d_name, "..") == 0)
 			continue;
-		if (remove_entry(fd, it->d_name, device, e) < 0)
+		if (remove_entry(r, fd, it->d_name, depth + 1, e) < 0)
 			return -1;
 	}
 	return 0;
+}
+
+/* Until a pass has moved nothing up, which may have come behind the reading. */
+static int empty_top(struct removal *r, struct err *e)
+{
+	for (;;) {
+		unsigned long before = r->moved;
+
+		if (empty_folder(r, r->top, 0, e) < 0)
+			return -1;
+		if (r->moved == before)
+			return 0;
+		/* The copies of a descriptor share one position. */
+		if (lseek(r->top, 0, SEEK_SET) < 0)
+			return err_sys(e, "read a folder again");
+	}
 }
 
 int tree_remove(int dirfd, const char *name, struct err *e)
@@ -204,7 +245,21 @@ int tree_remove(int dirfd, const char *name, struct err *e)
 
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : err_sys(e, "stat %s", name);
-	return remove_entry(dirfd, name, st.st_dev, e);
+	if (S_ISDIR(st.st_mode)) {
+		CLEANUP(close_fd)
+		int top = openat(
+			dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+		struct removal r = { .top = top, .device = st.st_dev };
+
+		if (top < 0)
+			return err_sys(e, "open folder %s", name);
+		if (empty_top(&r, e) < 0)
+			return -1;
+	}
+	if (unlinkat(dirfd, name, S_ISDIR(st.st_mode) ? AT_REMOVEDIR : 0) < 0 &&
+		errno != ENOENT)
+		return err_sys(e, "remove %s", name);
+	return 0;
 }
 
 int lock_file(int dirfd, const char *name, struct err *e)

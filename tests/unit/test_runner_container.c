@@ -419,6 +419,19 @@ static void a_forked_child_that_comes_back_does_not_speak_for_the_job(void **sta
 	trial_fini(&t);
 }
 
+static void a_tree_deeper_than_any_path_is_taken_away(void **state)
+{
+	(void)state;
+	struct trial t = trial_of("import os\ndef main():\n    os.chdir('/job/work')\n"
+				  "    for i in range(3000):\n"
+				  "        os.mkdir('d')\n        os.mkdir('e')\n"
+				  "        open('f', 'w').close()\n        os.chdir('d')\n");
+
+	trial_run(&t);
+	assert_reason(&t, R(REASON_NONE), "");
+	trial_fini(&t);
+}
+
 /* ---- what a job sees ---- */
 
 static void a_job_sees_its_world_and_no_more(void **state)
@@ -742,6 +755,7 @@ int main(void)
 		cmocka_unit_test(orphans_do_not_outlive_the_job),
 		cmocka_unit_test(
 			a_forked_child_that_comes_back_does_not_speak_for_the_job),
+		cmocka_unit_test(a_tree_deeper_than_any_path_is_taken_away),
 		cmocka_unit_test(a_job_sees_its_world_and_no_more),
 		cmocka_unit_test(
 			a_job_can_use_processes_threads_and_the_standard_library),
