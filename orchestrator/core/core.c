@@ -173,7 +173,7 @@ static struct job *job_new(struct core *c, const char *id, struct submission *th
 {
 	struct job *job = xcalloc(1, sizeof(*job));
 
-	memcpy(job->id, id, ID_SIZE);
+	str_put(job->id, ID_SIZE, "%s", id);
 	job->submission = thin;
 	job->node.order = ++c->order;
 	job->node.priority = thin->priority;
@@ -345,7 +345,7 @@ static void park(struct core *c, core_token token, const char *id, struct submis
 	struct early *e = xcalloc(1, sizeof(*e));
 
 	e->token = token;
-	memcpy(e->id, id, ID_SIZE);
+	str_put(e->id, ID_SIZE, "%s", id);
 	e->submission = s;
 	e->known = *known;
 	list_append(&c->early, &e->link);
@@ -398,7 +398,7 @@ static void answer_not_found(struct core *c, core_token token, const char *id)
 {
 	struct effect answer = { .kind = EFFECT_ANSWER, .token = token };
 
-	memcpy(answer.job, id, strnlen(id, ID_SIZE - 1));
+	str_put(answer.job, ID_SIZE, "%s", id);
 	err_set(&answer.error, ERR_NOT_FOUND, "there is no job %s", answer.job);
 	gate_push(c, &answer, 0);
 }
@@ -585,7 +585,9 @@ int core_restore_job(struct core *c, const char *id, struct job_facts *facts,
 	struct job *job = job_find(c, id);
 	int rc = -1;
 
-	if (job || (s->key && find_key(c, s)))
+	if (!id_valid(id, 'j'))
+		err_set(e, ERR_INVALID, "\"%.40s\" is no job's id", id);
+	else if (job || (s->key && find_key(c, s)))
 		err_set(e, ERR_INVALID, "job %s: its id or key is there twice", id);
 	else
 		rc = check_rows(id, facts, s, e);
