@@ -276,7 +276,7 @@ int package_check(
 		return err_set(e, ERR_INVALID,
 			FIELD ": the ZIP expands more than %llu times",
 			(unsigned long long)l->ratio);
-	if (!table_find_str(&names, "main.py"))
+	if (zip_name_locate(z, "main.py", ZIP_FL_ENC_RAW) < 0)
 		return err_set(
 			e, ERR_INVALID, FIELD ": the ZIP has no main.py at its top");
 	return 0;

@@ -129,7 +129,11 @@ static void a_main_py_must_stand_at_the_top(void **state)
 	const struct entry below[] = { { "a/main.py", code, 0, false } };
 	struct err e = { 0 };
 
+	const struct entry folder[] = { { "main.py/", NULL, 0, false } };
+
 	assert_int_equal(check(below, 1, &e), -1);
+	assert_non_null(strstr(e.text, "no main.py"));
+	assert_int_equal(check(folder, 1, &e), -1);
 	assert_non_null(strstr(e.text, "no main.py"));
 }
 
