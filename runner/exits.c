@@ -114,6 +114,11 @@ static void set(
 
 #define REASON(name) CUMULUS__ORCHESTRATOR__REASON__##name
 
+static void verdict_overdue(const struct ending *in, struct verdict *v)
+{
+	set(v, REASON(DURATION_EXCEEDED), "duration of %d s exceeded", in->duration_s);
+}
+
 static void verdict_stopped(const struct ending *in, struct verdict *v)
 {
 	switch (in->stop_why) {
@@ -124,8 +129,7 @@ static void verdict_stopped(const struct ending *in, struct verdict *v)
 		set(v, REASON(WORKER_LOST), "stopped: its worker is being drained");
 		return;
 	case CUMULUS__WORKER__STOP_WHY__STOP_BACKSTOP:
-		set(v, REASON(DURATION_EXCEEDED), "duration of %d s exceeded",
-			in->duration_s);
+		verdict_overdue(in, v);
 		return;
 	case CUMULUS__WORKER__STOP_WHY__STOP_CANCEL:
 	default: /* a newer cumulusd's reason: still, somebody asked */
@@ -190,6 +194,8 @@ static void verdict_lost(const struct ending *in, struct verdict *v)
 		set(v, REASON(REASON_NONE), "%s", "");
 	else if (in->stopped)
 		verdict_stopped(in, v);
+	else if (in->deadline)
+		verdict_overdue(in, v);
 	else if (told && !fine)
 		verdict_by_record(in, v);
 	else if (in->oom_kills > 0 && in->exit.kind == EXIT_UNKNOWN)
@@ -205,8 +211,7 @@ static void verdict_seen(const struct ending *in, struct verdict *v)
 	char text[32];
 
 	if (in->deadline) {
-		set(v, REASON(DURATION_EXCEEDED), "duration of %d s exceeded",
-			in->duration_s);
+		verdict_overdue(in, v);
 		return;
 	}
 	if (in->stopped && (in->stop_why == CUMULUS__WORKER__STOP_WHY__STOP_CANCEL ||

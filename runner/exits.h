@@ -50,7 +50,7 @@ struct ending {
 	int64_t result_limit;
 	int64_t memory_limit;
 	int32_t duration_s;
-	bool deadline; /* the runner ended it since its time was up */
+	bool deadline; /* the runner ended it since its time was up, for all we know */
 	bool stopped;  /* the runner ended it since it was asked to */
 	Cumulus__Worker__StopWhy stop_why;
 	bool runner_lost; /* this is written by who cleans up behind a dead runner */

@@ -52,3 +52,13 @@ test_runner_kill_PKGS := libzip
 test_runner_kill_LIBS := -lm
 $(eval $(call unit_test,test_runner_kill))
 $(BUILD)/tests/test_runner_kill: $(RUNNER_WORLD)
+
+test_runner_start_USES := rootfs runparts runclean runfolder frame proto base chronos
+test_runner_start_PKGS := libzip
+test_runner_start_LIBS := -lm
+$(eval $(call unit_test,test_runner_start))
+$(BUILD)/tests/test_runner_start: $(RUNNER_WORLD)
+
+test_runner_parts_USES := runparts runclean runfolder frame proto base chronos
+test_runner_parts_LIBS := -lm
+$(eval $(call unit_test,test_runner_parts))

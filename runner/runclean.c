@@ -198,6 +198,26 @@ static bool has_result(int dirfd)
 	return fstatat(dirfd, RUN_FILE_RESULT, &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
+#define FILE_CLOCK_NS (50 * NS_PER_MS) /* times of files lag behind by a tick */
+
+/* Was it ended by its runner since its time was up?  The runner took that along; but the
+ * signal is recorded, and when that was. */
+static bool was_overdue(int dirfd, const Cumulus__Worker__RunSpec *spec,
+	const struct run_log *log, const struct exit_record *exit)
+{
+	const struct run_record *started = run_log_find(log, RUN_RECORD_STARTED);
+	struct stat st;
+
+	if (!started || exit->kind != EXIT_SIGNALED ||
+		(exit->n != SIGTERM && exit->n != SIGKILL) ||
+		fstatat(dirfd, RUN_FILE_EXIT, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return false;
+
+	int64_t ended_ns = st.st_mtim.tv_sec * NS_PER_S + st.st_mtim.tv_nsec;
+	return ended_ns - started->wall_ns + FILE_CLOCK_NS >=
+	       spec->start->duration * NS_PER_S;
+}
+
 static int append_ended(int dirfd, const struct verdict *v, bool stopped, struct err *e)
 {
 	CLEANUP(buf_fini) struct buf tail = { 0 };
@@ -250,6 +270,7 @@ int run_clean_and_end(
 	ending.stop_why = lost->stop_why;
 	ending.failure = lost->why;
 	ending.has_result = has_result(dirfd);
+	ending.deadline = was_overdue(dirfd, spec, &log, &ending.exit);
 	verdict_of(&ending, &verdict);
 	return append_ended(dirfd, &verdict, lost->stop_asked, e);
 }

@@ -1,0 +1,330 @@
+/* test_runner_parts.c - the runner's decisions without a container: exits, packets, groups. */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "cgroup.h"
+#include "channel.h"
+#include "cleanup.h"
+#include "exits.h"
+#include "file.h"
+#include "procs.h"
+#include "str.h"
+
+#define R(name) CUMULUS__ORCHESTRATOR__REASON__##name
+
+/* ---- the verdict ---- */
+
+static void every_ending_has_its_reason_and_line(void **state)
+{
+	(void)state;
+	static const struct {
+		struct ending in;
+		Cumulus__Orchestrator__Reason reason;
+		const char *message;
+	} cases[] = {
+		{ { .exit = { EXIT_EXITED, 0 }, .result = RESULT_SUCCESS },
+			R(REASON_NONE), "" },
+		{ { .exit = { EXIT_EXITED, 0 } }, R(EXITED), "exited with status 0" },
+		{ { .exit = { EXIT_SIGNALED, SIGABRT } }, R(SIGNALED),
+			"killed by SIGABRT (6)" },
+		{ { .exit = { EXIT_SIGNALED, 40 } }, R(SIGNALED),
+			"killed by signal 40 (40)" },
+		{ { .exit = { EXIT_SIGNALED, SIGKILL },
+			  .oom_kills = 1,
+			  .memory_limit = INT64_C(4) << 30 },
+			R(OUT_OF_MEMORY), "out of memory: limit 4 GiB" },
+		{ { .exit = { EXIT_UNKNOWN, 0 }, .oom_kills = 1, .memory_limit = 100 },
+			R(OUT_OF_MEMORY), "out of memory: limit 100 bytes" },
+		{ { .exit = { EXIT_EXITED, 1 }, .oom_kills = 1 }, R(EXITED),
+			"exited with status 1" },
+		{ { .exit = { EXIT_UNKNOWN, 0 } }, R(CONTAINER_FAILED),
+			"container: it was killed from outside the job" },
+		{ { .exit = { EXIT_EXEC, 2 } }, R(CONTAINER_FAILED),
+			"container: start /usr/bin/python3: No such file or directory" },
+		{ { .exit = { EXIT_GUARD, 1 } }, R(CONTAINER_FAILED),
+			"container: /sys in it is not its own; the job was not started" },
+		{ { .exit = { EXIT_EXITED, 1 },
+			  .result = RESULT_FAILURE,
+			  .failure = "ValueError: a\nb" },
+			R(CODE_FAILED), "ValueError: a b" },
+		{ { .exit = { EXIT_EXITED, 0 },
+			  .result = RESULT_TOO_LARGE,
+			  .result_limit = 7 << 19 },
+			R(RESULT_TOO_LARGE), "result is larger than 3.5 MiB" },
+		/* Time beats a result, a cancellation too, a pause does not. */
+		{ { .exit = { EXIT_EXITED, 0 },
+			  .result = RESULT_SUCCESS,
+			  .deadline = true,
+			  .duration_s = 60 },
+			R(DURATION_EXCEEDED), "duration of 60 s exceeded" },
+		{ { .exit = { EXIT_EXITED, 0 },
+			  .result = RESULT_SUCCESS,
+			  .stopped = true },
+			R(CANCELLED_BY_USER), "cancelled" },
+		{ { .exit = { EXIT_EXITED, 0 },
+			  .result = RESULT_SUCCESS,
+			  .stopped = true,
+			  .stop_why = CUMULUS__WORKER__STOP_WHY__STOP_PAUSE },
+			R(REASON_NONE), "" },
+		/* Behind a dead runner. */
+		{ { .exit = { EXIT_LIFELINE, 0 }, .runner_lost = true }, R(RUNNER_LOST),
+			"the job's runner was lost" },
+		{ { .exit = { EXIT_EXITED, 0 }, .runner_lost = true }, R(RUNNER_LOST),
+			"the job's runner was lost" },
+		{ { .exit = { EXIT_EXITED, 0 }, .runner_lost = true, .has_result = true },
+			R(REASON_NONE), "" },
+		{ { .exit = { EXIT_SIGNALED, 11 }, .runner_lost = true }, R(SIGNALED),
+			"killed by SIGSEGV (11)" },
+		{ { .exit = { EXIT_LIFELINE, 0 }, .runner_lost = true, .stopped = true },
+			R(CANCELLED_BY_USER), "cancelled" },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct verdict v;
+
+		verdict_of(&cases[i].in, &v);
+		if (v.reason != cases[i].reason)
+			fail_msg("case %zu: reason %d, %s", i, v.reason, v.message);
+		assert_string_equal(v.message, cases[i].message);
+		assert_int_equal(v.has_exit_code, cases[i].in.exit.kind == EXIT_EXITED);
+	}
+}
+
+static void an_exit_record_is_its_first_whole_line(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text;
+		enum exit_kind kind;
+		int n;
+	} cases[] = {
+		{ "exited 7\n", EXIT_EXITED, 7 },
+		{ "signaled 9\n", EXIT_SIGNALED, 9 },
+		{ "lifeline 0\n", EXIT_LIFELINE, 0 },
+		{ "exec 2\nexited 126\n", EXIT_EXEC, 2 },
+		{ "exited 7", EXIT_UNKNOWN, 0 },
+		{ "exited\n", EXIT_UNKNOWN, 0 },
+		{ "", EXIT_UNKNOWN, 0 },
+		{ "nonsense 1\n", EXIT_UNKNOWN, 0 },
+	};
+	char base[] = "/tmp/test_runner_parts.XXXXXX";
+	struct exit_record r;
+	struct err e;
+
+	assert_non_null(mkdtemp(base));
+	CLEANUP(close_fd) int fd = open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(exit_record_read(fd, &r, &e), 0);
+	assert_int_equal(r.kind, EXIT_UNKNOWN);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		assert_int_equal(file_write(fd, RUN_FILE_EXIT, cases[i].text,
+					 strlen(cases[i].text), 0600, false, &e),
+			0);
+		assert_int_equal(exit_record_read(fd, &r, &e), 0);
+		assert_int_equal(r.kind, cases[i].kind);
+		assert_int_equal(r.n, cases[i].n);
+	}
+	assert_int_equal(tree_remove(AT_FDCWD, base, &e), 0);
+}
+
+static void an_error_text_keeps_its_message_and_the_end_of_the_rest(void **state)
+{
+	(void)state;
+	struct buf output = { 0 };
+
+	for (int i = 0; i < 40000; i++)
+		buf_add(&output, "\xc3\xa9", 2);
+	buf_add(&output,
+		"\xff"
+		"end",
+		4);
+	CLEANUP(free_ptr) char *text = error_text("short", NULL, &output);
+	assert_true(strlen(text) <= RUN_ERROR_MAX);
+	assert_true(strlen(text) > RUN_ERROR_MAX - 8);
+	assert_true(str_starts(text, "short\n\xc3\xa9"));
+	assert_true(str_ends(text, "\xef\xbf\xbd"
+				   "end"));
+	assert_true(utf8_valid(text, strlen(text)));
+	CLEANUP(free_ptr) char *trace = error_text("short", "trace", &output);
+	assert_string_equal(trace, "short\ntrace");
+	buf_clear(&output);
+	CLEANUP(free_ptr) char *bare = error_text("short", "", &output);
+	assert_string_equal(bare, "short");
+	buf_fini(&output);
+}
+
+/* ---- the channel ---- */
+
+static void take(struct channel *c, char kind, const char *text)
+{
+	CLEANUP(free_ptr) char *packet = str_fmt("%c%s", kind, text);
+
+	channel_take(c, (uint8_t *)packet, strlen(packet), 1);
+}
+
+static struct channel_end finish(struct channel *c)
+{
+	struct channel_end end;
+
+	channel_finish(c, &end);
+	channel_fini(c);
+	return end;
+}
+
+static void a_result_comes_in_parts_and_counts_once_it_is_whole(void **state)
+{
+	(void)state;
+	struct channel c;
+
+	channel_init(&c, 10);
+	take(&c, 'S', "{}");
+	take(&c, 'S', "  ");
+	assert_int_equal(c.document.len, 4);
+	struct channel_end half;
+	channel_finish(&c, &half);
+	assert_int_equal(half.kind, RESULT_NONE);
+	take(&c, 'E', "");
+	/* What comes after is not the job's. */
+	take(&c, 'F', "{}");
+	take(&c, 'S', "more");
+	take(&c, 'I', "");
+	assert_int_equal(c.document.len, 4);
+	assert_int_equal(finish(&c).kind, RESULT_SUCCESS);
+}
+
+static void a_result_past_its_limit_is_dropped(void **state)
+{
+	(void)state;
+	struct channel c;
+
+	channel_init(&c, 10);
+	take(&c, 'S', "1234567890");
+	assert_int_equal(c.kind, RESULT_SUCCESS);
+	take(&c, 'S', "1");
+	take(&c, 'S', "1");
+	take(&c, 'E', "");
+	assert_int_equal(c.document.len, 0);
+	assert_int_equal(finish(&c).kind, RESULT_TOO_LARGE);
+}
+
+static void a_failure_becomes_one_line_and_a_traceback(void **state)
+{
+	(void)state;
+	struct channel c;
+	struct channel_end end;
+
+	channel_init(&c, 10);
+	take(&c, 'F', "{\"error_type\": \"KeyError\", \"error\": \"'a\\u0000'\",");
+	take(&c, 'F', " \"traceback\": \"Tr\"}");
+	take(&c, 'E', "");
+	end = finish(&c);
+	assert_int_equal(end.kind, RESULT_FAILURE);
+	assert_string_equal(end.message, "KeyError: 'a\xef\xbf\xbd'");
+	assert_string_equal(end.traceback, "Tr");
+	free(end.traceback);
+
+	channel_init(&c, 10);
+	take(&c, 'F', "{broken");
+	take(&c, 'E', "");
+	end = finish(&c);
+	assert_int_equal(end.kind, RESULT_FAILURE);
+	assert_string_equal(end.message, "the job failed, but how it did cannot be read");
+	free(end.traceback);
+
+	channel_init(&c, 10);
+	take(&c, 'I', "");
+	take(&c, 'F', "{\"error\": \"NaN\", \"error_type\": \"TypeError\"}");
+	take(&c, 'E', "");
+	end = finish(&c);
+	assert_int_equal(end.kind, RESULT_INVALID);
+	assert_string_equal(end.message, "NaN");
+	free(end.traceback);
+}
+
+static void noise_on_the_channel_changes_nothing(void **state)
+{
+	(void)state;
+	struct channel c;
+	uint32_t seed = 7;
+
+	channel_init(&c, 1000);
+	for (int i = 0; i < 100000; i++) {
+		uint8_t packet[24];
+
+		for (size_t at = 0; at < sizeof packet; at++) {
+			seed = seed * 1664525 + 1013904223;
+			packet[at] = (uint8_t)(seed >> 24);
+		}
+		packet[0] = (uint8_t) "MPSFIExx"[seed >> 16 & 7];
+		channel_take(&c, packet, (seed >> 8) % (sizeof packet + 1), i);
+		assert_true(c.document.len <= CHANNEL_FAILURE_MAX);
+		assert_true(c.fraction >= 0 && c.fraction <= 1);
+		assert_true(utf8_valid(c.text, strlen(c.text)));
+	}
+	struct channel_end end = finish(&c);
+	free(end.traceback);
+}
+
+/* ---- control groups and processes ---- */
+
+static void a_group_comes_back_from_its_text_and_no_other_does(void **state)
+{
+	(void)state;
+	struct cgroup g, again;
+	struct err e;
+
+	if (cgroup_plan(&g, "j-x.1", true, &e) < 0) {
+		print_message("skipped: %s\n", e.text);
+		skip();
+	}
+	CLEANUP(free_ptr) char *text = cgroup_format(&g);
+	assert_int_equal(cgroup_parse(&again, text, "j-x.1", &e), 0);
+	CLEANUP(free_ptr) char *text_again = cgroup_format(&again);
+	assert_string_equal(text, text_again);
+	cgroup_fini(&g);
+	cgroup_fini(&again);
+
+	static const char *const wrong[] = { "memory /sys/fs/cgroup/memory\n",
+		"memory relative/cumulus/j-x.1\n", "memory\n",
+		"nothing /sys/fs/cgroup/cumulus/j-x.1\n",
+		"memory /sys/fs/cgroup/cumulus/j-x.2\n" };
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++)
+		assert_int_equal(cgroup_parse(&again, wrong[i], "j-x.1", &e), -1);
+}
+
+static void a_process_is_its_pid_and_start_time(void **state)
+{
+	(void)state;
+	uint64_t start = process_start_time(getpid());
+	int fd = process_open(getpid(), start);
+
+	assert_true(start > 0);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(process_open(getpid(), start + 1), -1);
+	assert_int_equal(process_start_time(INT32_MAX), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_ending_has_its_reason_and_line),
+		cmocka_unit_test(an_exit_record_is_its_first_whole_line),
+		cmocka_unit_test(an_error_text_keeps_its_message_and_the_end_of_the_rest),
+		cmocka_unit_test(a_result_comes_in_parts_and_counts_once_it_is_whole),
+		cmocka_unit_test(a_result_past_its_limit_is_dropped),
+		cmocka_unit_test(a_failure_becomes_one_line_and_a_traceback),
+		cmocka_unit_test(noise_on_the_channel_changes_nothing),
+		cmocka_unit_test(a_group_comes_back_from_its_text_and_no_other_does),
+		cmocka_unit_test(a_process_is_its_pid_and_start_time),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
