@@ -26,9 +26,9 @@ struct core_config {
 	int64_t grace_ns;             /* SIGTERM to SIGKILL; 3 s */
 	int64_t worker_down_after_ns; /* without its stream; 15 s */
 	int64_t unknown_after_ns;     /* past the backstop; 5 min */
-	int64_t first_workers_ns;     /* a submission waits so long for the first list; 5 s */
-	uint32_t waiting_jobs_max;    /* 100,000 */
-	char    cluster_id[ID_SIZE];
+	int64_t first_workers_ns; /* a submission waits so long for the first list; 5 s */
+	uint32_t waiting_jobs_max; /* 100,000 */
+	char cluster_id[ID_SIZE];
 };
 
 struct core_time {
@@ -48,7 +48,7 @@ void core_free(struct core *c); /* NULL is fine */
  * and submission are taken, on failure too; the submission comes without spec and zip.
  * ERR_INVALID: the rows contradict each other. */
 int core_restore_job(struct core *c, const char *id, struct job_facts *facts,
-        struct submission *s, struct err *e) MUST_CHECK;
+	struct submission *s, struct err *e) MUST_CHECK;
 /* All rows are in: oversold or impossible ones are ERR_INVALID; the daemon stops. */
 int core_restored(struct core *c, const struct core_time *now, struct err *e) MUST_CHECK;
 
@@ -60,20 +60,20 @@ void core_tick(struct core *c, const struct core_time *now);
 /* What the store found under this submission's idempotency key, looked up in the same
  * first-in-first-out order in which records are posted (see docs/design of the store). */
 struct core_known_key {
-	bool          found;
-	char          job[ID_SIZE];
+	bool found;
+	char job[ID_SIZE];
 	struct digest identity;
 };
 
 /* A checked submission; taken.  id is fresh, from the caller's randomness.  Exactly one
  * EFFECT_ANSWER follows: at once, or when the job is durable, or when it is refused. */
 void core_submit(struct core *c, const struct core_time *now, core_token token,
-        const char *id, struct submission *s, const struct core_known_key *known);
+	const char *id, struct submission *s, const struct core_known_key *known);
 
 /* Ask for a job's end.  One EFFECT_ANSWER: ERR_NOT_FOUND for a job that is not here, which
  * the caller then looks up in the store (a finished one: cancelled = false). */
-void core_cancel(struct core *c, const struct core_time *now, core_token token,
-        const char *job);
+void core_cancel(
+	struct core *c, const struct core_time *now, core_token token, const char *job);
 
 /* EFFECT_READY with this token once record `number` is committed (0: the last issued). */
 void core_await(struct core *c, uint64_t number, core_token token);
@@ -82,7 +82,7 @@ void core_await(struct core *c, uint64_t number, core_token token);
 void core_committed(struct core *c, const struct core_time *now, uint64_t number);
 /* The new job of this number was not taken (ERR_EXHAUSTED: disk full, with the text). */
 void core_refused(struct core *c, const struct core_time *now, uint64_t number,
-        const struct err *why);
+	const struct err *why);
 
 /* The engine has said which workers there are for the first time. */
 void core_workers_listed(struct core *c, const struct core_time *now);
@@ -90,54 +90,54 @@ void core_workers_listed(struct core *c, const struct core_time *now);
 #define WORKER_DEVICES_MAX 64 /* of one worker; more are not looked at */
 
 struct core_device {
-	char     uuid[DEVICE_UUID_MAX];
-	int32_t  index;
-	char     name[128];
-	char     kind[16]; /* nvidia, mig, opencl, opencl-cpu, simulated */
-	int64_t  memory_bytes;
-	int64_t  memory_used_bytes;
+	char uuid[DEVICE_UUID_MAX];
+	int32_t index;
+	char name[128];
+	char kind[16]; /* nvidia, mig, opencl, opencl-cpu, simulated */
+	int64_t memory_bytes;
+	int64_t memory_used_bytes;
 	uint32_t foreign; /* hundredths that strangers hold */
-	bool     healthy;
+	bool healthy;
 };
 
 enum run_phase { RUN_SETTING_UP, RUN_RUNNING, RUN_ENDED };
 
 struct core_run { /* a run folder that a worker has */
-	char           job[ID_SIZE];
-	int32_t        attempt;
+	char job[ID_SIZE];
+	int32_t attempt;
 	enum run_phase phase;
-	int64_t        last_report;
-	int64_t        output_end; /* bytes in its output file */
-	bool           ours;       /* it carries this store's cluster_id */
+	int64_t last_report;
+	int64_t output_end; /* bytes in its output file */
+	bool ours;          /* it carries this store's cluster_id */
 };
 
 struct core_hello {
-	char                      worker[ID_SIZE];
-	uint64_t                  session; /* the stream, counted by the engine; newer wins */
-	char                      hostname[128];
-	char                      address[128];
-	char                      version[32];
-	char                      boot_id[40];
-	char                      enforcement[32];
-	int32_t                   cpus;
-	int64_t                   memory_bytes;
-	uint32_t                  run_slots; /* how many runs it can hold at once */
-	const struct core_device *devices;   /* borrowed for the call */
-	size_t                    device_count;
-	const struct core_run    *runs; /* borrowed for the call */
-	size_t                    run_count;
+	char worker[ID_SIZE];
+	uint64_t session; /* the stream, counted by the engine; newer wins */
+	char hostname[128];
+	char address[128];
+	char version[32];
+	char boot_id[40];
+	char enforcement[32];
+	int32_t cpus;
+	int64_t memory_bytes;
+	uint32_t run_slots;                /* how many runs it can hold at once */
+	const struct core_device *devices; /* borrowed for the call */
+	size_t device_count;
+	const struct core_run *runs; /* borrowed for the call */
+	size_t run_count;
 };
 
 /* A worker's stream has opened.  EFFECT_WELCOME answers, then what it needs to be told. */
-void core_worker_hello(struct core *c, const struct core_time *now,
-        const struct core_hello *hello);
+void core_worker_hello(
+	struct core *c, const struct core_time *now, const struct core_hello *hello);
 /* That stream is over; an older session than the present one is ignored. */
 void core_worker_gone(struct core *c, const struct core_time *now, const char *worker,
-        uint64_t session);
+	uint64_t session);
 /* Something came from it. */
 void core_worker_seen(struct core *c, const struct core_time *now, const char *worker);
 void core_device_update(struct core *c, const struct core_time *now, const char *worker,
-        const struct core_device *device);
+	const struct core_device *device);
 
 enum report_kind {
 	REPORT_ACCEPTED,
@@ -150,40 +150,41 @@ enum report_kind {
 enum refused_kind { REFUSED_NO_ROOM, REFUSED_TRANSIENT, REFUSED_INVALID };
 
 struct core_report {
-	char             worker[ID_SIZE];
-	uint64_t         session;
-	char             job[ID_SIZE];
-	int32_t          attempt;
-	int64_t          number;
+	char worker[ID_SIZE];
+	uint64_t session;
+	char job[ID_SIZE];
+	int32_t attempt;
+	int64_t number;
 	enum report_kind kind;
 	/* STARTED */
 	const char *partition; /* borrowed, like all pointers here */
 	const char *container;
-	int64_t     output_at; /* bytes of this attempt's output before it */
+	int64_t output_at; /* bytes of this attempt's output before it */
 	/* ENDED */
-	enum job_reason   reason; /* REASON_NONE: main() returned */
-	bool              exit_known;
-	int32_t           exit_code;
-	const char       *message;
-	const char       *error;
-	const uint8_t    *result;
-	size_t            result_len;
-	int64_t           output_end; /* bytes of this attempt's output in all */
-	int64_t           output_dropped;
+	enum job_reason reason; /* REASON_NONE: main() returned */
+	bool exit_known;
+	int32_t exit_code;
+	const char *message;
+	const char *error;
+	const uint8_t *result;
+	size_t result_len;
+	int64_t output_end; /* bytes of this attempt's output in all */
+	int64_t output_dropped;
 	struct job_timing timing;
 	/* REFUSED */
 	enum refused_kind refused;
-	const char       *text;
+	const char *text;
 };
 
 /* A report; of an older attempt, session or worker it is fenced off.  *ended* of a run is
  * kept until core_output_durable() has reached its output_end. */
-void core_report(struct core *c, const struct core_time *now, const struct core_report *r);
+void core_report(
+	struct core *c, const struct core_time *now, const struct core_report *r);
 /* cumulusd's copy of this run's output is durable up to `end` bytes. */
 void core_output_durable(struct core *c, const struct core_time *now, const char *job,
-        int32_t attempt, int64_t end);
+	int32_t attempt, int64_t end);
 void core_progress(struct core *c, const struct core_time *now, const char *job,
-        int32_t attempt, float fraction, const char *text);
+	int32_t attempt, float fraction, const char *text);
 
 /* ---- effects */
 
@@ -198,8 +199,8 @@ enum effect_kind {
 	EFFECT_STOP,      /* end it */
 	EFFECT_COMMITTED, /* reports up to `report` are on disk */
 	EFFECT_FORGET,    /* its folder may go */
-	EFFECT_WAKE_AT,   /* call core_tick() at `boot_ns`; replaces an earlier wish; no gate */
-	EFFECT_LOG,       /* a state change, for the log; no gate */
+	EFFECT_WAKE_AT, /* call core_tick() at `boot_ns`; replaces an earlier wish; no gate */
+	EFFECT_LOG,     /* a state change, for the log; no gate */
 };
 
 enum stop_why { STOP_WHY_CANCEL, STOP_WHY_BACKSTOP, STOP_WHY_DRAIN, STOP_WHY_PAUSE };
@@ -207,51 +208,55 @@ enum stop_why { STOP_WHY_CANCEL, STOP_WHY_BACKSTOP, STOP_WHY_DRAIN, STOP_WHY_PAU
 enum run_want { WANT_RUN_ON, WANT_STOPPED, WANT_FORGOTTEN, WANT_LEFT_ALONE };
 
 struct effect_wanted_run {
-	char          job[ID_SIZE];
-	int32_t       attempt;
-	int64_t       committed_report;
+	char job[ID_SIZE];
+	int32_t attempt;
+	int64_t committed_report;
 	enum run_want want;
 };
 
 /* Why UNAVAILABLE: the trailer cumulus-reason. */
-enum unavailable_why { UNAVAILABLE_NONE, UNAVAILABLE_NO_WORKER, UNAVAILABLE_NEVER_FITS,
-	UNAVAILABLE_NO_WAIT };
+enum unavailable_why {
+	UNAVAILABLE_NONE,
+	UNAVAILABLE_NO_WORKER,
+	UNAVAILABLE_NEVER_FITS,
+	UNAVAILABLE_NO_WAIT
+};
 
 struct effect {
 	enum effect_kind kind;
-	char             job[ID_SIZE];
-	int32_t          attempt;
-	char             worker[ID_SIZE];
-	uint64_t         session;
+	char job[ID_SIZE];
+	int32_t attempt;
+	char worker[ID_SIZE];
+	uint64_t session;
 
 	struct record *record; /* RECORD: taken by whoever takes the effect */
 
 	/* ANSWER, READY */
-	core_token           token;
-	struct err           error; /* code ERR_NONE: fine */
+	core_token token;
+	struct err error; /* code ERR_NONE: fine */
 	enum unavailable_why why;
-	bool                 cancelled;
-	bool                 existed; /* submit: the key's job of before */
-	enum job_state       state;
+	bool cancelled;
+	bool existed; /* submit: the key's job of before */
+	enum job_state state;
 
 	/* START: what the core decided; the rest is in the stored submission. */
-	struct amount      amount;
-	int32_t            duration_s;
+	struct amount amount;
+	int32_t duration_s;
 	struct device_ref *devices; /* owned, amount.devices of them */
 
 	enum stop_why stop_why;
-	int64_t       report;
+	int64_t report;
 
 	/* WELCOME */
 	struct effect_wanted_run *wanted; /* owned */
-	size_t                    wanted_count;
+	size_t wanted_count;
 
 	int64_t boot_ns; /* WAKE_AT */
 
 	/* LOG */
-	enum job_state  from, to;
+	enum job_state from, to;
 	enum job_reason reason;
-	char           *text; /* owned, may be NULL */
+	char *text; /* owned, may be NULL */
 };
 
 /* The next effect, which the caller finishes; false when there is none. */
@@ -261,51 +266,51 @@ void effect_fini(struct effect *e);
 /* ---- reading; what is returned is borrowed until the next input */
 
 struct job_view {
-	const char              *id;
-	const struct job_facts  *facts;
+	const char *id;
+	const struct job_facts *facts;
 	const struct submission *submission; /* without spec and zip */
-	uint64_t                 last_record; /* answers about the job rest on it */
-	int64_t                  committed_sequence;
-	float                    progress;
-	const char              *progress_text; /* "" = none */
+	uint64_t last_record;                /* answers about the job rest on it */
+	int64_t committed_sequence;
+	float progress;
+	const char *progress_text; /* "" = none */
 };
 
 /* A job that is not finished, or whose end is not committed yet.  ERR_NOT_FOUND: ask the
  * store, which then has it or nobody has. */
 int core_job(const struct core *c, const char *id, struct job_view *out,
-        struct err *e) MUST_CHECK;
+	struct err *e) MUST_CHECK;
 /* One of its last few state events, also uncommitted ones; NULL: ask the store. */
-const struct job_state_event *core_job_event(const struct core *c, const char *id,
-        int64_t sequence);
+const struct job_state_event *core_job_event(
+	const struct core *c, const char *id, int64_t sequence);
 bool core_is_committed(const struct core *c, uint64_t number);
 
 enum worker_state { WORKER_READY, WORKER_DOWN, WORKER_DRAINING };
 
 struct device_view {
 	const struct core_device *device;
-	uint32_t                  allocated; /* hundredths leased */
+	uint32_t allocated; /* hundredths leased */
 };
 
 struct worker_view {
-	const char              *id, *hostname, *address, *version, *enforcement;
-	enum worker_state        state;
-	int64_t                  last_seen_wall_ns;
-	int32_t                  cpus;
-	int64_t                  memory_bytes;
-	uint32_t                 running_jobs;
+	const char *id, *hostname, *address, *version, *enforcement;
+	enum worker_state state;
+	int64_t last_seen_wall_ns;
+	int32_t cpus;
+	int64_t memory_bytes;
+	uint32_t running_jobs;
 	const struct device_view *devices;
-	size_t                   device_count;
+	size_t device_count;
 };
 
 /* Walk the workers in order of their ids: after "" comes the first; false at the end. */
 bool core_worker_after(const struct core *c, const char *after, struct worker_view *out);
 /* Walk the jobs that hold a lease on one device of a worker, in order of their ids. */
 bool core_lease_after(const struct core *c, const char *worker, const char *uuid,
-        const char *after_job, struct job_view *out);
+	const char *after_job, struct job_view *out);
 
 struct core_counts {
-	uint32_t waiting;                 /* SCHEDULING */
-	uint32_t active;                  /* CREATING_PARTITION or RUNNING */
+	uint32_t waiting; /* SCHEDULING */
+	uint32_t active;  /* CREATING_PARTITION or RUNNING */
 	uint32_t ready_workers;
 	uint64_t finished[JOB_STATE_COUNT]; /* since the start, by final state */
 	uint64_t submitted;

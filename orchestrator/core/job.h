@@ -24,7 +24,7 @@ struct amount {
 };
 
 struct device_ref {
-	char    uuid[DEVICE_UUID_MAX];
+	char uuid[DEVICE_UUID_MAX];
 	int32_t index; /* on its worker */
 };
 
@@ -38,28 +38,28 @@ struct job_timing { /* nanoseconds, 0 = unknown or not yet */
 #define OUTPUT_POSITION(offset)          ((offset) & ((INT64_C(1) << 40) - 1))
 
 struct job_facts {
-	enum job_state  state;
+	enum job_state state;
 	enum job_reason reason;
-	int32_t         attempt;       /* how many placements so far; 0 before the first */
-	int32_t         retries;       /* of the submission's max_retries, used so far */
-	int64_t         last_sequence; /* of its state events: 1, 2, 3 ... */
-	int64_t         created_ns;    /* wall clock; 0 = not yet */
-	int64_t         started_ns;
-	int64_t         completed_ns;
-	int64_t         report;          /* highest report number of this attempt taken */
-	int64_t         output_end;      /* absolute offset, see OUTPUT_OFFSET */
-	int64_t         output_dropped;  /* bytes past the output limit */
-	int32_t         exit_code;
-	bool            exit_known;
-	bool            cancel_requested;
-	bool            held;
-	bool            leased;          /* its devices are not free yet */
-	char            worker[ID_SIZE]; /* of the last placement; "" before the first */
-	uint32_t          device_count;
-	struct device_ref *devices;  /* owned, device_count of them */
-	char             *message;   /* owned, one line; NULL reads as "" */
-	char             *partition; /* owned, NULL = none yet */
-	char             *container; /* owned, NULL = none yet */
+	int32_t attempt;       /* how many placements so far; 0 before the first */
+	int32_t retries;       /* of the submission's max_retries, used so far */
+	int64_t last_sequence; /* of its state events: 1, 2, 3 ... */
+	int64_t created_ns;    /* wall clock; 0 = not yet */
+	int64_t started_ns;
+	int64_t completed_ns;
+	int64_t report;         /* highest report number of this attempt taken */
+	int64_t output_end;     /* absolute offset, see OUTPUT_OFFSET */
+	int64_t output_dropped; /* bytes past the output limit */
+	int32_t exit_code;
+	bool exit_known;
+	bool cancel_requested;
+	bool held;
+	bool leased;          /* its devices are not free yet */
+	char worker[ID_SIZE]; /* of the last placement; "" before the first */
+	uint32_t device_count;
+	struct device_ref *devices; /* owned, device_count of them */
+	char *message;              /* owned, one line; NULL reads as "" */
+	char *partition;            /* owned, NULL = none yet */
+	char *container;            /* owned, NULL = none yet */
 	struct job_timing timing;
 };
 
@@ -71,34 +71,34 @@ struct job_facts job_facts_dup(const struct job_facts *f);
  * package, travels through as opaque bytes: spec. */
 struct submission {
 	struct amount amount;
-	int32_t       duration_s;
-	int32_t       priority; /* -100..100, higher first */
-	int32_t       max_retries;
-	bool          no_wait;
-	char         *owner;      /* owned; the tenant */
-	char         *name;       /* owned, NULL = none */
-	char         *key;        /* owned, idempotency key, NULL = none */
-	struct digest identity;   /* over all fields, the package by its digest */
-	struct digest package;    /* of the ZIP */
-	uint8_t      *labels;     /* owned; packed, opaque here */
-	size_t        labels_len;
-	uint8_t      *spec;       /* owned; packed, opaque here */
-	size_t        spec_len;
-	uint8_t      *zip;        /* owned; NULL when the store has it already */
-	size_t        zip_len;
+	int32_t duration_s;
+	int32_t priority; /* -100..100, higher first */
+	int32_t max_retries;
+	bool no_wait;
+	char *owner;            /* owned; the tenant */
+	char *name;             /* owned, NULL = none */
+	char *key;              /* owned, idempotency key, NULL = none */
+	struct digest identity; /* over all fields, the package by its digest */
+	struct digest package;  /* of the ZIP */
+	uint8_t *labels;        /* owned; packed, opaque here */
+	size_t labels_len;
+	uint8_t *spec; /* owned; packed, opaque here */
+	size_t spec_len;
+	uint8_t *zip; /* owned; NULL when the store has it already */
+	size_t zip_len;
 };
 
 void submission_free(struct submission *s); /* NULL is fine */
 
 /* One numbered state event. */
 struct job_state_event {
-	int64_t         sequence;
-	enum job_state  state;
+	int64_t sequence;
+	enum job_state state;
 	enum job_reason reason;
-	int32_t         attempt;
-	int64_t         wall_ns;
-	int64_t         output_at; /* all output below it comes before this event */
-	char           *message;   /* owned; NULL reads as "" */
+	int32_t attempt;
+	int64_t wall_ns;
+	int64_t output_at; /* all output below it comes before this event */
+	char *message;     /* owned; NULL reads as "" */
 };
 
 void job_state_event_fini(struct job_state_event *ev);

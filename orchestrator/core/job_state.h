@@ -58,7 +58,7 @@ enum job_reason {
 /* On refusal returns -1 with ERR_CONFLICT and leaves *to alone.  Both arguments must be
  * in range: states read from the database are checked by the store. */
 int job_state_next(enum job_state from, enum job_event ev, enum job_state *to,
-        struct err *e) MUST_CHECK;
+	struct err *e) MUST_CHECK;
 
 static inline bool job_state_final(enum job_state s)
 {

@@ -15,10 +15,10 @@ enum record_kind {
 
 struct record {
 	enum record_kind kind;
-	uint64_t         number; /* the journal's: 1, 2, 3 ... of this process */
-	uint64_t         input;  /* records of one input share it */
-	char             job[ID_SIZE];
-	struct job_facts facts;  /* owned: the job as it is now */
+	uint64_t number; /* the journal's: 1, 2, 3 ... of this process */
+	uint64_t input;  /* records of one input share it */
+	char job[ID_SIZE];
+	struct job_facts facts; /* owned: the job as it is now */
 
 	/* RECORD_NEW_JOB: owned. */
 	struct submission *submission;
@@ -31,8 +31,8 @@ struct record {
 
 	/* Only with a terminal state; owned, NULL = none. */
 	uint8_t *result;
-	size_t   result_len;
-	char    *error;
+	size_t result_len;
+	char *error;
 };
 
 void record_free(struct record *r); /* NULL is fine */
