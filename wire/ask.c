@@ -42,7 +42,8 @@ static int run(struct wire_client *client, const struct wire_request *request,
 	struct ask *ask, enum wire_status *status, struct err *e)
 {
 	struct wire_request r = *request;
-	struct hub *hub = client_hub(client);
+	const struct hub *hub = client_hub(client);
+	uv_loop_t *loop = hub->loop; /* a handler may close the client */
 
 	assert(!hub->busy); /* a loop is not run from inside itself */
 	r.on = &ask->on;
@@ -57,7 +58,7 @@ static int run(struct wire_client *client, const struct wire_request *request,
 		ask->done = true;
 	}
 	while (!ask->done)
-		uv_run(hub->loop, UV_RUN_ONCE);
+		uv_run(loop, UV_RUN_ONCE);
 	if (status)
 		*status = ask->status;
 	if (!ask->failed)

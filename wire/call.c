@@ -188,23 +188,23 @@ void call_lost(struct wire_call *call, const struct err *why)
 
 static void closed_by_peer(struct wire_call *call, uint32_t h2_code)
 {
-	char text[96];
-
 	if (call->session->server) {
 		call_over(call, WIRE_OVER_CANCELLED, WIRE_CANCELLED,
 			"the client cancelled");
-		return;
-	}
-	snprintf(text, sizeof(text), "the server closed the stream without a status: %s",
-		nghttp2_http2_strerror(h2_code));
-	if (h2_code == NGHTTP2_REFUSED_STREAM || !call->head_sent)
+	} else if (h2_code == NGHTTP2_REFUSED_STREAM || !call->head_sent) {
 		call_over(call, WIRE_OVER_REFUSED, WIRE_UNAVAILABLE,
 			"the server refused the stream");
-	else if (h2_code == NGHTTP2_CANCEL)
+	} else if (h2_code == NGHTTP2_CANCEL) {
 		call_over(call, WIRE_OVER_CANCELLED, WIRE_CANCELLED,
 			"the server cancelled");
-	else
+	} else {
+		char text[96];
+
+		snprintf(text, sizeof(text),
+			"the server closed the stream without a status: %s",
+			nghttp2_http2_strerror(h2_code));
 		call_over(call, WIRE_OVER_BROKEN, status_of_reset(h2_code), text);
+	}
 }
 
 void call_stream_closed(struct wire_call *call, uint32_t h2_code)

@@ -422,8 +422,6 @@ static void check_open(struct session *s, int64_t now)
 		session_drain(s);
 	if (s->server && !s->call_count && s->had_call && now - s->idle_ms > l->idle_ms)
 		session_drain(s);
-	if (s->draining == DRAIN_NOTICED && now - s->drain_ms > DRAIN_NOTICE_MS)
-		drain_finally(s);
 	keep_alive(s, now);
 	list_each_safe(link, &s->calls)
 		call_check(list_entry(link, struct wire_call, in_session), now);
@@ -435,6 +433,8 @@ static void on_tick(struct timer *timer)
 	const struct wire_limits *l = &s->hub->limits;
 	int64_t now = timers_now();
 
+	if (s->draining == DRAIN_NOTICED && now - s->drain_ms > DRAIN_NOTICE_MS)
+		drain_finally(s);
 	if (s->state == SESSION_LINGERING) {
 		if (now - s->drain_ms > LINGER_MS)
 			session_fail(s, ERR_UNAVAILABLE, "the peer did not close");

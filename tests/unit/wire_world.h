@@ -98,7 +98,7 @@ static inline void saw_gone(struct wire_call *call)
 	free(wire_call_data(call));
 }
 
-/* Echo: answers with the request; a total above 0 is the status to fail with. */
+/* Echo: answers with the request; a total other than 0 is the status to fail with. */
 static inline void echo(struct wire_call *call, ProtobufCMessage *m)
 {
 	struct world *w = world_of(call);
@@ -111,7 +111,7 @@ static inline void echo(struct wire_call *call, ProtobufCMessage *m)
 	w->left_ms = wire_call_left_ms(call);
 	snprintf(w->token, sizeof(w->token), "%s", token ? token : "");
 	if (c->total)
-		wire_call_finish_with(call, (enum wire_status)c->total,
+		wire_call_finish_with(call, (enum wire_status)(c->total & 15),
 			"as asked: 100 % \xc3\xa9\n", &reason, 1);
 	else
 		wire_call_reply(call, c);
@@ -141,7 +141,7 @@ static inline void count_start(struct wire_call *call, ProtobufCMessage *m)
 
 	world_of(call)->messages++;
 	n->total = c->total;
-	n->size = (size_t)c->offset;
+	n->size = (size_t)c->offset & 0xfffff;
 	wire_call_set_data(call, n);
 	wire_call_wake(call);
 	wire_message_free(m);
