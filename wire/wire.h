@@ -88,7 +88,8 @@ struct wire_handlers {
 	void (*open)(struct wire_call *call);
 	/* The next message of the peer.  The handler owns it: wire_message_free().  On a
 	 * server, of a method whose client does not stream, this is the call's beginning;
-	 * the request is then known to be complete and well-formed. */
+	 * the request is then known to be complete and well-formed.  The answer may be
+	 * given here or at any later time until `gone`. */
 	void (*message)(struct wire_call *call, ProtobufCMessage *message);
 	/* Server, only where the client streams: it will send no more. */
 	void (*end)(struct wire_call *call);
@@ -201,7 +202,10 @@ struct wire_limits {
 	uint32_t stall_ms; /* 10 min in which a peer takes none of what waits for it */
 };
 
-/* ---- server */
+/* ---- server
+ *
+ * All methods of a server are served on all of its listeners: what strangers must not
+ * reach needs a server of its own, which may share the loop. */
 
 struct wire_server *wire_server_new(uv_loop_t *loop, const struct wire_limits *limits);
 

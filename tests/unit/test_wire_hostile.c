@@ -619,6 +619,21 @@ static void half_a_message_is_lost_with_its_connection(void **state)
 	assert_gone(r);
 }
 
+static void a_drain_does_not_wait_for_who_never_spoke(void **state)
+{
+	(void)state;
+	const struct wire_limits patient = { .handshake_ms = 10 * 60 * 1000 };
+	struct world *w = world_with_server(&patient);
+	struct raw *r = raw_connect_bare(w);
+
+	until(w, wire_server_counts(w->server).connections == 1);
+	wire_server_drain(w->server, 10 * 60 * 1000, on_drained, w);
+	raw_until(r, r->dead);
+	raw_close(r);
+	until(w, w->drained);
+	world_free(w);
+}
+
 /* ---- many connections */
 
 static void connections_above_the_cap_are_closed_as_they_come(void **state)
@@ -704,6 +719,7 @@ int main(void)
 		cmocka_unit_test(a_dead_peer_is_found_by_pings),
 		cmocka_unit_test(a_live_peer_is_not),
 		cmocka_unit_test(half_a_message_is_lost_with_its_connection),
+		cmocka_unit_test(a_drain_does_not_wait_for_who_never_spoke),
 		cmocka_unit_test(connections_above_the_cap_are_closed_as_they_come),
 		cmocka_unit_test(the_listener_survives_running_out_of_fds),
 	};
