@@ -158,15 +158,15 @@ void devices_look_begin(const struct devices *d, struct devices_look *look,
 	devices_run_known known, void *user)
 {
 	*look = (struct devices_look){ .chronos = d->chronos };
-	look->release = xcalloc(d->partition_count + 1, sizeof(*look->release));
+	look->releases = xcalloc(d->partition_count + 1, sizeof(*look->releases));
 	for (size_t i = 0; i < d->partition_count; i++) {
 		const struct chronos_partition *p = &d->partitions[i];
 
 		if (!is_left_over(d, p, known, user))
 			continue;
-		memcpy(look->release[look->release_count++], p->id, sizeof(p->id));
-		log_info("partition released: its run is gone", "partition", p->id, "key",
-			p->key, NULL);
+		struct devices_release *it = &look->releases[look->release_count++];
+		memcpy(it->id, p->id, sizeof(it->id));
+		memcpy(it->key, p->key, sizeof(it->key));
 	}
 }
 
@@ -176,12 +176,15 @@ void devices_look_do(struct devices_look *look)
 
 	if (!look->chronos)
 		return;
-	for (size_t i = 0; i < look->release_count; i++)
-		if (chronos_release(look->chronos, look->release[i], &why) < 0 &&
-			why.code != CHRONOS_NOT_FOUND) {
+	for (size_t i = 0; i < look->release_count; i++) {
+		struct devices_release *it = &look->releases[i];
+
+		it->done = chronos_release(look->chronos, it->id, &why) == 0;
+		if (!it->done && why.code != CHRONOS_NOT_FOUND) {
 			err_chronos(&look->why, &why);
 			return;
 		}
+	}
 
 	look->devices = xcalloc(CHRONOS_DEVICES_MAX, sizeof(*look->devices));
 	if (chronos_devices(look->chronos, look->devices, CHRONOS_DEVICES_MAX,
@@ -248,6 +251,10 @@ bool devices_look_end(
 {
 	bool again = false;
 
+	for (size_t i = 0; i < look->release_count; i++)
+		if (look->releases[i].done)
+			log_info("partition released: its run is gone", "partition",
+				look->releases[i].id, "key", look->releases[i].key, NULL);
 	if (!look->why.code && look->chronos) {
 		chronos_partitions_free(d->partitions);
 		d->partitions = look->partitions;
@@ -260,7 +267,7 @@ bool devices_look_end(
 	}
 	chronos_partitions_free(look->partitions);
 	free(look->devices);
-	free(look->release);
+	free(look->releases);
 	*look = (struct devices_look){ 0 };
 	return again;
 }

@@ -48,9 +48,15 @@ void devices_set_health(struct devices *d, const char *problem);
 
 /* ---- a look at what is held now */
 
+struct devices_release {
+	char id[16];
+	char key[CHRONOS_KEY_MAX + 1];
+	bool done; /* it was still held */
+};
+
 struct devices_look {
-	struct chronos *chronos; /* borrowed */
-	char (*release)[16];     /* owned; ids of partitions to give back first */
+	struct chronos *chronos;          /* borrowed */
+	struct devices_release *releases; /* owned; what to give back first */
 	size_t release_count;
 	struct chronos_device *devices; /* owned; found */
 	size_t device_count;

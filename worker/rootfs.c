@@ -28,6 +28,7 @@
 #define COUNT(a)      (sizeof(a) / sizeof(*(a)))
 
 #define LAYOUT        "1" /* raise it when this file makes another tree from equal sources */
+#define NEW_PREFIX    ".new-"
 #define NAME_SIZE     17 /* 16 hex digits and NUL */
 #define COPY_MAX      ((size_t)(64 << 20))
 #define DEPTH_MAX     16
@@ -397,7 +398,7 @@ static int build(
 {
 	char temp[NAME_SIZE + 8];
 
-	str_put(temp, sizeof(temp), ".new-%s", name);
+	str_put(temp, sizeof(temp), NEW_PREFIX "%s", name);
 	if (tree_remove(parent, temp, e) < 0)
 		return -1;
 
@@ -426,6 +427,9 @@ static int sweep(int parent, const char *current, bool replaced, struct err *e)
 	for (struct dirent *it; (it = readdir(dir));) {
 		struct stat st;
 
+		if (str_starts(it->d_name, NEW_PREFIX) &&
+			tree_remove(parent, it->d_name, e) < 0)
+			return -1;
 		if (it->d_name[0] == '.' || strcmp(it->d_name, current) == 0 ||
 			fstatat(parent, it->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 			continue;
