@@ -94,7 +94,7 @@ static int report_fill(Cumulus__Worker__Report *r, int dirfd,
 	case RUN_RECORD_ENDED:
 		r->ended = cumulus__worker__ended__unpack(NULL, len, payload);
 		r->kind_case = CUMULUS__WORKER__REPORT__KIND_ENDED;
-		if (r->ended &&
+		if (r->ended && !r->ended->result.len &&
 			r->ended->reason == CUMULUS__ORCHESTRATOR__REASON__REASON_NONE)
 			return read_result(dirfd, &r->ended->result, e);
 		break;

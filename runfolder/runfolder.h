@@ -8,7 +8,8 @@
  *   lock      both     flock; its holder may write the log
  *   log       holder   records, below; each durable before what follows from it
  *   output    worker, then runner   frames (frame.h)
- *   result    runner   JSON; durable before the record ENDED
+ *   result    runner   JSON over RUN_RESULT_INLINE; durable before the record ENDED, which
+ *                      holds a smaller one itself
  *   progress  runner   ProgressFile; latest wins, not durable
  *   stop      worker   StopRequest
  *   exit      init     how the job's process ended, one line; read by runner and clean-up
@@ -39,6 +40,7 @@
 
 #define RUNFOLDER_FORMAT  1
 #define RUN_RESULT_MAX    ((size_t)(16 << 20)) /* what is read at all; limits are lower */
+#define RUN_RESULT_INLINE ((size_t)(64 << 10)) /* a larger one is a file */
 #define RUN_ERROR_MAX     ((size_t)(64 << 10)) /* Ended.error */
 #define RUN_MESSAGE_MAX   ((size_t)1024)       /* Ended.message, and Refused.text */
 #define RUN_LOG_MAX       ((size_t)(1 << 20))
@@ -97,7 +99,7 @@ enum run_record_type {
 	RUN_RECORD_CONTAINER = 2,  /* ContainerMade */
 	RUN_RECORD_SETTING_UP = 3, /* SettingUp */
 	RUN_RECORD_STARTED = 4,    /* Started */
-	RUN_RECORD_ENDED = 5,      /* Ended, without the result */
+	RUN_RECORD_ENDED = 5,      /* Ended, without a result that has its own file */
 	RUN_RECORD_REFUSED = 6,    /* Refused */
 };
 

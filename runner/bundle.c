@@ -172,28 +172,38 @@ static json_t *make_mounts(const struct bundle *b)
 /* ---- the process ---- */
 
 /* Above our own hard limit nothing can be set without CAP_SYS_RESOURCE. */
-static json_t *file_limit(void)
+static json_t *make_limit(
+	const char *name, __rlimit_resource_t what, rlim_t soft, rlim_t hard)
 {
-	struct rlimit now = { FILES_SOFT, FILES_HARD };
-	rlim_t hard = FILES_HARD;
+	struct rlimit now;
 
-	if (getrlimit(RLIMIT_NOFILE, &now) == 0 && now.rlim_max < hard)
+	if (getrlimit(what, &now) == 0 && now.rlim_max < hard)
 		hard = now.rlim_max;
-	return json_pack("{s:s, s:I, s:I}", "type", "RLIMIT_NOFILE", "hard",
-		(json_int_t)hard, "soft",
-		(json_int_t)(hard < FILES_SOFT ? hard : FILES_SOFT));
+	return json_pack("{s:s, s:I, s:I}", "type", name, "hard", (json_int_t)hard,
+		"soft", (json_int_t)(hard < soft ? hard : soft));
+}
+
+static json_t *make_limits(const struct bundle *b)
+{
+	json_t *limits = json_pack("[o, o]", make_limit("RLIMIT_CORE", RLIMIT_CORE, 0, 0),
+		make_limit("RLIMIT_NOFILE", RLIMIT_NOFILE, FILES_SOFT, FILES_HARD));
+
+	if (b->file_bytes)
+		json_array_append_new(
+			limits, make_limit("RLIMIT_FSIZE", RLIMIT_FSIZE,
+					(rlim_t)b->file_bytes, (rlim_t)b->file_bytes));
+	return limits;
 }
 
 static json_t *make_process(const struct bundle *b)
 {
-	return json_pack(
-		"{s:b, s:s, s:{s:i, s:i, s:i}, s:o, s:o,"
-		" s:{s:[], s:[], s:[], s:[], s:[]}, s:b, s:[{s:s, s:i, s:i}, o]}",
+	return json_pack("{s:b, s:s, s:{s:i, s:i, s:i}, s:o, s:o,"
+			 " s:{s:[], s:[], s:[], s:[], s:[]}, s:b, s:o}",
 		"terminal", 0, "cwd", b->cwd, "user", "uid", JOB_UID, "gid", JOB_UID,
 		"umask", 022, "args", text_list(b->args, count_texts(b->args)), "env",
 		text_list(b->env, count_texts(b->env)), "capabilities", "bounding",
 		"effective", "inheritable", "permitted", "ambient", "noNewPrivileges", 1,
-		"rlimits", "type", "RLIMIT_CORE", "hard", 0, "soft", 0, file_limit());
+		"rlimits", make_limits(b));
 }
 
 /* ---- linux ---- */

@@ -23,6 +23,7 @@ struct bundle {
 	const char *environment;  /* NULL: none */
 	uint32_t uid_base;        /* host id of the container's root */
 	int64_t tmp_bytes;        /* limit of /tmp, and of /dev/shm */
+	int64_t file_bytes;       /* limit of one file; 0: none */
 	const char *const *args;  /* with a NULL behind */
 	const char *const *env;   /* "NAME=value", with a NULL behind */
 	const char *const *nodes; /* device nodes */

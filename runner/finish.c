@@ -164,6 +164,9 @@ static int append_ended(
 	ended.message = (char *)v->message;
 	if (failed)
 		ended.error = error;
+	else if (r->channel.document.len <= RUN_RESULT_INLINE)
+		ended.result = (ProtobufCBinaryData){ r->channel.document.len,
+			r->channel.document.data };
 	if (v->has_exit_code) {
 		ended.exit_case = CUMULUS__WORKER__ENDED__EXIT_EXIT_CODE;
 		ended.exit_code = v->exit_code;
@@ -222,6 +225,7 @@ static int finish_with(struct runner *r, const struct run_counts *counts, struct
 		return -1;
 	fault_point("cleaned");
 	if (v.reason == CUMULUS__ORCHESTRATOR__REASON__REASON_NONE &&
+		r->channel.document.len > RUN_RESULT_INLINE &&
 		file_write(r->dirfd, RUN_FILE_RESULT, r->channel.document.data,
 			r->channel.document.len, 0600, true, e) < 0)
 		return -1;

@@ -332,6 +332,7 @@ static int write_bundle(struct runner *r)
 				       : r->spec->environment_path,
 		.uid_base = r->spec->uid_base,
 		.tmp_bytes = r->limits.memory_bytes / 2,
+		.file_bytes = r->limits.disk_bytes,
 		.args = args,
 		.env = (const char *const *)env.texts,
 		.nodes = (const char *const *)r->gpus.nodes,

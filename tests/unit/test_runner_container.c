@@ -422,10 +422,11 @@ static void a_forked_child_that_comes_back_does_not_speak_for_the_job(void **sta
 static void a_tree_deeper_than_any_path_is_taken_away(void **state)
 {
 	(void)state;
-	struct trial t = trial_of("import os\ndef main():\n    os.chdir('/job/work')\n"
-				  "    for i in range(3000):\n"
-				  "        os.mkdir('d')\n        os.mkdir('e')\n"
-				  "        open('f', 'w').close()\n        os.chdir('d')\n");
+	struct trial t =
+		trial_of("import os\ndef main():\n    os.chdir('/job/work')\n"
+			 "    for i in range(3000):\n"
+			 "        os.mkdir('d')\n        os.mkdir('e')\n"
+			 "        open('f', 'w').close()\n        os.chdir('d')\n");
 
 	trial_run(&t);
 	assert_reason(&t, R(REASON_NONE), "");
@@ -713,6 +714,61 @@ static void a_full_device_refuses_the_run(void **state)
 	trial_fini(&t);
 }
 
+/* ---- the machine ---- */
+
+static void the_check_of_a_machine_passes_or_gives_its_reason(void **state)
+{
+	(void)state;
+	CLEANUP(free_ptr) char *runner = str_fmt("%s/bin/cumulus-runner", world.bin);
+	CLEANUP(free_ptr) char *closed = str_fmt("%s/closed", world.base);
+	CLEANUP(free_ptr) char *nowhere = str_fmt("%s/nowhere", world.base);
+	CLEANUP(free_ptr) char *init = str_fmt("%s/bin/cumulus-init", world.bin);
+	const struct rootfs_sources no_harness = { init, nowhere, nowhere };
+	struct err e;
+
+	if (rootfs_check(runner, world.root, world.runtime, &e) < 0)
+		fail_msg("%s", e.text);
+	assert_int_equal(rootfs_check(runner, world.root, "other", &e), -1);
+	assert_string_equal(e.text,
+		"no container can run here: no OCI runtime: other is not "
+		"installed (apt install crun)");
+	assert_int_equal(rootfs_check(runner, nowhere, world.runtime, &e), -1);
+	assert_true(str_starts(e.text, "no container can run here: container: "));
+
+	assert_int_equal(mkdir(closed, 0700), 0);
+	assert_null(rootfs_build(closed, &no_harness, &e));
+	assert_contains(e.text, "(mode 0700) cannot be passed by a job's user");
+	assert_int_equal(chmod(closed, 0711), 0);
+	assert_null(rootfs_build(closed, &no_harness, &e));
+	assert_contains(e.text, "nowhere");
+}
+
+static void a_root_folder_is_built_once_and_again_when_its_sources_change(void **state)
+{
+	(void)state;
+	CLEANUP(free_ptr) char *init = str_fmt("%s/bin/cumulus-init", world.bin);
+	CLEANUP(free_ptr) char *harness = str_fmt("%s/other.py", world.base);
+	CLEANUP(free_ptr) char *lib = str_fmt("%s/lib/cumulus/cumulus.py", world.bin);
+	const struct rootfs_sources sources = { init, harness, lib };
+	struct err why;
+	struct stat first, second;
+	CLEANUP(close_fd) int base = open(world.base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	assert_ok(file_write(base, "other.py", "pass", 4, 0644, false, e));
+	CLEANUP(free_ptr) char *one = rootfs_build(world.base, &sources, &why);
+	assert_non_null(one);
+	assert_int_equal(stat(one, &first), 0);
+	CLEANUP(free_ptr) char *same = rootfs_build(world.base, &sources, &why);
+	assert_string_equal(one, same);
+	assert_int_equal(stat(same, &second), 0);
+	assert_int_equal(first.st_ino, second.st_ino);
+	assert_ok(file_write(base, "other.py", "pass\n", 5, 0644, false, e));
+	CLEANUP(free_ptr) char *other = rootfs_build(world.base, &sources, &why);
+	assert_string_not_equal(one, other);
+	/* A job may stand in it still. */
+	assert_int_equal(stat(one, &first), 0);
+}
+
 static int set_up(void **state)
 {
 	(void)state;
@@ -767,6 +823,9 @@ int main(void)
 		cmocka_unit_test(folders_and_modes_of_a_package_are_kept),
 		cmocka_unit_test(a_second_runner_leaves_without_a_trace),
 		cmocka_unit_test(a_full_device_refuses_the_run),
+		cmocka_unit_test(the_check_of_a_machine_passes_or_gives_its_reason),
+		cmocka_unit_test(
+			a_root_folder_is_built_once_and_again_when_its_sources_change),
 	};
 
 	if (geteuid() != 0) {

@@ -7,17 +7,19 @@
 static struct world world;
 
 /* Prints, forks a stubborn orphan, then ends or lasts. */
-static const char job[] = "import os, signal, sys, time\n"
-			  "def main():\n"
-			  "    print('begun', flush=True)\n"
-			  "    if os.fork() == 0:\n"
-			  "        signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-			  "        time.sleep(600)\n"
-			  "    if sys.argv[1] == 'long': time.sleep(600)\n"
-			  "    if sys.argv[1] == 'bad': os._exit(7)\n"
-			  "    return 'well'\n";
+static const char job[] =
+	"import os, signal, sys, time\n"
+	"def main():\n"
+	"    print('begun', flush=True)\n"
+	"    if os.fork() == 0:\n"
+	"        signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+	"        time.sleep(600)\n"
+	"    if sys.argv[1] == 'long': time.sleep(600)\n"
+	"    if sys.argv[1] == 'bad': os._exit(7)\n"
+	"    return 'well' * (30000 if sys.argv[1] == 'large' else 1)\n";
 
 static const char *const quick[] = { "quick", NULL };
+static const char *const large[] = { "large", NULL };
 static const char *const lasting[] = { "long", NULL };
 static const char *const failing[] = { "bad", NULL };
 
@@ -85,11 +87,11 @@ static void a_result_that_was_written_completes_the_run(void **state)
 {
 	(void)state;
 	const struct run_lost lost = { .why = NULL };
-	struct trial t = killed_at("ended", quick);
+	struct trial t = killed_at("ended", large);
 
 	clean_up(&t, &lost);
 	assert_reason(&t, R(REASON_NONE), "");
-	assert_true(trial_ended(&t)->result.len > 0);
+	assert_true(trial_ended(&t)->result.len > 120000);
 	trial_fini(&t);
 }
 
