@@ -22,8 +22,9 @@ struct request {
 	void *ctx;
 };
 
-/* The watchers of one job. */
+/* The watchers of one job; there while it has any. */
 struct audience {
+	struct relay *relay;
 	struct table_entry entry;
 	char job[ID_SIZE];
 	struct list watchers;
@@ -200,17 +201,27 @@ void relay_watch(struct relay *h, const char *job, struct relay_watch *w)
 		a = table_value(found, struct audience, entry);
 	} else {
 		a = xcalloc(1, sizeof(*a));
+		a->relay = h;
 		str_put(a->job, sizeof(a->job), "%s", job);
 		list_init(&a->watchers);
 		table_add_str(&h->audiences, &a->entry, a->job);
 	}
 	list_append(&a->watchers, &w->link);
+	w->audience = a;
 }
 
-/* An audience without watchers is removed when its job moves next, or with the relay. */
 void relay_unwatch(struct relay_watch *w)
 {
+	struct audience *a = w->audience;
+
+	if (!a)
+		return;
+	w->audience = NULL;
 	list_remove(&w->link);
+	if (!list_empty(&a->watchers))
+		return;
+	table_remove(&a->relay->audiences, &a->entry);
+	free(a);
 }
 
 static void wake_watchers(struct relay *h, const char *job)
@@ -220,16 +231,12 @@ static void wake_watchers(struct relay *h, const char *job)
 	if (!found)
 		return;
 
-	struct audience *a = table_value(found, struct audience, entry);
-	list_each_safe(it, &a->watchers)
+	/* A wake-up only asks the call for a pull: nobody leaves meanwhile. */
+	list_each(it, &table_value(found, struct audience, entry)->watchers)
 	{
 		struct relay_watch *w = list_entry(it, struct relay_watch, link);
 
 		w->wake(w->ctx);
-	}
-	if (list_empty(&a->watchers)) {
-		table_remove(&h->audiences, &a->entry);
-		free(a);
 	}
 }
 
@@ -701,7 +708,11 @@ static void free_tables(struct relay *h)
 	for (struct table_entry *it; (it = table_next(&h->audiences, NULL));) {
 		struct audience *a = table_value(it, struct audience, entry);
 
-		list_each_safe(link, &a->watchers) list_remove(link);
+		list_each_safe(link, &a->watchers)
+		{
+			list_entry(link, struct relay_watch, link)->audience = NULL;
+			list_remove(link);
+		}
 		table_remove(&h->audiences, it);
 		free(a);
 	}

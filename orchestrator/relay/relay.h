@@ -76,12 +76,15 @@ void relay_output_append(struct relay *h, const char *job, int32_t attempt,
 
 /* ---- watchers */
 
-struct relay_watch { /* embedded by the watcher */
+struct audience;
+
+struct relay_watch {               /* embedded by the watcher */
+	struct audience *audience; /* NULL = watches nothing */
 	struct list link;
 	void *ctx;
 	void (*wake)(void *ctx); /* something of the job may be new; called in any turn */
 };
 
 void relay_watch(struct relay *h, const char *job, struct relay_watch *w);
-/* Harmless when it was never added but list_init'ed. */
+/* Harmless for one that is zeroed or watches nothing. */
 void relay_unwatch(struct relay_watch *w);

@@ -248,7 +248,6 @@ static void on_logs(struct wire_call *call, ProtobufCMessage *message)
 		l->streams |= 1u << m->streams[i];
 	if (!l->streams)
 		l->streams = ~0u;
-	list_init(&l->watch.link);
 	l->watch.ctx = l;
 	l->watch.wake = wake;
 	tape_init(&l->tape, relay, l->job, m->offset);

@@ -89,7 +89,6 @@ static struct watch *new_watch(
 	struct watch *w = asker_new(call, sizeof(*w), fini_watch);
 
 	str_put(w->job, sizeof(w->job), "%s", job);
-	list_init(&w->relay_watch.link);
 	w->relay_watch.ctx = w;
 	w->relay_watch.wake = wake;
 	w->state = JOB_SCHEDULING;
