@@ -196,7 +196,6 @@ void lease_take(struct core *c, struct job *job, const struct placement *p)
 	run->worker = p->worker;
 	run->device_count = p->count;
 	run->output_there = NEVER;
-	list_init(&run->kept);
 	for (uint32_t i = 0; i < p->count; i++) {
 		struct device *d = p->devices[i];
 

@@ -92,7 +92,7 @@ static void reconcile_absent(struct core *c, struct job *job)
 
 	if (job_state_final(job->facts.state)) {
 		job_release_late(c, job);
-	} else if (run_has_ended(job->run)) {
+	} else if (job->run->ended) {
 		run_close_output(c, job, job->run->output_durable);
 	} else if (job->facts.state != JOB_CREATING_PARTITION || job->run->taken) {
 		job_outcome_unknown(c, job, true);
@@ -109,7 +109,7 @@ static void reconcile_absent(struct core *c, struct job *job)
 /* A folder that has ended, or whose end is known already, will not grow. */
 static void reconcile_present(struct core *c, struct job *job, const struct core_run *r)
 {
-	if (r->phase == RUN_ENDED || run_has_ended(job->run))
+	if (r->phase == RUN_ENDED || job->run->ended)
 		run_close_output(c, job, r->output_end);
 }
 

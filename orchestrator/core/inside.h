@@ -21,6 +21,7 @@
 #define REFUSALS_IN_ROW 3 /* after so many a worker is given a rest */
 
 struct worker;
+struct kept_end; /* see report.c */
 
 struct device {
 	struct core_device info;
@@ -78,9 +79,9 @@ struct run {
 	bool overdue;    /* the backstop has struck */
 	int64_t taken;   /* highest report number, also not recorded ones */
 	int64_t output_durable;
-	int64_t output_there;  /* all that its folder will ever hold; NEVER = grows */
-	uint64_t seen_session; /* the last Hello that listed it */
-	struct list kept;      /* reports that wait for their output, in order */
+	int64_t output_there;   /* all that its folder will ever hold; NEVER = grows */
+	uint64_t seen_session;  /* the last Hello that listed it */
+	struct kept_end *ended; /* owned; waits for its output, NULL = none */
 	float progress;
 	char *progress_text; /* owned, NULL = none */
 	bool progress_told;  /* an EFFECT_PROGRESS is on its way */
@@ -261,11 +262,9 @@ void job_expect_end(struct core *c, struct job *job);
 /* ---- report.c */
 
 void run_free(struct run *run);
-/* Take the kept reports whose output is there; the job may be gone afterwards. */
-void run_take_kept(struct core *c, struct job *job);
-/* Is its report "ended" among the kept ones? */
-bool run_has_ended(const struct run *run);
-/* No more than `there` bytes of its output will ever come; then as run_take_kept(). */
+/* Take its kept end if the output is there; its lease is gone afterwards. */
+void run_take_end(struct core *c, struct job *job);
+/* No more than `there` bytes of its output will ever come; then as run_take_end(). */
 void run_close_output(struct core *c, struct job *job, int64_t there);
 void run_tell(
 	struct core *c, const struct job *job, enum effect_kind kind, enum stop_why why);

@@ -97,7 +97,7 @@ struct job_state_event {
 	enum job_reason reason;
 	int32_t attempt;
 	int64_t wall_ns;
-	int64_t output_at; /* all output below it comes before this event */
+	int64_t output_at; /* output below it comes before this event, if it is not lost */
 	char *message;     /* owned; NULL reads as "" */
 };
 

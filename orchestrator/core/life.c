@@ -482,7 +482,7 @@ void job_outcome_unknown(struct core *c, struct job *job, bool gone)
 
 void job_overdue(struct core *c, struct job *job)
 {
-	if (run_has_ended(job->run)) {
+	if (job->run->ended) {
 		/* How it ended is known; only the rest of its output did not come. */
 		run_close_output(c, job, job->run->output_durable);
 	} else if (job->run->overdue) {

@@ -7,11 +7,10 @@
 #include "str.h"
 #include "xalloc.h"
 
-/* A report that waits for its output; its pointers are owned. */
-struct kept {
-	struct list link;
+/* A report "ended" that waits for the run's output; its pointers are owned. */
+struct kept_end {
 	struct core_report report;
-	char *partition, *container, *message, *error;
+	char *message, *error;
 	uint8_t *result;
 };
 
@@ -20,25 +19,22 @@ static char *dup_or_null(const char *s)
 	return s ? xstrdup(s) : NULL;
 }
 
-static void keep(struct run *run, const struct core_report *r)
+static struct kept_end *kept_end_new(const struct core_report *r)
 {
-	struct kept *k = xcalloc(1, sizeof(*k));
+	struct kept_end *k = xcalloc(1, sizeof(*k));
 
 	k->report = *r;
-	k->report.partition = k->partition = dup_or_null(r->partition);
-	k->report.container = k->container = dup_or_null(r->container);
 	k->report.message = k->message = dup_or_null(r->message);
 	k->report.error = k->error = dup_or_null(r->error);
 	k->report.result = k->result =
 		r->result ? xmemdup(r->result, r->result_len) : NULL;
-	list_append(&run->kept, &k->link);
+	return k;
 }
 
-static void kept_free(struct kept *k)
+static void kept_end_free(struct kept_end *k)
 {
-	list_remove(&k->link);
-	free(k->partition);
-	free(k->container);
+	if (!k)
+		return;
 	free(k->message);
 	free(k->error);
 	free(k->result);
@@ -47,16 +43,9 @@ static void kept_free(struct kept *k)
 
 void run_free(struct run *run)
 {
-	list_each_safe(it, &run->kept) kept_free(list_entry(it, struct kept, link));
+	kept_end_free(run->ended);
 	free(run->progress_text);
 	free(run);
-}
-
-bool run_has_ended(const struct run *run)
-{
-	const struct kept *last = list_entry(run->kept.prev, struct kept, link);
-
-	return !list_empty(&run->kept) && last->report.kind == REPORT_ENDED;
 }
 
 /* ---- what workers are told of a run */
@@ -113,25 +102,16 @@ static void tell_forget(struct core *c, const struct worker *w,
 
 /* ---- reports of leases */
 
-/* How much of the run's output comes before this report, as far as it will ever come: so
- * much must be durable before the report is taken. */
-static int64_t output_before(const struct run *run, const struct core_report *r)
-{
-	int64_t before = r->kind == REPORT_STARTED ? r->output_at : r->output_end;
-
-	return before < run->output_there ? before : run->output_there;
-}
-
 static void take_started(struct core *c, struct job *job, const struct core_report *r)
 {
 	struct job_facts *f = &job->facts;
 
+	if (f->state != JOB_CREATING_PARTITION || job->run->ended)
+		return; /* it came late: RUNNING is told already, or will be */
 	f->report = r->number;
-	if (f->state != JOB_CREATING_PARTITION)
-		return;
 	f->partition = dup_or_null(r->partition);
 	f->container = dup_or_null(r->container);
-	f->output_end = OUTPUT_OFFSET(f->attempt, output_before(job->run, r));
+	f->output_end = OUTPUT_OFFSET(f->attempt, r->output_at);
 	job->refusals = 0;
 	job_expect_end(c, job);
 	job_move(c, job, EV_STARTED, REASON_NONE, xstrdup("running"), NULL);
@@ -144,6 +124,12 @@ static const char *end_text(const struct core_report *r)
 	if (!str_empty(r->message))
 		return r->message;
 	return r->reason == REASON_NONE ? "completed" : "failed";
+}
+
+/* How much of its output comes before the end, as far as it will ever come. */
+static int64_t output_before(const struct run *run, const struct core_report *r)
+{
+	return r->output_end < run->output_there ? r->output_end : run->output_there;
 }
 
 static void take_ended(struct core *c, struct job *job, const struct core_report *r)
@@ -171,32 +157,23 @@ static void take_ended(struct core *c, struct job *job, const struct core_report
 	tell_forget(c, w, r, job->last_record);
 }
 
-void run_take_kept(struct core *c, struct job *job)
+void run_take_end(struct core *c, struct job *job)
 {
 	struct run *run = job->run;
+	struct kept_end *k = run->ended;
 
-	while (!list_empty(&run->kept)) {
-		struct kept *k = list_entry(run->kept.next, struct kept, link);
-
-		if (run->output_durable < output_before(run, &k->report))
-			return;
-		if (k->report.kind == REPORT_ENDED) {
-			/* The lease goes, and the run with all that is kept: take it out. */
-			list_remove(&k->link);
-			take_ended(c, job, &k->report);
-			kept_free(k);
-			return;
-		}
-		take_started(c, job, &k->report);
-		kept_free(k);
-	}
+	if (!k || run->output_durable < output_before(run, &k->report))
+		return;
+	run->ended = NULL; /* the lease goes, and the run with it */
+	take_ended(c, job, &k->report);
+	kept_end_free(k);
 }
 
 void run_close_output(struct core *c, struct job *job, int64_t there)
 {
 	if (there < job->run->output_there)
 		job->run->output_there = there;
-	run_take_kept(c, job);
+	run_take_end(c, job);
 }
 
 /* A worker that refuses all that it is given is not given everything. */
@@ -272,9 +249,11 @@ static void take(struct core *c, struct job *job, const struct core_report *r)
 		return;
 	}
 	job->run->worker->refusals = 0;
-	if (r->kind == REPORT_STARTED || r->kind == REPORT_ENDED) {
-		keep(job->run, r);
-		run_take_kept(c, job);
+	if (r->kind == REPORT_STARTED)
+		take_started(c, job, r);
+	if (r->kind == REPORT_ENDED && !job->run->ended) {
+		job->run->ended = kept_end_new(r);
+		run_take_end(c, job);
 	}
 }
 
@@ -335,7 +314,7 @@ void core_output_durable(struct core *c, const struct core_time *now, const char
 	struct job *job = leased(c, id, attempt);
 	if (job && end > job->run->output_durable) {
 		job->run->output_durable = end;
-		run_take_kept(c, job);
+		run_take_end(c, job);
 	}
 	core_finish(c);
 }

@@ -15,7 +15,7 @@ mutations=$(cat <<'LIST'
 the gate|gate.c|s/en->rests_on > c->committed/false/
 the gate of records of an input: no wait for the first one|gate.c|s/en->rests_on > c->committed/en->rests_on > c->committed + 1/
 fencing by attempt|report.c|s/job->facts.attempt != r->attempt/false/
-waiting for output|report.c|s/run->output_durable < output_before(run, &k->report)/false/
+waiting for output|report.c|s/run->output_durable < output_before(run, .k->report)/false/
 a lease kept while the outcome is unknown|life.c|s/job_end(c, job, &end, xstrdup(text), gone)/job_end(c, job, \&end, xstrdup(text), true)/
 the release of a late lease|hello.c|s/job_release_late(c, job);/;/
 no second start of what may have run|hello.c|s/job->facts.state != JOB_CREATING_PARTITION || job->run->taken/false/
