@@ -104,7 +104,7 @@ int address_bind_tcp(const char *address, char bound[WIRE_ADDRESS_SIZE], struct 
 	if (bind(fd, found->ai_addr, found->ai_addrlen) < 0)
 		return bind_error(address, e);
 
-	struct sockaddr_storage name;
+	struct sockaddr_storage name = { 0 };
 	socklen_t len = sizeof(name);
 
 	if (getsockname(fd, (struct sockaddr *)&name, &len) < 0)

@@ -106,7 +106,7 @@ static bool uid_allowed(const struct listener *l, uid_t uid)
 /* Who is it, and do we want it?  On refusal the reason is logged. */
 static bool check_peer(const struct listener *l, struct session *s)
 {
-	struct sockaddr_storage name;
+	struct sockaddr_storage name = { 0 };
 	socklen_t len = sizeof(name);
 	struct ucred cred;
 	char uid[24];
