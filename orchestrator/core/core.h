@@ -180,7 +180,8 @@ struct core_report {
  * kept until core_output_durable() has reached its output_end. */
 void core_report(
 	struct core *c, const struct core_time *now, const struct core_report *r);
-/* cumulusd's copy of this run's output is durable up to `end` bytes. */
+/* cumulusd's copy of this run's output is durable up to `end` bytes.  Where no report will
+ * say where the output of an attempt ends, it ends at the last `end` told here. */
 void core_output_durable(struct core *c, const struct core_time *now, const char *job,
 	int32_t attempt, int64_t end);
 void core_progress(struct core *c, const struct core_time *now, const char *job,

@@ -8,8 +8,11 @@
 
 /* ---- devices */
 
-static void take_devices(struct worker *w, const struct core_hello *h)
+static void take_devices(struct core *c, struct worker *w, const struct core_hello *h)
 {
+	/* It may point at a device that goes; the next pass makes it again. */
+	if (c->reserved.count && c->reserved.devices[0]->worker == w)
+		c->reserved = (struct reservation){ 0 };
 	for (size_t i = 0; i < w->device_count; i++)
 		w->devices[i]->listed = false;
 	for (size_t i = 0; i < h->device_count && i < WORKER_DEVICES_MAX; i++) {
@@ -146,7 +149,7 @@ void core_worker_hello(
 		w->down = false;
 		c->fleet.epoch++;
 		worker_seen(c, w);
-		take_devices(w, h);
+		take_devices(c, w, h);
 		welcome(c, w, h);
 		reconcile(c, w, h);
 		worker_changed(c, w);

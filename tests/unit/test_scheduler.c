@@ -249,6 +249,24 @@ static void a_cancelled_job_gives_its_reservation_back(void **state)
 	assert_placed(d, longer);
 }
 
+static void a_reservation_goes_with_its_device(void **state)
+{
+	struct driver *d = *state;
+	struct core_run run = { .attempt = 1, .phase = RUN_RUNNING, .ours = true };
+
+	driver_hello(d, W1, 3);
+	const char *small = submit(d, PART(50), 60);
+	driver_started(d, small);
+	driver_started(d, submit(d, WHOLE(1), 5000));
+	const char *whole = submit(d, WHOLE(2), 60);
+	assert_waits(d, whole);
+	memcpy(run.job, small, ID_SIZE);
+	driver_hello_runs(d, W1, 1, &run, 1); /* the others are gone */
+	assert_waits(d, whole);
+	driver_hello_runs(d, W1, 3, &run, 1);
+	assert_placed(d, whole);
+}
+
 static void what_strangers_hold_is_not_given_away(void **state)
 {
 	struct driver *d = *state;
@@ -536,6 +554,7 @@ int main(void)
 		TEST(priority_comes_before_the_order_of_submission),
 		TEST(a_higher_priority_takes_the_reservation),
 		TEST(a_cancelled_job_gives_its_reservation_back),
+		TEST(a_reservation_goes_with_its_device),
 		TEST(what_strangers_hold_is_not_given_away),
 		TEST(an_unhealthy_device_is_not_used),
 		TEST(a_worker_is_given_no_more_runs_than_it_can_hold),
