@@ -130,7 +130,13 @@ int hello_send(const struct hello *h, struct wire_call *call, struct err *e)
 	for (size_t i = 0; i < d->count; i++)
 		fill_device(&device_items[i], &d->list[i]);
 	list_each(at, &h->runs->all)
-		fill_run(&run_items[n++], list_entry(at, struct run, all));
+	{
+		struct run *r = list_entry(at, struct run, all);
+
+		/* One that is being removed is known to be over: it is as good as gone. */
+		if (!r->removing)
+			fill_run(&run_items[n++], r);
+	}
 	fill_distributions(distribution_items, h->distributions);
 	gethostname(hostname, sizeof(hostname) - 1);
 

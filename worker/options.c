@@ -76,8 +76,11 @@ static int check(struct options *o, struct err *e)
 		strcmp(o->runtime, "runc") != 0)
 		return err_set(e, ERR_INVALID,
 			"runtime: \"%s\" is none of auto, crun, runc", o->runtime);
+	if (o->chronos_dir && *o->chronos_dir != '/')
+		return err_set(e, ERR_INVALID, "chronos-dir: \"%s\" needs to be absolute",
+			o->chronos_dir);
 	if (chronos_devices_parse(o->devices, &o->device_spec, &why) < 0)
-		return err_set(e, ERR_INVALID, "devices: %s", why.text);
+		return err_set(e, ERR_INVALID, "%s", why.text);
 	return log_level_parse(o->log_level, &o->level, e);
 }
 

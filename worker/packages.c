@@ -26,8 +26,9 @@ struct package {
 	struct table_entry by_digest; /* key: digest.bytes */
 	struct list by_use;           /* in packages.used, the longest unused first */
 	struct digest digest;
-	bool present;
-	int64_t bytes;   /* 0 while it is not present */
+	bool present;    /* complete and checked */
+	bool left_part;  /* a .part that nobody adds to now */
+	int64_t bytes;   /* of either; 0 while there is neither */
 	int64_t used_ns; /* for sorting at the start only */
 	unsigned pins;
 };
@@ -88,26 +89,44 @@ static void make_last_used(struct packages *p, struct package *it)
 	list_append(&p->used, &it->by_use);
 }
 
+static void file_name(char out[PART_NAME_SIZE], const struct package *it)
+{
+	if (it->present)
+		package_hex(out, &it->digest);
+	else
+		part_name(out, &it->digest);
+}
+
 static void evict(struct packages *p)
 {
 	list_each_safe(at, &p->used)
 	{
 		struct package *it = list_entry(at, struct package, by_use);
-		char hex[PACKAGE_HEX_SIZE];
+		char name[PART_NAME_SIZE];
 
 		if (p->bytes <= p->limit_bytes)
 			return;
-		if (it->pins || !it->present)
+		if (it->pins || !it->bytes)
 			continue;
-		package_hex(hex, &it->digest);
-		if (unlinkat(p->fd, hex, 0) < 0 && errno != ENOENT) {
-			log_warn("cannot remove a package", "package", hex, "why",
+		file_name(name, it);
+		if (unlinkat(p->fd, name, 0) < 0 && errno != ENOENT) {
+			log_warn("cannot remove a package", "package", name, "why",
 				strerror(errno), NULL);
 			continue;
 		}
-		log_debug("package evicted", "package", hex, NULL);
+		log_debug("package evicted", "package", name, NULL);
 		drop(p, it);
 	}
+}
+
+/* Its .part is in use, or gone: it counts no more. */
+static void take_left_part(struct packages *p, struct package *it)
+{
+	if (!it || !it->left_part)
+		return;
+	p->bytes -= it->bytes;
+	it->bytes = 0;
+	it->left_part = false;
 }
 
 /* ---- opening: what the folder holds */
@@ -119,31 +138,46 @@ static int by_age(const void *a, const void *b)
 	return ((*l)->used_ns > (*r)->used_ns) - ((*l)->used_ns < (*r)->used_ns);
 }
 
-/* Note a complete file; after a reboot it is one to check again. */
+/* "<hex>" or "<hex>.part" to a digest. */
+static bool parse_name(const char *name, struct digest *d, bool *part)
+{
+	char hex[PACKAGE_HEX_SIZE];
+	struct err ignored;
+
+	*part = strlen(name) == PART_NAME_SIZE - 1 && str_ends(name, ".part");
+	if (!*part && strlen(name) != PACKAGE_HEX_SIZE - 1)
+		return false;
+	memcpy(hex, name, sizeof(hex) - 1);
+	hex[sizeof(hex) - 1] = '\0';
+	return hex_decode(d->bytes, sizeof(d->bytes), hex, &ignored) == 0;
+}
+
+/* Note a file; after a reboot a complete one is a part to check again. */
 static void note_file(struct packages *p, const char *name, bool rebooted)
 {
 	struct digest d;
-	struct err ignored;
 	struct stat st;
-	char part[PART_NAME_SIZE];
+	char part_of[PART_NAME_SIZE];
+	bool part;
 
-	if (strlen(name) != PACKAGE_HEX_SIZE - 1 ||
-		hex_decode(d.bytes, sizeof(d.bytes), name, &ignored) < 0)
+	if (!parse_name(name, &d, &part) ||
+		fstatat(p->fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+		!S_ISREG(st.st_mode))
 		return;
-	if (fstatat(p->fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
-		return;
-	if (rebooted) {
-		part_name(part, &d);
-		if (renameat(p->fd, name, p->fd, part) < 0)
-			unlinkat(p->fd, name, 0);
-		return;
-	}
-
 	struct package *it = find_or_add(p, &d);
-	it->present = true;
+	if (part && it->present)
+		return; /* it came whole after all */
+	if (!part && rebooted) {
+		part_name(part_of, &d);
+		if (renameat(p->fd, name, p->fd, part_of) < 0)
+			unlinkat(p->fd, name, 0);
+		part = true;
+	}
+	p->bytes += st.st_size - it->bytes;
 	it->bytes = st.st_size;
+	it->present = !part;
+	it->left_part = part;
 	it->used_ns = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
-	p->bytes += it->bytes;
 }
 
 static void sort_by_use(struct packages *p)
@@ -249,7 +283,7 @@ void packages_unpin(struct packages *p, const struct digest *d)
 
 	if (!it || !it->pins)
 		return;
-	if (--it->pins == 0 && !it->present)
+	if (--it->pins == 0 && !it->present && !it->left_part)
 		drop(p, it);
 	evict(p);
 }
@@ -268,6 +302,7 @@ int packages_part_open(
 		O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return err_sys(e, "open package %s", part);
+	take_left_part(p, find(p, d));
 	*have = st.st_size;
 	return take_fd(&fd);
 }
@@ -276,6 +311,7 @@ void packages_part_remove(struct packages *p, const struct digest *d)
 {
 	char part[PART_NAME_SIZE];
 
+	take_left_part(p, find(p, d));
 	part_name(part, d);
 	if (unlinkat(p->fd, part, 0) < 0 && errno != ENOENT)
 		log_warn("cannot remove a package's part", "part", part, "why",

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -174,12 +175,36 @@ static char *etc_python(void)
 	return str_starts(name, "python3.") ? xstrdup(name) : NULL;
 }
 
-static void sources_name(char out[NAME_SIZE], const struct rootfs_sources *s)
+/* The filter is this program's own: another version of it may make another. */
+static int add_filter(struct digester *d, struct err *e)
+{
+	CLEANUP(close_fd) int fd = memfd_create("filter", MFD_CLOEXEC);
+	uint8_t bytes[4096];
+	ssize_t n;
+	off_t at = 0;
+
+	if (fd < 0)
+		return err_sys(e, "make a file in memory");
+	if (filter_write(fd, e) < 0)
+		return -1;
+	while ((n = pread(fd, bytes, sizeof(bytes), at)) > 0) {
+		digester_add(d, bytes, (size_t)n);
+		at += n;
+	}
+	return n < 0 ? err_sys(e, "read the filter") : 0;
+}
+
+static int sources_name(
+	char out[NAME_SIZE], const struct rootfs_sources *s, struct err *e)
 {
 	struct digester *d = digester_new();
 	CLEANUP(free_ptr) char *python = etc_python();
 
 	add_text(d, LAYOUT " " CUMULUS_VERSION);
+	if (add_filter(d, e) < 0) {
+		digester_free(d);
+		return -1;
+	}
 	add_path(d, s->init, 0);
 	add_path(d, s->harness, 0);
 	add_path(d, s->job_lib, 0);
@@ -200,6 +225,7 @@ static void sources_name(char out[NAME_SIZE], const struct rootfs_sources *s)
 	}
 	struct digest digest = digester_end(d);
 	hex_encode(out, digest.bytes, (NAME_SIZE - 1) / 2);
+	return 0;
 }
 
 /* ---- building ---- */
@@ -450,7 +476,8 @@ char *rootfs_build(
 	struct stat st;
 	CLEANUP(free_ptr) char *parent_path = str_fmt("%s/root", state_dir);
 
-	sources_name(name, sources);
+	if (sources_name(name, sources, e) < 0)
+		return NULL;
 	if (mkdir(parent_path, 0711) < 0 && errno != EEXIST) {
 		err_sys(e, "make %s", parent_path);
 		return NULL;

@@ -644,6 +644,7 @@ void run_meet(struct run *r, int64_t committed_report, int64_t durable_output)
 		log_error("cumulusd has a report that this run never made", "run",
 			r->name, NULL);
 	upload_begin(&r->upload, durable_output);
+	r->progress_changed = true; /* cumulusd keeps it in memory only */
 	run_tell_again(r);
 }
 

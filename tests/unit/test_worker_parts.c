@@ -343,6 +343,45 @@ static void a_restart_keeps_packages_and_a_reboot_checks_them_again(void **state
 	place_remove(&p);
 }
 
+static void parts_that_nobody_finishes_are_evicted_too(void **state)
+{
+	struct place p = place_make();
+	struct err e = { 0 };
+	struct packages *c = packages_open(p.fd, p.path, 10, false, &e);
+	struct digest left = digest_of("left", 4), used = digest_of("used", 4);
+	int64_t have;
+	int fd = packages_part_open(c, &left, &have, &e);
+
+	(void)state;
+	assert_int_equal(write_all(fd, "12345678", 8), 0);
+	close(fd);
+	packages_close(c);
+
+	/* It counts from the next start on, and goes when room is needed ... */
+	c = packages_open(p.fd, p.path, 10, false, &e);
+	assert_int_equal(packages_bytes(c), 8);
+	add_package(c, "aaaa");
+	assert_int_equal(packages_bytes(c), 4);
+	fd = packages_part_open(c, &left, &have, &e);
+	assert_int_equal(have, 0);
+	close(fd);
+
+	/* ... but not while somebody adds to it. */
+	packages_pin(c, &used);
+	fd = packages_part_open(c, &used, &have, &e);
+	assert_int_equal(write_all(fd, "us", 2), 0);
+	add_package(c, "bbbb");
+	add_package(c, "cccc");
+	assert_int_equal(write_all(fd, "ed", 2), 0);
+	close(fd);
+	assert_int_equal(packages_check_part(packages_fd(c), &used, &e), 0);
+	assert_int_equal(packages_keep(c, &used, &e), 0);
+	packages_unpin(c, &used);
+	assert_true(packages_has(c, &used));
+	packages_close(c);
+	place_remove(&p);
+}
+
 /* ---- reports */
 
 static void reports_go_out_in_order_and_once(void **state)
@@ -613,6 +652,7 @@ int main(void)
 		cmocka_unit_test(
 			the_longest_unused_package_goes_first_and_pinned_ones_stay),
 		cmocka_unit_test(a_restart_keeps_packages_and_a_reboot_checks_them_again),
+		cmocka_unit_test(parts_that_nobody_finishes_are_evicted_too),
 		cmocka_unit_test(reports_go_out_in_order_and_once),
 		cmocka_unit_test(only_what_is_not_committed_is_sent_again),
 		cmocka_unit_test(the_first_output_goes_at_once_and_the_next_waits),
