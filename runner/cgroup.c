@@ -152,7 +152,7 @@ static char *own_dir_v1(const char *controller, struct err *e)
 	CLEANUP(mount_fini) struct mount m = { 0 };
 	CLEANUP(free_ptr) char *path = NULL;
 
-	if (find_mount(controller, &m, e) < 0)
+	if (find_mount(controller, &m, e) < 0 || !m.root)
 		return NULL;
 	path = own_path(controller, e);
 	if (!path)

@@ -92,6 +92,18 @@ static const char *format_bytes(int64_t bytes, char out[32])
 	return out;
 }
 
+void line_put(char *out, size_t size, const char *a, const char *b)
+{
+	CLEANUP(free_ptr) char *both = str_fmt("%s%s", a, b);
+	CLEANUP(free_ptr) char *valid = utf8_replace(both, strlen(both), NULL);
+
+	str_join(out, size, valid, "", "");
+	for (char *at = out; *at; at++) {
+		if ((unsigned char)*at < ' ' || *at == 0x7f)
+			*at = ' ';
+	}
+}
+
 PRINTF_LIKE(3, 4)
 static void set(
 	struct verdict *v, Cumulus__Orchestrator__Reason reason, const char *format, ...)
@@ -104,12 +116,7 @@ static void set(
 	va_end(args);
 	str_trim_utf8(text);
 	v->reason = reason;
-	str_join(v->message, sizeof(v->message), text, "", "");
-	/* One line. */
-	for (char *at = v->message; *at; at++) {
-		if ((unsigned char)*at < ' ' || *at == 0x7f)
-			*at = ' ';
-	}
+	line_put(v->message, sizeof(v->message), text, "");
 }
 
 #define REASON(name) CUMULUS__ORCHESTRATOR__REASON__##name

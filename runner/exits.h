@@ -71,5 +71,9 @@ void verdict_of(const struct ending *in, struct verdict *out);
  * most RUN_ERROR_MAX bytes of valid UTF-8.  The caller frees. */
 char *error_text(const char *message, const char *traceback, const struct buf *output);
 
+/* a + b as one line of valid UTF-8, cut to fit: texts of jobs, packages and runtimes go to
+ * clients, and a string that is not UTF-8 would be refused on the way. */
+void line_put(char *out, size_t size, const char *a, const char *b);
+
 /* "SIGSEGV" for 11; "signal 40" where it has no name. */
 const char *signal_name(int signal, char out[24]);

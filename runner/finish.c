@@ -173,7 +173,7 @@ static int append_ended(
 	}
 	ended.output_end = r->output.end;
 	ended.output_dropped = r->output.lost;
-	ended.stopped = r->stopped;
+	ended.stopped = r->stopped && !r->deadline;
 	fill_timing(r, &timing);
 	ended.timing = &timing;
 	if (run_log_append(&r->log, RUN_RECORD_ENDED, &ended.base, true, e) < 0)

@@ -85,7 +85,7 @@ static int nvidia_minor(const char *uuid, uint64_t *number, struct err *e)
 static int add_nvidia(struct gpus *g, const char *uuid, struct err *e)
 {
 	char path[64];
-	uint64_t number;
+	uint64_t number = 0;
 
 	if (nvidia_minor(uuid, &number, e) < 0)
 		return -1;

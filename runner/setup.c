@@ -33,7 +33,7 @@ static int refuse(struct runner *r, Cumulus__Worker__RefusedKind kind, const cha
 {
 	r->fault = SETUP_REFUSED;
 	r->refused = kind;
-	str_join(r->fault_text, sizeof(r->fault_text), text, "", "");
+	line_put(r->fault_text, sizeof(r->fault_text), text, "");
 	return -1;
 }
 
@@ -41,7 +41,7 @@ static int fail(struct runner *r, const struct err *e)
 {
 	r->fault = SETUP_FAILED;
 	r->failed = CUMULUS__ORCHESTRATOR__REASON__CONTAINER_FAILED;
-	str_join(r->fault_text, sizeof(r->fault_text), e->text, "", "");
+	line_put(r->fault_text, sizeof(r->fault_text), e->text, "");
 	return -1;
 }
 
@@ -409,8 +409,7 @@ static int log_start(struct runner *r)
 	if (chronos_renew(r->chronos, r->partition.id, (uint64_t)life, NULL, &ce) < 0) {
 		r->fault = SETUP_FAILED;
 		r->failed = CUMULUS__ORCHESTRATOR__REASON__PARTITION_FAILED;
-		str_join(
-			r->fault_text, sizeof(r->fault_text), "partition: ", ce.text, "");
+		line_put(r->fault_text, sizeof(r->fault_text), "partition: ", ce.text);
 		return -1;
 	}
 	return 0;

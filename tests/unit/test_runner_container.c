@@ -450,6 +450,8 @@ static void a_job_sees_its_world_and_no_more(void **state)
 		"    assert e['HOME'] == e['CUMULUS_JOB_DIR'] == '/job/work'\n"
 		"    assert e['GPU_DEVICE'] == '0' and e['GPU_UUID'] and e['JOB_ID']\n"
 		"    assert e['CHRONOS_PARTITION_ID'].startswith('p-')\n"
+		"    assert sys.path[0] == '/job/src'\n"
+		"    assert sys.path[-1] == '/usr/lib/python3/dist-packages'\n"
 		"    assert os.getcwd() == '/job/src' and os.getuid() == 1000\n"
 		"    open('made.txt', 'w').close()\n"
 		"    open('/job/work/made.txt', 'w').close()\n"
@@ -576,6 +578,21 @@ static void a_hostile_package_is_refused_naming_the_entry(void **state)
 		assert_int_equal(zip_close(z), 0);
 		run_package(path, cases[i].message);
 	}
+
+	zip_t *bad = zip_begin(path);
+	zip_source_t *source = zip_source_buffer(bad, "x", 1, 0);
+	assert_true(zip_file_add(bad, "a\xff\n/../b", source, ZIP_FL_ENC_RAW) >= 0 ||
+		    zip_file_add(bad, "a\xff\n/../b", source, ZIP_FL_ENC_GUESS) >= 0);
+	assert_int_equal(zip_close(bad), 0);
+	struct trial t = trial_of(NULL);
+	t.package = path;
+	trial_run(&t);
+	const Cumulus__Worker__Ended *ended = trial_ended(&t);
+	assert_int_equal(ended->reason, R(CONTAINER_FAILED));
+	assert_true(utf8_valid(ended->message, strlen(ended->message)));
+	assert_true(utf8_valid(ended->error, strlen(ended->error)));
+	assert_null(strchr(ended->message, '\n'));
+	trial_fini(&t);
 
 	zip_t *z = zip_begin(path);
 	zip_int64_t link = zip_put(z, "link", "/etc", 4);
