@@ -78,21 +78,33 @@ static void submit(struct sim *sim)
 	sim_drain(sim);
 }
 
+static void send_cancel(struct sim *sim, struct ask *ask)
+{
+	ask->known = store_row(sim, ask->job) != NULL;
+	sim_trace(sim, "cancel %s", ask->job);
+	core_cancel(sim->core, &sim->now, ask->token, ask->job);
+	sim_drain(sim);
+}
+
 static void cancel(struct sim *sim)
 {
 	struct clients *cl = &sim->clients;
 	struct ask *ask = new_ask(sim);
 
 	ask->cancel = true;
+	if (cl->count > 1 && rng_chance(&sim->rng, 100)) {
+		/* One of which it has no answer yet, perhaps. */
+		memcpy(ask->job, ask[-1].job, ID_SIZE);
+		send_cancel(sim, ask);
+		return;
+	}
 	if (cl->accepted_count && rng_chance(&sim->rng, 950))
 		memcpy(ask->job,
 			cl->accepted[rng_below(&sim->rng, (uint32_t)cl->accepted_count)],
 			ID_SIZE);
 	else
 		memcpy(ask->job, "j-nonenonenonenone", ID_SIZE);
-	sim_trace(sim, "cancel %s", ask->job);
-	core_cancel(sim->core, &sim->now, ask->token, ask->job);
-	sim_drain(sim);
+	send_cancel(sim, ask);
 }
 
 static void on_act(struct sim *sim, struct event *ev)
@@ -172,7 +184,7 @@ static void cancelled(struct sim *sim, const struct ask *ask, const struct effec
 	struct row *row = store_row(sim, ask->job);
 
 	if (ef->error.code == ERR_NOT_FOUND) {
-		if (row && !job_state_final(row->facts.state))
+		if (ask->known && !job_state_final(row->facts.state))
 			sim_fail(sim, "%s is there and not found", ask->job);
 		return;
 	}

@@ -237,7 +237,7 @@ void sim_start_core(struct sim *sim)
 		.worker_down_after_ns = 15 * S,
 		.unknown_after_ns = 300 * S,
 		.first_workers_ns = 5 * S,
-		.waiting_jobs_max = 30,
+		.waiting_jobs_max = 15,
 		.cluster_id = "c-aaaaaaaaaaaaaaaa",
 	};
 

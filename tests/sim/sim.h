@@ -107,6 +107,7 @@ struct ask {
 	core_token token;
 	bool cancel;
 	bool answered;
+	bool known; /* the job to cancel was stored when that was asked */
 	char job[ID_SIZE];
 	char key[16]; /* "" = none */
 	uint8_t identity;
