@@ -40,11 +40,13 @@ static enum frame_found read_frame(const struct tape *t, int64_t limit, struct f
 	return found;
 }
 
-/* Has the file not grown since nothing was found in it? */
-static bool is_dry(const struct tape *t)
+/* Has the file not grown since nothing was found in it?  One of an earlier attempt than
+ * the limit's never will; it is left behind instead. */
+static bool is_dry(const struct tape *t, int64_t limit)
 {
-	return t->dry_end >= 0 && output_end(relay_output(t->relay), t->job,
-					  OUTPUT_ATTEMPT(t->at)) == t->dry_end;
+	return t->dry_end >= 0 && OUTPUT_ATTEMPT(t->at) == OUTPUT_ATTEMPT(limit) &&
+	       output_end(relay_output(t->relay), t->job, OUTPUT_ATTEMPT(t->at)) ==
+		       t->dry_end;
 }
 
 enum tape_found tape_next(struct tape *t, int64_t limit, struct tape_piece *out)
@@ -56,7 +58,7 @@ enum tape_found tape_next(struct tape *t, int64_t limit, struct tape_piece *out)
 		return TAPE_END;
 	found = read_frame(t, limit, &f);
 	if (found != FRAME_OK)
-		return is_dry(t) ? TAPE_DRY : TAPE_MORE;
+		return is_dry(t, limit) ? TAPE_DRY : TAPE_MORE;
 
 	*out = (struct tape_piece){ .stream = f.stream, .offset = t->at };
 	buf_clear(&t->data);
