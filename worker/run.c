@@ -131,7 +131,7 @@ static void look_for_end(struct run *r)
 		return;
 	if (look(r, &begun, &over, &e) < 0) {
 		log_error("cannot read a run", "run", r->name, "why", e.text, NULL);
-		runs_try_again(r->owner);
+		runs_try_again(r->owner, RUNS_AGAIN_MS);
 	} else if (over) {
 		move(r, RUN_EV_OVER, "its runner has said so");
 		if (r->forgotten)
@@ -173,7 +173,7 @@ static void on_swept(uv_work_t *work, int status)
 		log_warn("cannot clean a run yet", "run", r->name, "why", s->why.text,
 			NULL);
 		r->sweeping = s;
-		runs_try_again(r->owner);
+		runs_try_again(r->owner, RUNS_AGAIN_MS);
 		return;
 	}
 	close_fd(&s->lock_fd);
@@ -303,7 +303,7 @@ static void launch(struct run *r)
 	str_join(r->last_death, sizeof(r->last_death), e.text, "", "");
 	r->false_starts++;
 	move(r, RUN_EV_HOLD, "no runner");
-	runs_try_again(r->owner);
+	runs_try_again(r->owner, RUNS_AGAIN_MS);
 }
 
 /* It cannot be started here: let it end so. */
@@ -360,7 +360,7 @@ static void adopt_runner(struct run *r)
 	r->adopted = true;
 	if (!was)
 		move(r, RUN_EV_WATCH, "a runner holds its lock");
-	runs_try_again(r->owner);
+	runs_try_again(r->owner, RUNS_AGAIN_MS);
 	look_for_end(r);
 }
 
@@ -373,7 +373,7 @@ static void settle_locked(struct run *r, int lock_fd)
 	if (look(r, &begun, &over, &e) < 0) {
 		log_error("cannot read a run", "run", r->name, "why", e.text, NULL);
 		close_fd(&lock_fd);
-		runs_try_again(r->owner);
+		runs_try_again(r->owner, RUNS_AGAIN_MS);
 		return;
 	}
 	if (over) {
@@ -411,7 +411,7 @@ static void settle(struct run *r)
 		adopt_runner(r);
 	} else {
 		log_error("cannot lock a run", "run", r->name, "why", e.text, NULL);
-		runs_try_again(r->owner);
+		runs_try_again(r->owner, RUNS_AGAIN_MS);
 	}
 }
 
@@ -423,7 +423,7 @@ void run_try_again(struct run *r)
 		runs_talk(r->owner, r);
 	if (!r->watch.watcher && r->state == RUN_WATCHED) {
 		on_change(&r->watch, NULL);
-		runs_try_again(r->owner);
+		runs_try_again(r->owner, RUNS_AGAIN_MS);
 	}
 	if (r->sweeping)
 		queue_sweep(r, r->sweeping);
@@ -513,7 +513,7 @@ static void start_watch(struct run *r)
 		return;
 	log_error("cannot watch a run; looking at it now and then", "run", r->name, "why",
 		e.text, NULL);
-	runs_try_again(r->owner);
+	runs_try_again(r->owner, RUNS_AGAIN_MS);
 }
 
 static void free_spec(Cumulus__Worker__RunSpec **spec)
@@ -611,7 +611,8 @@ static void on_removed(uv_work_t *work, int status)
 		if (why.code != ERR_CONFLICT)
 			log_warn("cannot remove a run", "run", r->name, "why", why.text,
 				NULL);
-		runs_try_again(owner);
+		runs_try_again(
+			owner, why.code == ERR_CONFLICT ? RUNS_SOON_MS : RUNS_AGAIN_MS);
 		return;
 	}
 	log_info("run forgotten", "run", r->name, NULL);

@@ -98,7 +98,7 @@ bool run_say(struct run *r, struct wire_call *call)
 			return true;
 		}
 		log_error("cannot report", "run", r->name, "why", e.text, NULL);
-		runs_try_again(r->owner);
+		runs_try_again(r->owner, RUNS_AGAIN_MS);
 		return false;
 	}
 	if (r->progress_changed) {

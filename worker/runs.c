@@ -12,8 +12,6 @@
 #include "str.h"
 #include "xalloc.h"
 
-#define AGAIN_MS 500
-
 /* A run that has no folder, and never will here. */
 struct refusal {
 	struct list link;
@@ -234,8 +232,9 @@ void runs_talk(struct runs *rs, struct run *r)
 	rs->wake(rs->user);
 }
 
-void runs_try_again(struct runs *rs)
+void runs_try_again(struct runs *rs, uint64_t wait_ms)
 {
-	if (!uv_is_active((uv_handle_t *)&rs->again))
-		uv_timer_start(&rs->again, on_again, AGAIN_MS, 0);
+	if (!uv_is_active((uv_handle_t *)&rs->again) ||
+		uv_timer_get_due_in(&rs->again) > wait_ms)
+		uv_timer_start(&rs->again, on_again, wait_ms, 0);
 }

@@ -76,5 +76,7 @@ bool runs_say(struct runs *rs, struct wire_call *call);
 void runs_add(struct runs *rs, struct run *r);
 void runs_remove(struct runs *rs, struct run *r);
 void runs_talk(struct runs *rs, struct run *r);
-/* Call run_try_again() for all before long. */
-void runs_try_again(struct runs *rs);
+/* Call run_try_again() for all after so long, or before. */
+#define RUNS_SOON_MS  20
+#define RUNS_AGAIN_MS 500
+void runs_try_again(struct runs *rs, uint64_t wait_ms);

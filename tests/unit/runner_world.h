@@ -58,7 +58,7 @@ struct trial {
 	const char *const *args;
 	int32_t duration;
 	int32_t grace;
-	int64_t memory, output, result;
+	int64_t memory, output, result, disk;
 	int32_t pids;
 	const char *fault; /* CUMULUS_FAULT */
 
@@ -208,6 +208,7 @@ static inline void trial_create(struct trial *t)
 	limits.cpus = 1;
 	limits.output_bytes = t->output;
 	limits.result_bytes = t->result;
+	limits.disk_bytes = t->disk;
 	start.limits = &limits;
 	spec.format = RUNFOLDER_FORMAT;
 	spec.worker_id = worker;

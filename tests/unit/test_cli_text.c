@@ -133,6 +133,23 @@ static void a_state_line_has_time_since_and_message(void **state)
 		line, "22:13:21.250    +1.250s  RUNNING             on w-1\\x1b[2J");
 }
 
+static void a_message_that_repeats_the_state_is_not_told(void **state)
+{
+	(void)state;
+	JobEvent event = CUMULUS__ORCHESTRATOR__JOB_EVENT__INIT;
+	char message[] = "running";
+
+	setenv("TZ", "UTC", 1);
+	tzset();
+	event.state = CUMULUS__ORCHESTRATOR__JOB_STATE__RUNNING;
+	event.timestamp = 1700000000;
+	event.message = message;
+
+	CLEANUP(free_ptr)
+	char *line = narrate_state(&event, INT64_C(1700000000000000000));
+	assert_string_equal(line, "22:13:20.000    +0.000s  RUNNING");
+}
+
 static void the_live_line_never_wraps(void **state)
 {
 	(void)state;
@@ -249,6 +266,7 @@ int main(void)
 		cmocka_unit_test(columns_are_as_wide_as_their_widest_cell),
 		cmocka_unit_test(long_rows_are_cut_to_the_terminal),
 		cmocka_unit_test(a_state_line_has_time_since_and_message),
+		cmocka_unit_test(a_message_that_repeats_the_state_is_not_told),
 		cmocka_unit_test(the_live_line_never_wraps),
 		cmocka_unit_test(a_result_is_what_main_returned),
 		cmocka_unit_test(any_message_becomes_json),

@@ -419,6 +419,34 @@ static void a_forked_child_that_comes_back_does_not_speak_for_the_job(void **sta
 	trial_fini(&t);
 }
 
+static void a_job_that_fills_the_disk_is_ended(void **state)
+{
+	(void)state;
+	struct trial t = trial_of("import time\ndef main():\n    for i in range(40):\n"
+				  "        with open('/job/work/%d' % i, 'wb') as f: "
+				  "f.write(bytes(1 << 20))\n"
+				  "    time.sleep(600)\n");
+
+	t.disk = 20 << 20;
+	t.duration = 50;
+	trial_run(&t);
+	assert_reason(&t, R(DISK_LIMIT), "disk limit of 20 MiB exceeded");
+	trial_fini(&t);
+}
+
+static void one_file_cannot_pass_the_disk_limit(void **state)
+{
+	(void)state;
+	struct trial t =
+		trial_of("def main():\n    with open('x', 'wb') as f:\n"
+			 "        for i in range(30): f.write(bytes(1 << 20))\n");
+
+	t.disk = 20 << 20;
+	trial_run(&t);
+	assert_reason(&t, R(CODE_FAILED), "OSError: [Errno 27] File too large");
+	trial_fini(&t);
+}
+
 static void a_tree_deeper_than_any_path_is_taken_away(void **state)
 {
 	(void)state;
@@ -828,6 +856,8 @@ int main(void)
 		cmocka_unit_test(orphans_do_not_outlive_the_job),
 		cmocka_unit_test(
 			a_forked_child_that_comes_back_does_not_speak_for_the_job),
+		cmocka_unit_test(a_job_that_fills_the_disk_is_ended),
+		cmocka_unit_test(one_file_cannot_pass_the_disk_limit),
 		cmocka_unit_test(a_tree_deeper_than_any_path_is_taken_away),
 		cmocka_unit_test(a_job_sees_its_world_and_no_more),
 		cmocka_unit_test(

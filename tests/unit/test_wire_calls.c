@@ -721,6 +721,54 @@ static void a_server_that_says_nothing_is_given_up(void **state)
 	world_free(w);
 }
 
+static void a_loop_with_nothing_else_still_hears_of_the_failure(void **state)
+{
+	(void)state;
+	struct world *w = world_new();
+
+	uv_timer_stop(&w->beat);
+	snprintf(w->address, sizeof(w->address), "unix:/tmp/wire-test-none-%d",
+		(int)getpid());
+	world_connect(w, NULL);
+	uv_run(&w->loop, UV_RUN_DEFAULT);
+	assert_int_equal(w->down, 1);
+	world_free(w);
+}
+
+static void giving_up_leaves_no_attempt_behind(void **state)
+{
+	(void)state;
+	enum { QUEUE = 3 };
+	struct world *w = world_new();
+	const struct wire_limits hasty = { .handshake_ms = 50 };
+	struct sockaddr_in a = { .sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(a);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int queue[QUEUE];
+
+	/* A backlog that is full: the kernel lets further clients wait. */
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(listen(fd, 0), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
+	for (int i = 0; i < QUEUE; i++) {
+		queue[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		(void)!connect(queue[i], (struct sockaddr *)&a, sizeof(a));
+	}
+	snprintf(w->address, sizeof(w->address), "127.0.0.1:%d", ntohs(a.sin_port));
+	world_connect(w, &hasty);
+	until(w, w->down);
+	assert_int_equal(w->down_why.code, ERR_TIMEOUT);
+	wire_client_close(w->client);
+	w->client = NULL;
+	uv_unref((uv_handle_t *)&w->beat);
+	until(w, !uv_loop_alive(&w->loop));
+	for (int i = 0; i < QUEUE; i++)
+		close(queue[i]);
+	close(fd);
+	world_free(w);
+}
+
 static void wrong_addresses_are_refused_at_once(void **state)
 {
 	(void)state;
@@ -930,6 +978,8 @@ int main(void)
 		cmocka_unit_test(a_client_that_closes_is_seen_as_lost_by_the_handler),
 		cmocka_unit_test(a_server_that_is_not_there_refuses_surely),
 		cmocka_unit_test(a_server_that_says_nothing_is_given_up),
+		cmocka_unit_test(a_loop_with_nothing_else_still_hears_of_the_failure),
+		cmocka_unit_test(giving_up_leaves_no_attempt_behind),
 		cmocka_unit_test(wrong_addresses_are_refused_at_once),
 		cmocka_unit_test(a_drain_waits_for_open_calls_and_takes_no_new_ones),
 		cmocka_unit_test(a_drain_ends_at_its_limit),

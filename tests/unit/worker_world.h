@@ -199,7 +199,7 @@ static int play(const char *folder)
 	if (strcmp(part, "hold") == 0)
 		player_hold(folder);
 	if (strcmp(part, "talk") == 0)
-		for (int i = 0; i < 2000; i++)
+		for (int i = 0; i < 500; i++)
 			player_write(dirfd, FRAME_STDOUT, "another line of output\n");
 	if (strcmp(part, "huge") == 0)
 		player_huge_result(dirfd);
