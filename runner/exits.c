@@ -217,6 +217,11 @@ static void verdict_seen(const struct ending *in, struct verdict *v)
 {
 	char text[32];
 
+	if (in->disk_full) {
+		set(v, REASON(DISK_LIMIT), "disk limit of %s exceeded",
+			format_bytes(in->disk_limit, text));
+		return;
+	}
 	if (in->deadline) {
 		verdict_overdue(in, v);
 		return;

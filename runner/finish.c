@@ -114,6 +114,8 @@ static void judge(const struct runner *r, const struct run_counts *counts,
 		.memory_limit = r->limits.memory_bytes,
 		.duration_s = r->start->duration,
 		.deadline = r->deadline,
+		.disk_full = r->disk_full,
+		.disk_limit = r->limits.disk_bytes,
 		.stopped = r->stopped,
 		.stop_why = r->stop_why,
 	};
@@ -173,7 +175,7 @@ static int append_ended(
 	}
 	ended.output_end = r->output.end;
 	ended.output_dropped = r->output.lost;
-	ended.stopped = r->stopped && !r->deadline;
+	ended.stopped = r->stopped && !r->deadline && !r->disk_full;
 	fill_timing(r, &timing);
 	ended.timing = &timing;
 	if (run_log_append(&r->log, RUN_RECORD_ENDED, &ended.base, true, e) < 0)

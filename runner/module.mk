@@ -5,7 +5,7 @@ runclean_USES := runfolder frame proto base chronos
 $(eval $(call module,runclean,runner))
 
 # runparts - the runner's parts, for the program and for tests.
-runparts_SRCS := bundle.c channel.c check.c container.c environment.c finish.c gpu.c \
+runparts_SRCS := bundle.c channel.c check.c container.c disk.c environment.c finish.c gpu.c \
   package.c runner.c setup.c supervise.c
 runparts_USES := runclean runfolder frame proto base chronos
 runparts_PKGS := jansson libzip

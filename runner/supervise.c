@@ -14,12 +14,16 @@
 
 #include "cleanup.h"
 #include "clock.h"
+#include "disk.h"
 #include "fault.h"
 #include "log.h"
 #include "procs.h"
 
 #define CHUNK          65536
 #define PROGRESS_EVERY (50 * NS_PER_MS)
+#define DISK_FIRST     (2 * NS_PER_S) /* short jobs are not looked at */
+#define DISK_EVERY     NS_PER_S
+#define DISK_SHARE     50 /* looking takes at most one part in so many of the time */
 #define NEVER          INT64_MAX
 #define PAUSE_WORD     "pause"
 
@@ -33,6 +37,7 @@ struct watch {
 	int64_t term_at;     /* SIGTERM, for `stop` */
 	int64_t kill_at;     /* SIGKILL */
 	int64_t progress_at; /* the next time that progress may be written */
+	int64_t disk_at;     /* the next look at what its files take */
 	bool ending;         /* a reason to end it has been taken */
 };
 
@@ -104,7 +109,7 @@ static int drain(struct runner *r, struct err *e)
 
 static int64_t earliest(const struct watch *w)
 {
-	const int64_t times[] = { w->end_at, w->term_at, w->kill_at,
+	const int64_t times[] = { w->end_at, w->term_at, w->kill_at, w->disk_at,
 		w->r->channel.progress_new ? w->progress_at : NEVER };
 	int64_t first = NEVER;
 
@@ -154,6 +159,24 @@ static int write_progress(struct watch *w, int64_t now, struct err *e)
 	return runfolder_write_progress(w->r->dirfd, c->fraction, c->text, e);
 }
 
+/* Nothing but a quota of the file system could stop a job at its limit; this ends it soon
+ * after. */
+static int look_at_disk(struct watch *w, int64_t now, struct err *e)
+{
+	struct runner *r = w->r;
+	int64_t used = disk_used(r->dirfd, RUN_FOLDER_SCRATCH, r->limits.disk_bytes);
+	int64_t after = clock_boot_ns();
+	int64_t rest = (after - now) * DISK_SHARE;
+
+	w->disk_at = after + (rest > DISK_EVERY ? rest : DISK_EVERY);
+	if (used <= r->limits.disk_bytes || w->ending)
+		return 0;
+	w->ending = r->disk_full = true;
+	w->disk_at = NEVER;
+	w->kill_at = after;
+	return send_signal(r, SIGKILL, e);
+}
+
 static int act_on_time(struct watch *w, struct err *e)
 {
 	int64_t now = clock_boot_ns();
@@ -167,6 +190,8 @@ static int act_on_time(struct watch *w, struct err *e)
 		}
 	}
 	if (now >= w->term_at && terminate(w, w->r->grace_ns, e) < 0)
+		return -1;
+	if (now >= w->disk_at && look_at_disk(w, now, e) < 0)
 		return -1;
 	if (now >= w->kill_at) {
 		/* Not once: again each second, should it be stuck in the kernel. */
@@ -188,7 +213,7 @@ static int act_on_stop(struct watch *w, struct err *e)
 	bool was_stopped = r->stopped;
 	Cumulus__Worker__StopWhy was = r->stop_why;
 
-	if (!runner_look_for_stop(r) || r->deadline ||
+	if (!runner_look_for_stop(r) || r->deadline || r->disk_full ||
 		(was_stopped && was == r->stop_why))
 		return 0;
 	w->ending = true;
@@ -264,6 +289,7 @@ int runner_supervise(struct runner *r, struct err *e)
 		.end_at = r->started_ns + r->start->duration * NS_PER_S,
 		.term_at = NEVER,
 		.kill_at = NEVER,
+		.disk_at = r->started_ns + DISK_FIRST,
 	};
 	bool gone = false;
 
