@@ -143,12 +143,14 @@ static void take_ended(struct core *c, struct job *job, const struct core_report
 	};
 	struct worker *w = job->run->worker;
 	struct job_facts *f = &job->facts;
+	int64_t end_at = OUTPUT_OFFSET(f->attempt, output_before(job->run, r));
 	int64_t queued = f->timing.queued;
 
 	f->report = r->number;
 	f->exit_known = r->exit_known;
 	f->exit_code = r->exit_code;
-	f->output_end = OUTPUT_OFFSET(f->attempt, output_before(job->run, r));
+	if (end_at > f->output_end) /* it never goes back, not even over what is lost */
+		f->output_end = end_at;
 	f->output_dropped += r->output_dropped;
 	f->timing = r->timing;
 	f->timing.queued = queued;

@@ -497,6 +497,23 @@ static void an_end_does_not_wait_for_output_that_is_lost(void **state)
 	assert_int_equal(driver_record(d, job)->facts.output_end, OUTPUT_OFFSET(1, 40));
 }
 
+static void an_end_whose_output_never_comes_is_taken_at_the_backstop(void **state)
+{
+	struct driver *d = *state;
+	const char *job = driver_submit_half(d);
+	struct core_report started = driver_report_of(d, job, REPORT_STARTED, 2);
+	struct core_report ended = driver_report_of(d, job, REPORT_ENDED, 3);
+
+	started.output_at = 50;
+	driver_report(d, &started);
+	ended.output_end = 100;
+	driver_report(d, &ended);
+	driver_pass(d, (600 + 60 + 6) * S);
+	assert_int_equal(driver_state(d, job), JOB_COMPLETED);
+	/* It does not go back behind what RUNNING said. */
+	assert_int_equal(driver_record(d, job)->event.output_at, OUTPUT_OFFSET(1, 50));
+}
+
 static void running_is_always_seen_before_completed(void **state)
 {
 	struct driver *d = *state;
@@ -909,6 +926,7 @@ int main(void)
 		TEST(reports_of_other_attempts_workers_and_streams_are_fenced),
 		TEST(an_end_waits_for_its_output),
 		TEST(an_end_does_not_wait_for_output_that_is_lost),
+		TEST(an_end_whose_output_never_comes_is_taken_at_the_backstop),
 		TEST(running_is_always_seen_before_completed),
 		TEST(a_run_that_can_never_start_fails_with_its_text),
 		TEST(progress_is_latest_wins),
