@@ -303,6 +303,13 @@ void session_teardown(struct session *s)
 	uv_close(&s->io.handle, on_closed);
 }
 
+/* Sooner than the next tick, just after this much time. */
+static void look_again(struct session *s, int64_t after_ms)
+{
+	if (after_ms < s->hub->tick_ms)
+		timers_arm(&s->hub->timers, &s->tick, timers_now() + after_ms + 1);
+}
+
 static void on_shutdown(uv_shutdown_t *request, int status)
 {
 	(void)request; /* the peer's answer to it, or the tick, ends the connection */
@@ -322,6 +329,7 @@ static void finish(struct session *s)
 	}
 	s->state = SESSION_LINGERING;
 	s->drain_ms = timers_now();
+	look_again(s, LINGER_MS);
 	lose_calls(s, &over);
 	if (uv_shutdown(&s->shutdown, &s->io.stream, on_shutdown) < 0)
 		session_fail(s, ERR_UNAVAILABLE, "the connection broke");
@@ -365,6 +373,7 @@ void session_drain(struct session *s)
 	s->drain_ms = timers_now();
 	nghttp2_submit_shutdown_notice(s->h2);
 	nghttp2_submit_ping(s->h2, NGHTTP2_FLAG_NONE, drain_mark);
+	look_again(s, DRAIN_NOTICE_MS);
 	session_touch(s);
 }
 
