@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cleanup.h"
 #include "log.h"
 #include "str.h"
 #include "xalloc.h"
@@ -27,6 +28,14 @@ static int err_chronos(struct err *e, const struct chronos_error *why)
 	return err_set(e, code_of[why->code], "%s", why->text);
 }
 
+/* Names come from drivers. */
+static void make_printable(char *s)
+{
+	for (; *s; s++)
+		if (*s < ' ' || *s > '~')
+			*s = '?';
+}
+
 static void discover(struct devices *d, const struct chronos_device_spec *spec,
 	char problem[DEVICE_HEALTH_SIZE])
 {
@@ -43,8 +52,10 @@ static void discover(struct devices *d, const struct chronos_device_spec *spec,
 		count = CHRONOS_DEVICES_MAX;
 	d->list = xcalloc(count + 1, sizeof(*d->list));
 	d->count = count;
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count; i++) {
 		d->list[i].facts = found[i];
+		make_printable(d->list[i].facts.name);
+	}
 	free(found);
 	devices_set_health(d, NULL);
 }
@@ -130,7 +141,11 @@ static void set_health(struct device *it, const char *health)
 
 void devices_set_health(struct devices *d, const char *problem)
 {
-	str_join(d->problem, sizeof(d->problem), problem ? problem : "ok", "", "");
+	const char *text = problem ? problem : "ok";
+	/* It may name a path, and a message takes nothing but UTF-8. */
+	CLEANUP(free_ptr) char *clean = utf8_replace(text, strlen(text), NULL);
+
+	str_join(d->problem, sizeof(d->problem), clean, "", "");
 	for (size_t i = 0; i < d->count; i++)
 		set_health(&d->list[i], d->problem);
 }
@@ -240,6 +255,7 @@ static void update(
 	}
 	set_health(it, d->problem);
 	it->facts = *facts;
+	make_printable(it->facts.name);
 	foreign = foreign_of(d, facts->index);
 	if (foreign != it->foreign_hundredths)
 		it->changed = true;

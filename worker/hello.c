@@ -3,12 +3,14 @@
 #include "hello.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "cleanup.h"
 #include "log.h"
 #include "run.h"
 #include "runfolder.h"
+#include "str.h"
 #include "worker.pb-c.h"
 #include "xalloc.h"
 
@@ -139,6 +141,8 @@ int hello_send(const struct hello *h, struct wire_call *call, struct err *e)
 	}
 	fill_distributions(distribution_items, h->distributions);
 	gethostname(hostname, sizeof(hostname) - 1);
+	if (!utf8_valid(hostname, strlen(hostname)))
+		*hostname = '\0';
 
 	hello.protocol = PROTOCOL;
 	hello.worker_id = (char *)h->home->worker_id;

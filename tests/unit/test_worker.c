@@ -195,7 +195,7 @@ static void a_start_that_can_never_work_names_its_field(void **state)
 static void the_worker_may_be_killed_at_any_moment(void **state)
 {
 	(void)state;
-	for (int ms = 0; ms < 60; ms += 5) {
+	for (int ms = 0; ms < 150; ms += 11) {
 		struct fake *f = fake_new();
 
 		worker_start(f);
