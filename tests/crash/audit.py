@@ -234,9 +234,10 @@ class Case:
             self._audit_result(events[-1][6])
 
     def _may_be_lost(self, state, reason):
-        """A runner that was killed takes its job along, and nothing else does."""
-        harms = self._harms()
-        return bool(harms) and state == pb.FAILED and reason == pb.RUNNER_LOST
+        """A runner that was killed takes its job along, or at least the exception that it
+        had heard of; nothing else does."""
+        lost = (pb.RUNNER_LOST, pb.EXITED) if self.plan.kind == "raise" else (pb.RUNNER_LOST,)
+        return bool(self._harms()) and state == pb.FAILED and reason in lost
 
     def _audit_result(self, told):
         if self.plan.kind in ENDLESS:
