@@ -7,7 +7,7 @@
 
 #include <uv.h>
 
-#include "spawn.h"
+#include "child.h"
 
 struct minder;
 

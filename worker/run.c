@@ -13,7 +13,7 @@
 #include "file.h"
 #include "log.h"
 #include "runfolder.h"
-#include "spawn.h"
+#include "child.h"
 #include "str.h"
 #include "sweep.h"
 #include "xalloc.h"
@@ -281,10 +281,10 @@ static int spawn_runner(struct run *r, struct err *e)
 		"/usr/bin:/sbin:/bin",
 		"LANG=C.UTF-8", NULL
 	};
-	const struct spawn how = { argv, envp, log_fd };
+	const struct child_program how = { argv, envp, log_fd };
 	struct child child;
 
-	if (log_fd < 0 || spawn_program(&how, &child, e) < 0)
+	if (log_fd < 0 || child_start(&how, &child, e) < 0)
 		return -1;
 	r->minder = minder_new(r->owner->loop, &child, on_runner_exit, r);
 	return 0;

@@ -15,7 +15,7 @@
 #include "rootfs.h"
 #include "run.h"
 #include "runfolder.h"
-#include "spawn.h"
+#include "child.h"
 #include "start.h"
 #include "str.h"
 #include "xalloc.h"
@@ -405,7 +405,7 @@ static char *choose_chronos_dir(const struct worker *w)
 /* The path that an option names, or that of what belongs to us. */
 static char *choose_file(const char *option, const char *name, struct err *e)
 {
-	return option ? xstrdup(option) : spawn_find_sibling(name, e);
+	return option ? xstrdup(option) : child_find_sibling(name, e);
 }
 
 /* Build what jobs see as / and try it with an empty container. */

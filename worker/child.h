@@ -1,4 +1,4 @@
-/* spawn.h - starts programs that outlive the worker.
+/* child.h - starts programs that outlive the worker.
  *
  * Thread: loop.  The child has a session of its own, no descriptor of the worker, the
  * default signals and a small environment.  Its stdin and stdout are pipes without
@@ -12,7 +12,7 @@
 
 #include "err.h"
 
-struct spawn {
+struct child_program {
 	const char *const *argv;
 	const char *const *envp;
 	int stderr_fd; /* borrowed; a regular file */
@@ -23,11 +23,9 @@ struct child {
 	int pidfd; /* owned by the caller */
 };
 
-int spawn_program(const struct spawn *s, struct child *out, struct err *e) MUST_CHECK;
+int child_start(
+	const struct child_program *s, struct child *out, struct err *e) MUST_CHECK;
 
 /* Where a program that belongs to us is: beside our own binary, else in
  * `PREFIX/lib/cumulus`.  The caller frees; ERR_NOT_FOUND names both places. */
-char *spawn_find_sibling(const char *name, struct err *e) MUST_CHECK;
-
-/* The start time of a process (field 22 of its stat); 0 when there is none. */
-unsigned long long spawn_start_time(pid_t pid);
+char *child_find_sibling(const char *name, struct err *e) MUST_CHECK;

@@ -1,6 +1,6 @@
-/* spawn.c - starts programs that outlive the worker. */
+/* child.c - starts programs that outlive the worker. */
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "spawn.h"
+#include "child.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,10 +15,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
-#include "file.h"
 #include "str.h"
-
-#define STAT_START_TIME 22
 
 /* One end of a pipe whose other end is closed: reading gives the end of file, writing
  * EPIPE.  want 0: the reading end, 1: the writing end. */
@@ -59,8 +56,8 @@ static int set_up_files(posix_spawn_file_actions_t *f, const int std[3], struct 
 	return errno ? err_sys(e, "prepare a process") : 0;
 }
 
-static int spawn_with(const struct spawn *s, const int std[3], posix_spawnattr_t *a,
-	posix_spawn_file_actions_t *f, pid_t *pid, struct err *e)
+static int spawn_with(const struct child_program *s, const int std[3],
+	posix_spawnattr_t *a, posix_spawn_file_actions_t *f, pid_t *pid, struct err *e)
 {
 	if (set_up_attributes(a, e) < 0 || set_up_files(f, std, e) < 0)
 		return -1;
@@ -69,7 +66,7 @@ static int spawn_with(const struct spawn *s, const int std[3], posix_spawnattr_t
 	return errno ? err_sys(e, "start %s", s->argv[0]) : 0;
 }
 
-int spawn_program(const struct spawn *s, struct child *out, struct err *e)
+int child_start(const struct child_program *s, struct child *out, struct err *e)
 {
 	CLEANUP(close_fd) int in = dead_pipe(0, e);
 	CLEANUP(close_fd) int to = in < 0 ? -1 : dead_pipe(1, e);
@@ -99,7 +96,7 @@ int spawn_program(const struct spawn *s, struct child *out, struct err *e)
 	return 0;
 }
 
-char *spawn_find_sibling(const char *name, struct err *e)
+char *child_find_sibling(const char *name, struct err *e)
 {
 	char self[PATH_MAX];
 	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
@@ -115,26 +112,9 @@ char *spawn_find_sibling(const char *name, struct err *e)
 	CLEANUP(free_ptr) char *installed = str_fmt("%s/../lib/cumulus/%s", self, name);
 	if (access(beside, R_OK) == 0)
 		return take_ptr(&beside);
-	if (access(installed, R_OK) == 0)
-		return realpath(installed, NULL);
+	char *found = realpath(installed, NULL);
+	if (found)
+		return found;
 	err_set(e, ERR_NOT_FOUND, "%s is neither %s nor %s", name, beside, installed);
 	return NULL;
-}
-
-unsigned long long spawn_start_time(pid_t pid)
-{
-	CLEANUP(buf_fini) struct buf b = { 0 };
-	char path[64];
-	struct err ignored;
-
-	str_put(path, sizeof(path), "/proc/%d/stat", pid);
-	if (file_read(AT_FDCWD, path, 4096, &b, &ignored) < 0)
-		return 0;
-	buf_add(&b, "", 1);
-
-	/* The name in parentheses may hold anything; the fields go on after the last one. */
-	const char *at = strrchr((char *)b.data, ')');
-	for (int field = 2; at && field < STAT_START_TIME; field++)
-		at = strchr(at + 1, ' ');
-	return at ? strtoull(at + 1, NULL, 10) : 0;
 }
