@@ -152,6 +152,15 @@ static void on_blob_chunk(struct wire_call *call, ProtobufCMessage *message)
 
 /* ---- WriteOutput */
 
+static void on_output_gone(struct wire_call *call)
+{
+	struct transfer *t = wire_call_data(call);
+
+	if (*t->job)
+		relay_output_settle(t->blobs->relay, t->job, t->attempt);
+	on_gone(call);
+}
+
 static void on_output_open(struct wire_call *call)
 {
 	new_transfer(call);
@@ -246,7 +255,7 @@ static const struct wire_handlers handlers[] = {
 		.message = on_frames,
 		.end = on_output_end,
 		.pull = on_output_pull,
-		.gone = on_gone },
+		.gone = on_output_gone },
 };
 
 struct blobs *blobs_new(struct wire_server *server, struct relay *relay)

@@ -493,6 +493,11 @@ static void on_synced(void *ctx, int64_t end, const struct err *failed)
 	free(s);
 }
 
+void relay_output_settle(struct relay *h, const char *job, int32_t attempt)
+{
+	sync_output(h, job, attempt);
+}
+
 void relay_report(struct relay *h, const struct core_report *r)
 {
 	core_report(h->core, relay_now(h), r);
@@ -623,8 +628,14 @@ static int restore_job(void *ctx, const char *id, struct job_facts *facts,
 	struct submission *submission, struct err *e)
 {
 	struct relay *h = ctx;
+	int32_t attempt = facts->leased ? facts->attempt : 0;
 
-	return core_restore_job(h->core, id, facts, submission, e);
+	if (core_restore_job(h->core, id, facts, submission, e) < 0)
+		return -1;
+	/* Should its worker never come back, the story ends where our copy does. */
+	if (attempt > 0)
+		sync_output(h, id, attempt);
+	return 0;
 }
 
 static int open_store(struct relay *h, const struct relay_config *config, struct err *e)
@@ -690,7 +701,7 @@ struct relay *relay_open(const struct relay_config *config, struct err *e)
 	h->ctx = config->ctx;
 	open_handles(h, config->loop);
 	with_ctx.ctx = h;
-	if (open_store(h, config, e) < 0 || open_output(h, config, e) < 0 ||
+	if (open_output(h, config, e) < 0 || open_store(h, config, e) < 0 ||
 		store_start(h->store, &with_ctx, e) < 0) {
 		relay_close(h);
 		return NULL;

@@ -74,6 +74,10 @@ void relay_report(struct relay *h, const struct core_report *r);
 void relay_output_append(struct relay *h, const char *job, int32_t attempt,
 	int64_t position, uint8_t *bytes, size_t len, output_on_end *on_end, void *ctx);
 
+/* No more output comes for now: tell the core how much is durable, in case no report ever
+ * says where it ends. */
+void relay_output_settle(struct relay *h, const char *job, int32_t attempt);
+
 /* ---- watchers */
 
 struct audience;
