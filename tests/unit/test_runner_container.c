@@ -555,6 +555,21 @@ static void a_job_can_use_processes_threads_and_the_standard_library(void **stat
 	trial_fini(&t);
 }
 
+static void a_job_finds_what_the_hosts_python_has(void **state)
+{
+	(void)state;
+	struct trial t =
+		trial_of("import yaml\ndef main():\n    return yaml.safe_load('a: 1')\n");
+
+	if (access("/usr/lib/python3/dist-packages/yaml", F_OK) < 0) {
+		print_message("skipped: this machine has no python3-yaml\n");
+		skip();
+	}
+	trial_run(&t);
+	assert_reason(&t, R(REASON_NONE), "");
+	trial_fini(&t);
+}
+
 static void a_plain_job_imports_nothing_dear(void **state)
 {
 	(void)state;
@@ -862,6 +877,7 @@ int main(void)
 		cmocka_unit_test(a_job_sees_its_world_and_no_more),
 		cmocka_unit_test(
 			a_job_can_use_processes_threads_and_the_standard_library),
+		cmocka_unit_test(a_job_finds_what_the_hosts_python_has),
 		cmocka_unit_test(a_plain_job_imports_nothing_dear),
 		cmocka_unit_test(a_hostile_package_is_refused_naming_the_entry),
 		cmocka_unit_test(a_zip_bomb_is_refused),
