@@ -9,9 +9,10 @@
 # of their own, so Ctrl-C reaches this script alone, at any moment; it then ends them in
 # order: cumulusd stops the jobs and the worker, then the folder goes.
 set -euo pipefail
+umask 022 # sudo keeps a stricter one, and then we could not read what cumulusd prints
 cd "$(dirname "$0")/.."
 
-bin=$PWD/${BUILD:-build}/bin
+bin=$(realpath "${BUILD:-build}")/bin
 patience_s=30
 sudo=()
 top=
@@ -22,6 +23,9 @@ say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 [ -t 1 ] && [ -z "${NO_COLOR:-}" ] || say() { printf '\n%s\n' "$*"; }
 
 complain() { printf 'demo: %s\n' "$*" >&2; }
+
+# Signal what root has started.  With the shell's own kill: a small Debian has no other.
+send() { "${sudo[@]}" sh -c 'kill -s "$1" "$2"' send "$1" "$2"; }
 
 # Is there a process $1 that has not ended?  A zombie has.
 alive() { grep -qs '^State:[[:space:]]*[^ZX]' "/proc/$1/status"; }
@@ -39,7 +43,10 @@ until_within() {
 	done
 }
 
-is_listening() { grep -qs '^listening on ' "$top/out"; }
+is_up_or_dead() {
+	grep -qs '^listening on ' "$top/out" && return
+	[ -s "$top/pid" ] && ! alive "$(cat "$top/pid")"
+}
 is_gone() { ! alive "$pid"; }
 nothing_left() { [ -z "$(left)" ]; }
 is_ready() { "$bin/cumulus" health -q >/dev/null 2>&1; }
@@ -57,7 +64,8 @@ start() {
 	trap 'exit 143' TERM HUP
 	"${sudo[@]}" chmod 0711 "$top"
 	"${sudo[@]}" setsid --fork sh -c "$shell" sh "$top" "$bin/cumulusd"
-	if ! until_within "$patience_s" is_listening; then
+	until_within "$patience_s" is_up_or_dead || true
+	if ! grep -qs '^listening on ' "$top/out"; then
 		complain "cumulusd does not listen; its log:"
 		cat "$top/log" >&2
 		exit 1
@@ -74,22 +82,25 @@ start() {
 # Runs at every end, whatever led to it.
 stop() {
 	local status=$?
-	trap '' INT TERM HUP
-	[ -z "$child" ] || kill "$child" 2>/dev/null || true
+	trap '' INT TERM HUP PIPE
+	# What fails from here on must not keep the rest from being taken down.
+	set +e
+	[ -z "$child" ] || kill "$child" 2>/dev/null
 	[ -n "$top" ] || exit "$status"
+	[ "$status" -lt 128 ] || printf '\ndemo: interrupted; taking everything down\n'
 
 	# Interrupted between the start and its file: it comes in a moment or never.
-	until_within 2 test -s "$top/pid" || true
+	until_within 2 test -s "$top/pid"
 	if [ -s "$top/pid" ]; then
 		pid=$(cat "$top/pid")
-		alive "$pid" && "${sudo[@]}" kill -TERM "$pid"
+		alive "$pid" && send TERM "$pid"
 		until_within "$patience_s" is_gone || complain "cumulusd does not end"
 	fi
 	if ! until_within "$patience_s" nothing_left; then
 		complain "these do not end and are killed:"
 		for pid in $(left); do
 			complain "  $pid $(tr '\0' ' ' <"/proc/$pid/cmdline")"
-			"${sudo[@]}" kill -KILL "$pid" || true
+			send KILL "$pid"
 		done
 		status=1
 	fi
@@ -126,6 +137,10 @@ trap 'exit 143' TERM HUP
 
 if [ "$EUID" -ne 0 ]; then
 	sudo=(sudo)
+	if ! command -v sudo >/dev/null; then
+		complain "needs root or sudo: cumulus-worker makes containers, which takes root"
+		exit 1
+	fi
 	echo "sudo: cumulus-worker makes containers and GPU partitions, which takes root"
 	sudo -v
 fi
