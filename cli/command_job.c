@@ -126,7 +126,7 @@ static void draw_status(const struct cli *cli, const JobStatus *job, struct buf 
 		job->cancel_requested && !state_is_final(job->state)
 			? " (to be cancelled)"
 			: "");
-	add_line(out, "message", job->message);
+	add_line(out, "message", state_remark(job->state, job->message));
 	add_line(out, "reason", reason_name(job->reason));
 	add_share(out, job);
 	add_line(out, "duration", text_span(span, job->duration));

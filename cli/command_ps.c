@@ -153,7 +153,7 @@ static void add_row(struct picture *p, const JobStatus *job)
 	grid_add(&p->grid, job->worker_id);
 	grid_add(&p->grid, wait);
 	grid_add(&p->grid, run);
-	grid_add(&p->grid, job->reason || *job->message ? job->message : "");
+	grid_add(&p->grid, state_remark(job->state, job->message));
 }
 
 static bool add_page(const Cumulus__Orchestrator__JobList *page, void *user)

@@ -64,9 +64,15 @@ static int64_t event_ns(const JobEvent *event)
 	return event->timestamp_ns ? event->timestamp_ns : event->timestamp * NS_PER_S;
 }
 
+const char *state_remark(JobState state, const char *message)
+{
+	return strcasecmp(message, state_name(state)) == 0 ? "" : message;
+}
+
 char *narrate_state(const JobEvent *event, int64_t first_ns)
 {
-	CLEANUP(free_ptr) char *message = text_escape(event->message);
+	CLEANUP(free_ptr)
+	char *message = text_escape(state_remark(event->state, event->message));
 	double since = (double)(event_ns(event) - first_ns) / (double)NS_PER_S;
 	char at[TIME_SIZE];
 
@@ -201,7 +207,7 @@ static void tell_state(struct narrator *n, const JobEvent *event)
 		n->state_ns = clock_boot_ns();
 	n->state = event->state;
 	n->progress = 0;
-	set_doing(n, state_is_final(event->state) ? "" : event->message);
+	set_doing(n, state_remark(event->state, event->message));
 	/* How a failure reads matters even to who wants no comments. */
 	if (!n->quiet || event->state == STATE(FAILED))
 		put_line(n, state_colour(event->state), line);

@@ -56,5 +56,7 @@ int result_write(
 /* "RUNNING", "waiting for a GPU": of values that may be unknown; never NULL. */
 const char *state_name(Cumulus__Orchestrator__JobState state);
 const char *reason_name(Cumulus__Orchestrator__Reason reason);
+/* The message, or "" when it says no more than the state's name. */
+const char *state_remark(Cumulus__Orchestrator__JobState state, const char *message);
 enum colour state_colour(Cumulus__Orchestrator__JobState state);
 bool state_is_final(Cumulus__Orchestrator__JobState state);

@@ -111,8 +111,11 @@ class Terminal:
         return bool(got)
 
     def until(self, text):
-        until(lambda: self.read() and text in self.seen or text in self.seen,
-              f"{text!r} in {self.seen!r}")
+        ended = False
+        end = time.monotonic() + DEADLINE_S
+        while text not in self.seen:
+            assert not ended and time.monotonic() < end, f"no {text!r} in {self.seen!r}"
+            ended = not self.read()
 
     def interrupt(self):
         os.write(self.fd, b"\x03")
