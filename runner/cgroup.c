@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <linux/magic.h>
 #include <linux/sched.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 
 #include "buf.h"
 #include "cleanup.h"
+#include "clock.h"
 #include "file.h"
 #include "str.h"
 #include "xalloc.h"
@@ -29,6 +31,7 @@
 #define CPU_PERIOD_US 100000
 #define CPU_QUOTA_MIN 1000
 #define MAKE_TRIES    16
+#define KILL_RETRY_MS 2
 
 static const char *const controller_names[CGROUP_CONTROLLERS] = {
 	[CGROUP_MEMORY] = "memory",
@@ -560,16 +563,32 @@ static int kill_in(const char *dir, size_t *alive, struct err *e)
 	return 0;
 }
 
-int cgroup_kill(const struct cgroup *g, size_t *alive, struct err *e)
+static int kill_all(const struct cgroup *g, size_t *alive, struct err *e)
 {
-	size_t seen = 0;
-
+	*alive = 0;
 	for (size_t i = 0; i < CGROUP_CONTROLLERS; i++) {
-		if (g->dirs[i] && kill_in(g->dirs[i], &seen, e) < 0)
+		if (g->dirs[i] && kill_in(g->dirs[i], alive, e) < 0)
 			return -1;
 	}
-	*alive = seen;
 	return 0;
+}
+
+/* Its members may fork while they are counted, and take a moment to die. */
+int cgroup_empty(const struct cgroup *g, int wait_ms, struct err *e)
+{
+	int64_t until = clock_boot_ns() + wait_ms * NS_PER_MS;
+	size_t alive;
+
+	for (;;) {
+		if (kill_all(g, &alive, e) < 0)
+			return -1;
+		if (!alive)
+			return 0;
+		if (clock_boot_ns() > until)
+			return err_set(e, ERR_UNAVAILABLE,
+				"%zu processes of the run do not end", alive);
+		poll(NULL, 0, KILL_RETRY_MS);
+	}
 }
 
 static int remove_dir(const char *dir, struct err *e)

@@ -82,7 +82,8 @@ pid_t cgroup_fork(const struct cgroup *g);
 /* Counters; those that cannot be read are 0. */
 void cgroup_count(const struct cgroup *g, struct cgroup_counts *out);
 
-/* Send SIGKILL to every process in the group; *alive says how many were seen. */
-int cgroup_kill(const struct cgroup *g, size_t *alive, struct err *e) MUST_CHECK;
+/* Send SIGKILL to every process in the group until none is left.  ERR_UNAVAILABLE when
+ * some are after wait_ms. */
+int cgroup_empty(const struct cgroup *g, int wait_ms, struct err *e) MUST_CHECK;
 /* Remove the folders; absent is fine.  ERR_UNAVAILABLE while a process is in it. */
 int cgroup_remove(const struct cgroup *g, struct err *e) MUST_CHECK;

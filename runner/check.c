@@ -35,7 +35,6 @@ struct check {
 
 static void check_undo(struct check *c)
 {
-	size_t alive;
 	struct err ignored;
 
 	if (c->container.pidfd >= 0) {
@@ -43,11 +42,11 @@ static void check_undo(struct check *c)
 		waitpid(c->container.init, NULL, 0);
 	}
 	container_close(&c->container);
-	while (waitpid(-1, NULL, WNOHANG) > 0)
-		;
-	if (cgroup_kill(&c->cgroup, &alive, &ignored) < 0 ||
+	if (cgroup_empty(&c->cgroup, CHECK_S * 1000, &ignored) < 0 ||
 		cgroup_remove(&c->cgroup, &ignored) < 0)
 		fprintf(stderr, "%s\n", ignored.text);
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
 	cgroup_fini(&c->cgroup);
 	runtime_fini(&c->runtime);
 	close_fd(&c->dirfd);

@@ -25,8 +25,7 @@
 #include "str.h"
 #include "xalloc.h"
 
-#define TAIL_MAX      (RUN_ERROR_MAX - RUN_MESSAGE_MAX)
-#define KILL_RETRY_MS 10
+#define TAIL_MAX (RUN_ERROR_MAX - RUN_MESSAGE_MAX)
 
 static void spec_undo(Cumulus__Worker__RunSpec **spec)
 {
@@ -71,25 +70,7 @@ static int kill_init(const Cumulus__Worker__ContainerMade *made, struct err *e)
 	return 0;
 }
 
-/* Whoever is in the group: a runtime's helpers, or a container whose pid nobody noted.  Its
- * members may fork while they are counted, hence again until none is seen. */
-static int empty_group(const struct cgroup *g, struct err *e)
-{
-	int64_t until = clock_boot_ns() + RUN_CLEAN_WAIT_MS * NS_PER_MS;
-	size_t alive;
-
-	for (;;) {
-		if (cgroup_kill(g, &alive, e) < 0)
-			return -1;
-		if (!alive)
-			return 0;
-		if (clock_boot_ns() > until)
-			return err_set(e, ERR_UNAVAILABLE,
-				"%zu processes of the run do not end", alive);
-		poll(NULL, 0, KILL_RETRY_MS);
-	}
-}
-
+/* Whoever is in the group: a runtime's helpers, or a container whose pid nobody noted. */
 static int clean_group(const Cumulus__Worker__ContainerIntent *intent, const char *name,
 	struct run_counts *counts, struct err *e)
 {
@@ -98,7 +79,7 @@ static int clean_group(const Cumulus__Worker__ContainerIntent *intent, const cha
 
 	if (cgroup_parse(&g, intent->cgroup, name, e) < 0)
 		return -1;
-	if (empty_group(&g, e) < 0)
+	if (cgroup_empty(&g, RUN_CLEAN_WAIT_MS, e) < 0)
 		return -1;
 	cgroup_count(&g, &found);
 	*counts = (struct run_counts){
