@@ -58,12 +58,18 @@ class Process:
         return f"{self.role} {self.run or self.pid}"
 
 
+def parent_of(pid):
+    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+
+
 def role_of(pid, data):
     """(role, run) of a process of this data folder, else (None, None)."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
         name = Path(f"/proc/{pid}/comm").read_text().strip()
         program = os.path.basename(os.readlink(f"/proc/{pid}/exe")).removesuffix(" (deleted)")
+        same = Path(f"/proc/{parent_of(pid)}/cmdline").read_bytes().decode(
+            errors="replace").split("\0") == words
     except OSError:
         return None, None
     if not any(w == data or w.startswith(data + "/") for w in words):
@@ -75,6 +81,8 @@ def role_of(pid, data):
     if program == ROLES["runner"]:
         if "--run-folder" not in words:
             return None, None  # the worker's check of the machine
+        if same:
+            return "helper", None  # the runner's own child, until it is another program
         return "runner", os.path.basename(words[words.index("--run-folder") + 1])
     return None, None
 
@@ -286,7 +294,7 @@ class Stage:
     def left_now(self):
         """What is not as it should be while no job is there; [] = all is."""
         left = [f"process {one.pid} of {one.job}" for one in living(self.token)]
-        left += [str(p) for p in self.processes("runner")]
+        left += [str(p) for p in self.processes("runner", "helper")]
         left += [f"cgroup {g}" for g in self.system.cgroups()]
         left += [f"run folder {name}" for name in self.system.run_folders()]
         left += [f"partition {p['id']} of {p.get('key', '?')}"
