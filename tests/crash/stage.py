@@ -23,6 +23,7 @@ from witness import Ledger, Sampler, living
 
 BACK_S = 60  # for a system to be whole again
 GONE_S = 5  # promise 4
+WORKER_FDS = 64  # more than it has when idle, less than it had with a few lost per job
 ROLES = {  # what its executable is, or what it calls itself
     "cumulusd": "cumulusd",
     "keeper": "cumulus-keeper",
@@ -224,15 +225,15 @@ class Stage:
             self.harmed.setdefault(process.run, "killed")
         return True
 
-    def kill_roles(self, *roles):
-        """All of them; children that a parent started meanwhile too."""
-        killed = 0
+    def kill_roles(self, roles, found):
+        """All of them: at once those that were found before, then whoever is there still."""
+        for process in found:
+            self.kill(process)
         for role in roles:  # parents first: they start the others
             while any([self.kill(p) for p in self.processes(role)]):
-                killed += 1
+                pass
         if "cumulusd" in roles:
             self.system.kill()
-        return killed
 
     def lay_fault(self, name):
         """The next runner dies at the fault point."""
@@ -304,6 +305,8 @@ class Stage:
         for process in self.processes("worker", "cumulusd", "keeper"):
             left += self._open_run_files(process)
         left += self._containers()
+        if os.stat("/dev/null").st_uid or os.stat("/dev/null").st_mode & 0o666 != 0o666:
+            left.append("a job's owner on /dev/null")  # crun gives it away if it gets it
         for device in self.devices() or ():
             if device.allocated_amount or device.active_partitions:
                 left.append(f"lease on device {device.index}: {device.allocated_amount}")
@@ -312,7 +315,10 @@ class Stage:
     def _open_run_files(self, process):
         left = []
         try:
-            for fd in Path(f"/proc/{process.pid}/fd").iterdir():
+            fds = list(Path(f"/proc/{process.pid}/fd").iterdir())
+            if process.role == "worker" and len(fds) > WORKER_FDS:
+                left.append(f"{len(fds)} descriptors of the worker")
+            for fd in fds:
                 at = os.readlink(fd)
                 if "/runs/" in at and at.startswith(self.data):
                     left.append(f"fd of {process} on {at}")

@@ -42,9 +42,9 @@ KILLS = {
     ("terminate",): 2,
 }
 # When: what a customer has just been told, or what has just appeared in a run folder.
-MOMENTS = ("accepted", "CREATING_PARTITION", "RUNNING", "output", "cancelled", "COMPLETED",
-           "FAILED", "CANCELLED", "/spec", "/lock", "/log", "/output", "/exit", "/result",
-           "/gone", "any time")
+MOMENTS = ("accepted", "accepted", "CREATING_PARTITION", "RUNNING", "output", "cancelled",
+           "COMPLETED", "FAILED", "CANCELLED", "/spec", "/lock", "/log", "/output", "/exit",
+           "/result", "/gone", "any time")
 DELAYS_MS = (0, 0, 0, 1, 2, 5, 10, 30, 100)
 
 
@@ -72,13 +72,15 @@ class Cycle:
         if self.kill == ("fault",):
             self._run_fault(stage)
             return
+        # Looking for them takes longer than what is to be hit.
+        found = sorted(stage.processes(*self.kill), key=lambda p: self.kill.index(p.role))
         job = self._wait(stage)
         if self.kill == ("one runner",):
             self._kill_one_runner(stage, job)
         elif self.kill == ("terminate",):
             stage.stop()
         else:
-            stage.kill_roles(*self.kill)
+            stage.kill_roles(self.kill, found)
         if not self.again_at_once:
             stage.bring_back()
         elif stage.system.process is None:
