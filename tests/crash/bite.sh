@@ -2,9 +2,9 @@
 # bite.sh - takes one mechanism after another out of the programs: the crash test must notice.
 # SPDX-License-Identifier: Apache-2.0
 #
-# Usage: tests/crash/bite.sh [PATTERN]      as root, from the root, after `make`
+# Usage: tests/crash/bite.sh [PATTERN]      as root, from the root, after `make build/venv/.made`
 #
-# Each one is built in a copy of the tree and gets up to three seeds of 60 cycles.
+# Each one is built in a copy of what is committed and gets up to three seeds of 60 cycles.
 set -eu -o pipefail
 
 pattern=${1:-.}
@@ -19,7 +19,6 @@ mutations=$(cat <<'LIST'
 1 the gate@orchestrator/core/gate.c@s/en->rests_on > c->committed/false/
 1 one job for one key@orchestrator/core/core.c@s/!s->key || !(job || known->found)/true/
 2 a run begins once@worker/run.c runner/runner.c@s/log.records\[i\].type != RUN_RECORD_SETTING_UP/false/
-3 the number of a report@orchestrator/core/report.c@s/r->number <= job->run->taken/false/
 3 what a watcher knows already@orchestrator/rpc/watch.c@s/w->resumed = after;/w->resumed = 0;/
 3 output comes before the event behind it@orchestrator/rpc/watch.c@s/if (go_on_with_output(w, /if (!next \&\& go_on_with_output(w, /
 4 the control group of a dead runner's job@runner/runclean.c@s/return cgroup_remove(&g, e);/return 0;/
@@ -33,13 +32,10 @@ LIST
 try() { # what, files, expression
 	local what=$1 files=$2 expression=$3 tree=$work/tree seed
 	rm -rf "$tree"
-	mkdir "$tree"
-	git ls-files -z | grep -zv '^tests/' | xargs -0 cp -a --parents -t "$tree"
-	mkdir "$tree/build"
-	cp -a build/obj build/lib build/proto build/bin "$tree/build"
+	cp -a "$work/whole" "$tree"
 	for file in $files; do
 		sed -i "$expression" "$tree/$file"
-		if cmp -s "$file" "$tree/$file"; then
+		if cmp -s "$work/whole/$file" "$tree/$file"; then
 			echo "cannot take out: $what ($file has changed)"
 			return 1
 		fi
@@ -58,6 +54,10 @@ try() { # what, files, expression
 	echo "ESCAPED  $what"
 	return 1
 }
+
+mkdir "$work/whole"
+git archive HEAD | tar -x -C "$work/whole"
+make -C "$work/whole" -j2 all >"$work/build" 2>&1 || { cat "$work/build"; exit 1; }
 
 while IFS=@ read -r what files expression; do
 	[[ $what =~ $pattern ]] || continue

@@ -343,7 +343,7 @@ class Stage:
         self.end_round()
         self.sampler.close()
         try:
-            if not self.accusations:
+            if not self.accusations and not self.broken:
                 self._end_cleanly()
         finally:
             self.system.remove()

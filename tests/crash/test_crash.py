@@ -183,6 +183,9 @@ def test_every_promise_holds_while_everything_is_killed():
     except Exception as e:
         stage.accuse(f"{type(e).__name__}: {e}")
         traceback.print_exc()
+    except BaseException:
+        stage.broken = True  # ended from outside, and perhaps cumulusd with us
+        raise
     finally:
         keep_log(stage)
         stage.close()
