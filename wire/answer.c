@@ -10,7 +10,7 @@
 #include "h2.h"
 #include "xalloc.h"
 
-#define TRAILERS_MAX 16 /* of an application, in one ending; an assert */
+#define PAIRS_MAX 16 /* of an application, in one block; an assert */
 
 nghttp2_nv h2_nv(const char *name, const char *value)
 {
@@ -22,28 +22,9 @@ nghttp2_nv h2_nv(const char *name, const char *value)
 	};
 }
 
-void answer_begin(struct wire_call *call)
-{
-	static const nghttp2_nv head[] = { H2_NV(":status", "200"),
-		H2_NV("content-type", "application/grpc") };
-	nghttp2_data_provider source = { .source.ptr = call, .read_callback = call_read };
-
-	call->answered = true;
-	nghttp2_submit_response(call->session->h2, call->stream_id, head, 2, &source);
-	session_touch(call->session);
-}
-
-static nghttp2_nv status_nv(enum wire_status status)
-{
-	static const char *const digits[WIRE_STATUS_COUNT] = { "0", "1", "2", "3", "4",
-		"5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16" };
-
-	return h2_nv("grpc-status", digits[status]);
-}
-
 /* A list of headers whose texts live until it is submitted. */
 struct head {
-	nghttp2_nv nv[TRAILERS_MAX + 6];
+	nghttp2_nv nv[PAIRS_MAX + 6];
 	size_t count;
 	char *message; /* grpc-message, encoded */
 };
@@ -58,18 +39,47 @@ static void add(struct head *h, nghttp2_nv nv)
 	h->nv[h->count++] = nv;
 }
 
-static void add_ending(struct head *h, enum wire_status status, const char *text,
-	const struct metadata *trailers)
+static void add_pairs(struct head *h, const struct metadata *pairs)
 {
 	struct wire_pair pair;
 
+	for (size_t at = 0; metadata_next(pairs, &at, &pair);)
+		add(h, h2_nv(pair.name, pair.value));
+}
+
+void answer_begin(struct wire_call *call)
+{
+	nghttp2_data_provider source = { .source.ptr = call, .read_callback = call_read };
+	struct head h = { .count = 0 };
+
+	add(&h, h2_nv(":status", "200"));
+	add(&h, h2_nv("content-type", "application/grpc"));
+	add_pairs(&h, &call->headers);
+	call->answered = true;
+	nghttp2_submit_response(
+		call->session->h2, call->stream_id, h.nv, h.count, &source);
+	metadata_fini(&call->headers);
+	session_touch(call->session);
+}
+
+static nghttp2_nv status_nv(enum wire_status status)
+{
+	static const char *const digits[WIRE_STATUS_COUNT] = { "0", "1", "2", "3", "4",
+		"5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16" };
+
+	return h2_nv("grpc-status", digits[status]);
+}
+
+static void add_ending(struct head *h, enum wire_status status, const char *text,
+	const struct metadata *trailers)
+{
 	add(h, status_nv(status));
 	if (text && *text) {
 		h->message = status_text_encode(text);
 		add(h, h2_nv("grpc-message", h->message));
 	}
-	for (size_t at = 0; trailers && metadata_next(trailers, &at, &pair);)
-		add(h, h2_nv(pair.name, pair.value));
+	if (trailers)
+		add_pairs(h, trailers);
 }
 
 static void submit_alone(struct wire_call *call, const char *http,
@@ -129,13 +139,32 @@ void call_refuse(struct wire_call *call, const char *http, enum wire_status stat
 	session_touch(call->session);
 }
 
-/* ---- finishing, for the application */
+/* ---- for the application */
+
+static void keep_pairs(struct metadata *to, const struct wire_pair *pairs, size_t count)
+{
+	assert(count <= PAIRS_MAX);
+	for (size_t i = 0; i < count; i++) {
+		assert(metadata_check(&pairs[i], NULL) == 0);
+		metadata_add(to, pairs[i].name, strlen(pairs[i].name), pairs[i].value,
+			strlen(pairs[i].value));
+	}
+}
+
+void wire_call_set_headers(
+	struct wire_call *call, const struct wire_pair *headers, size_t count)
+{
+	assert(call->session->server && !call->headers.pairs);
+	if (call->sealed || !call->stream_open)
+		return;
+	assert(!call->answered);
+	keep_pairs(&call->headers, headers, count);
+}
 
 void wire_call_finish_with(struct wire_call *call, enum wire_status status,
 	const char *text, const struct wire_pair *trailers, size_t count)
 {
 	assert(call->session->server && (unsigned)status < WIRE_STATUS_COUNT);
-	assert(count <= TRAILERS_MAX);
 	if (call->sealed || call->over || !call->stream_open)
 		return;
 	call->sealed = true;
@@ -144,13 +173,11 @@ void wire_call_finish_with(struct wire_call *call, enum wire_status status,
 		call->ending = xcalloc(1, sizeof(*call->ending));
 		call->ending->text = text && *text ? xstrdup(text) : NULL;
 	}
-	for (size_t i = 0; i < count; i++) {
-		assert(metadata_check(&trailers[i], NULL) == 0);
-		metadata_add(&call->ending->trailers, trailers[i].name,
-			strlen(trailers[i].name), trailers[i].value,
-			strlen(trailers[i].value));
-	}
-	if (!call->out && !call->pulling)
+	if (count)
+		keep_pairs(&call->ending->trailers, trailers, count);
+	if (call->headers.pairs)
+		answer_begin(call); /* the source then finds nothing but the ending */
+	else if (!call->out && !call->pulling)
 		answer_trailers(call);
 }
 

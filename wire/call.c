@@ -62,6 +62,7 @@ static void call_free(struct wire_call *call)
 	drop_out(call);
 	ending_free(call->ending);
 	metadata_fini(&call->metadata);
+	metadata_fini(&call->headers);
 	list_remove(&call->in_over);
 	list_remove(&call->in_session);
 	s->hub->call_count--;

@@ -46,6 +46,7 @@ struct wire_call {
 	int64_t out_ms; /* since when the peer takes nothing of it */
 	struct ending *ending;
 	struct metadata metadata; /* received */
+	struct metadata headers;  /* server: to be sent with the response's */
 	uint32_t metadata_bytes;
 	int32_t stream_id;
 	uint16_t http;  /* client: the response's :status */

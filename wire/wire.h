@@ -148,7 +148,7 @@ int wire_call_err(const struct wire_call *call, struct err *e);
 
 /* ---- calls: server side */
 
-/* The client's metadata, or the server's trailer on a client; NULL when absent.  Names
+/* The client's metadata, or the server's header or trailer on a client; NULL when absent.  Names
  * that HTTP/2 or gRPC use themselves are not kept. */
 const char *wire_call_metadata(const struct wire_call *call, const char *name);
 
@@ -162,6 +162,11 @@ struct wire_peer {
 const struct wire_peer *wire_call_peer(const struct wire_call *call); /* until `gone` */
 /* What is left of the client's deadline; INT64_MAX without one. */
 int64_t wire_call_left_ms(const struct wire_call *call);
+
+/* What the response's own headers say beside gRPC's: they leave with the first message, or
+ * with the status where there is none.  Before any send or finish, at most once; copied. */
+void wire_call_set_headers(
+	struct wire_call *call, const struct wire_pair *headers, size_t count);
 
 /* Finish.  A message that still waits goes out before the status; `gone` follows when
  * all is sent.  text may be NULL; everything is copied.  The second finish of a call is

@@ -166,6 +166,34 @@ static void metadata_and_deadline_reach_the_handler(void **state)
 	world_free(w);
 }
 
+static void a_header_arrives_with_a_message_and_with_a_status_alone(void **state)
+{
+	(void)state;
+	struct world *w = world_tcp();
+	const struct wire_pair ask = { "echo-this", "early" };
+
+	for (int status = WIRE_OK; status <= WIRE_NOT_FOUND; status += WIRE_NOT_FOUND) {
+		struct seen s = { 0 };
+		struct err e = { 0 };
+		Chunk c = chunk_of(7, status, 0);
+		const struct wire_request r = { .method = &methods[ECHO_METHOD],
+			.on = &seeing,
+			.user = &s,
+			.message = &c,
+			.metadata = &ask,
+			.metadata_count = 1 };
+
+		assert_non_null(wire_client_call(w->client, &r, &e));
+		until(w, s.gone);
+		assert_int_equal(s.over, WIRE_OVER_FINISHED);
+		assert_int_equal(s.status, status);
+		assert_int_equal(s.messages, status == WIRE_OK);
+		assert_string_equal(s.header, "early");
+		assert_string_equal(s.reason, status == WIRE_OK ? "" : "no_worker");
+	}
+	world_free(w);
+}
+
 static void a_server_stream_arrives_whole_and_in_order(void **state)
 {
 	(void)state;
@@ -952,6 +980,7 @@ int main(void)
 		cmocka_unit_test(a_bound_socket_is_served),
 		cmocka_unit_test(a_status_arrives_with_text_and_trailer),
 		cmocka_unit_test(metadata_and_deadline_reach_the_handler),
+		cmocka_unit_test(a_header_arrives_with_a_message_and_with_a_status_alone),
 		cmocka_unit_test(a_server_stream_arrives_whole_and_in_order),
 		cmocka_unit_test(a_client_stream_arrives_whole),
 		cmocka_unit_test(an_empty_client_stream_is_answered),

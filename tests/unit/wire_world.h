@@ -63,7 +63,7 @@ struct seen {
 	enum wire_over over;
 	enum wire_status status;
 	char text[2048];
-	char reason[64];
+	char reason[64], header[64];
 };
 
 static inline Chunk chunk_of(int64_t offset, int64_t total, size_t size)
@@ -98,14 +98,18 @@ static inline void saw_gone(struct wire_call *call)
 	free(wire_call_data(call));
 }
 
-/* Echo: answers with the request; a total other than 0 is the status to fail with. */
+/* Echo: answers with the request; a total other than 0 is the status to fail with.  Both
+ * carry a header where the request asks for one. */
 static inline void echo(struct wire_call *call, ProtobufCMessage *m)
 {
 	struct world *w = world_of(call);
 	const Chunk *c = (const Chunk *)m;
 	const struct wire_pair reason = { "cumulus-reason", "no_worker" };
 	const char *token = wire_call_metadata(call, "authorization");
+	const struct wire_pair header = { "echo", wire_call_metadata(call, "echo-this") };
 
+	if (header.value)
+		wire_call_set_headers(call, &header, 1);
 	w->messages++;
 	w->peer = *wire_call_peer(call);
 	w->left_ms = wire_call_left_ms(call);
@@ -325,6 +329,7 @@ static inline void seen_gone(struct wire_call *call)
 {
 	struct seen *s = wire_call_user(call);
 	const char *reason = wire_call_metadata(call, "cumulus-reason");
+	const char *header = wire_call_metadata(call, "echo");
 
 	s->gone++;
 	s->call = NULL;
@@ -332,6 +337,7 @@ static inline void seen_gone(struct wire_call *call)
 	s->status = wire_call_status(call);
 	snprintf(s->text, sizeof(s->text), "%s", wire_call_text(call));
 	snprintf(s->reason, sizeof(s->reason), "%s", reason ? reason : "");
+	snprintf(s->header, sizeof(s->header), "%s", header ? header : "");
 }
 
 static const struct wire_handlers seeing = {
