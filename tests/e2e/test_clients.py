@@ -21,7 +21,7 @@ def test_the_ten_line_client_runs_a_job(client):
              "CUMULUS_ADDRESS": f"localhost:{client.system.port}"})
     assert told.returncode == 0, told.stderr
     lines = told.stdout.splitlines()
-    states = [line.split()[0] for line in lines if line]
+    states = [line.split()[0] for line in lines if line.strip()]
     assert list(dict.fromkeys(states)) == ["SCHEDULING", "CREATING_PARTITION", "RUNNING", "COMPLETED"]
     assert "RUNNING hello" in told.stdout
     assert json.loads(lines[-1][lines[-1].index("{"):])["result"] == 45
