@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -284,4 +285,27 @@ int lock_file(int dirfd, const char *name, struct err *e)
 	if (ftruncate(fd, 0) < 0 || pwrite_all(fd, holder, (size_t)len, 0) < 0)
 		return err_sys(e, "write lock %s", name);
 	return take_fd(&fd);
+}
+
+char *file_find_sibling(const char *name, struct err *e)
+{
+	char self[PATH_MAX];
+	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+	if (len < 0) {
+		err_sys(e, "find this program's folder");
+		return NULL;
+	}
+	self[len] = '\0';
+	*strrchr(self, '/') = '\0';
+
+	CLEANUP(free_ptr) char *beside = str_fmt("%s/%s", self, name);
+	CLEANUP(free_ptr) char *installed = str_fmt("%s/../lib/cumulus/%s", self, name);
+	if (access(beside, R_OK) == 0)
+		return take_ptr(&beside);
+	char *found = realpath(installed, NULL);
+	if (!found)
+		err_set(e, ERR_NOT_FOUND, "%s is neither %s nor %s", name, beside,
+			installed);
+	return found;
 }

@@ -38,3 +38,7 @@ int tree_remove(int dirfd, const char *name, struct err *e) MUST_CHECK;
  * ERR_CONFLICT with "held by pid N" when somebody has it.  The holder's pid is written
  * inside, for people only. */
 int lock_file(int dirfd, const char *name, struct err *e) MUST_CHECK;
+
+/* The path of a program or file of ours: beside our own binary, else in
+ * PREFIX/lib/cumulus.  The caller frees; ERR_NOT_FOUND names both places. */
+char *file_find_sibling(const char *name, struct err *e) MUST_CHECK;

@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "settings.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -181,6 +182,7 @@ static int apply_flag(const struct setting *table, int argc, char **argv, int *a
 {
 	const char *flag = argv[*at];
 
+	assert(flag);
 	if (!str_starts(flag, "--"))
 		return err_set(e, ERR_INVALID, "unexpected argument \"%.64s\"", flag);
 
@@ -249,7 +251,7 @@ int settings_load(const struct setting *table, int argc, char **argv, void *out,
 	enum settings_ask *ask, struct err *e)
 {
 	CLEANUP(free_ptr) char **rest = xmemdup(argv, (size_t)argc * sizeof(*argv));
-	const char *file = getenv(VARIABLE_PREFIX "CONFIG");
+	const char *file = NULL;
 	int left = argc;
 
 	*ask = SETTINGS_RUN;

@@ -186,7 +186,7 @@ int chronos_find(struct chronos *c, const char *name, struct chronos_partition *
 		return -1;
 	uint64_t now_ns = chronos_now_ns();
 	int rc = find_named(c->state, name, now_ns, &p, e);
-	if (rc == 0)
+	if (p)
 		chronos_partition_show(c->state, p, now_ns, out);
 	chronos_state_unlock(c);
 	return rc;

@@ -17,27 +17,6 @@
 #define DATA_OF_ROOT "/var/lib/cumulus/dev"
 #define PATIENCE     3 /* interrupts until a cumulusd that does not end is killed */
 
-/* The program of this name beside our own; the caller frees it. */
-static char *sibling(const char *name, struct err *e)
-{
-	char self[PATH_MAX];
-	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
-
-	if (len < 0) {
-		err_sys(e, "read /proc/self/exe");
-		return NULL;
-	}
-	self[len] = '\0';
-	*strrchr(self, '/') = '\0';
-
-	CLEANUP(free_ptr) char *path = str_fmt("%s/%s", self, name);
-	if (access(path, X_OK) < 0) {
-		err_sys(e, "%s", path);
-		return NULL;
-	}
-	return take_ptr(&path);
-}
-
 /* Where a user's or root's data lives when nothing was said; the caller frees it. */
 static char *default_data(struct err *e)
 {
@@ -117,7 +96,7 @@ enum exit_code command_dev(struct cli *cli)
 {
 	const struct options *o = cli->options;
 	struct err e = { 0 };
-	CLEANUP(free_ptr) char *program = sibling("cumulusd", &e);
+	CLEANUP(free_ptr) char *program = file_find_sibling("cumulusd", &e);
 	CLEANUP(free_ptr)
 	char *data = o->data ? str_fmt("%s", o->data) : default_data(&e);
 	sigset_t signals, before;

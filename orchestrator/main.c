@@ -4,8 +4,6 @@
  * the store before anybody can ask, the sockets last.  The end goes the other way.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <libgen.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +16,7 @@
 #include "config.h"
 #include "embedded.h"
 #include "engine.h"
+#include "file.h"
 #include "http.h"
 #include "log.h"
 #include "privileges.h"
@@ -110,23 +109,9 @@ static void start_log(const struct config *c)
 
 /* ---- as root */
 
-/* The path of a program beside this one.  The caller frees. */
-static char *sibling(const char *name, struct err *e)
-{
-	char self[PATH_MAX];
-	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
-
-	if (len < 0) {
-		err_sys(e, "find this program's folder");
-		return NULL;
-	}
-	self[len] = '\0';
-	return str_fmt("%s/%s", dirname(self), name);
-}
-
 static int start_worker(struct daemon *d, struct err *e)
 {
-	CLEANUP(free_ptr) char *program = sibling("cumulus-worker", e);
+	CLEANUP(free_ptr) char *program = file_find_sibling("cumulus-worker", e);
 	bool started = false;
 
 	if (!program)

@@ -95,26 +95,3 @@ int child_start(const struct child_program *s, struct child *out, struct err *e)
 	*out = (struct child){ pid, pidfd };
 	return 0;
 }
-
-char *child_find_sibling(const char *name, struct err *e)
-{
-	char self[PATH_MAX];
-	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
-
-	if (len < 0) {
-		err_sys(e, "read /proc/self/exe");
-		return NULL;
-	}
-	self[len] = '\0';
-	*strrchr(self, '/') = '\0';
-
-	CLEANUP(free_ptr) char *beside = str_fmt("%s/%s", self, name);
-	CLEANUP(free_ptr) char *installed = str_fmt("%s/../lib/cumulus/%s", self, name);
-	if (access(beside, R_OK) == 0)
-		return take_ptr(&beside);
-	char *found = realpath(installed, NULL);
-	if (found)
-		return found;
-	err_set(e, ERR_NOT_FOUND, "%s is neither %s nor %s", name, beside, installed);
-	return NULL;
-}

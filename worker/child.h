@@ -25,7 +25,3 @@ struct child {
 
 int child_start(
 	const struct child_program *s, struct child *out, struct err *e) MUST_CHECK;
-
-/* Where a program that belongs to us is: beside our own binary, else in
- * `PREFIX/lib/cumulus`.  The caller frees; ERR_NOT_FOUND names both places. */
-char *child_find_sibling(const char *name, struct err *e) MUST_CHECK;

@@ -9,13 +9,14 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include "cgroup.h"
 #include "cleanup.h"
+#include "file.h"
 #include "hello.h"
 #include "log.h"
 #include "rootfs.h"
 #include "run.h"
 #include "runfolder.h"
-#include "child.h"
 #include "start.h"
 #include "str.h"
 #include "xalloc.h"
@@ -405,7 +406,7 @@ static char *choose_chronos_dir(const struct worker *w)
 /* The path that an option names, or that of what belongs to us. */
 static char *choose_file(const char *option, const char *name, struct err *e)
 {
-	return option ? xstrdup(option) : child_find_sibling(name, e);
+	return option ? xstrdup(option) : file_find_sibling(name, e);
 }
 
 /* Build what jobs see as / and try it with an empty container. */
@@ -419,7 +420,7 @@ static int try_container(struct worker *w, struct err *e)
 	char *library = harness ? choose_file(o->job_library, "cumulus.py", e) : NULL;
 	const struct rootfs_sources sources = { init, harness, library };
 
-	if (!library)
+	if (!library || cgroup_prepare(e) < 0)
 		return -1;
 	w->root_path = rootfs_build(w->home.path, &sources, e);
 	if (!w->root_path)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "inside.h"
+#include "str.h"
 #include "xalloc.h"
 
 void fleet_init(struct fleet *f)
@@ -88,7 +89,7 @@ struct device *worker_add_device(struct worker *w, const char *uuid)
 {
 	struct device *d = xcalloc(1, sizeof(*d));
 
-	strcpy(d->info.uuid, uuid); /* both are DEVICE_UUID_MAX and terminated */
+	str_put(d->info.uuid, sizeof(d->info.uuid), "%s", uuid);
 	d->worker = w;
 	list_init(&d->by_free);
 	resize_devices(w, w->device_count + 1);

@@ -301,8 +301,10 @@ static void set_devices(struct job *job)
 	f->device_count = job->run->device_count;
 	f->devices = xcalloc(f->device_count, sizeof(*f->devices));
 	for (uint32_t i = 0; i < f->device_count; i++) {
-		strcpy(f->devices[i].uuid, job->run->devices[i]->info.uuid);
-		f->devices[i].index = job->run->devices[i]->info.index;
+		const struct core_device *from = &job->run->devices[i]->info;
+
+		str_put(f->devices[i].uuid, sizeof(f->devices[i].uuid), "%s", from->uuid);
+		f->devices[i].index = from->index;
 	}
 }
 

@@ -52,10 +52,9 @@ static bool take_char(struct line *l, char ch)
 /* Letters and digits at both ends; . _ - between. */
 static bool take_name(struct line *l, const char *fault)
 {
-	const char *start = l->at;
-
 	skip_space(l);
-	start = l->at;
+
+	const char *start = l->at;
 	while (is_word(*l->at))
 		l->at++;
 	if (l->at == start || !isalnum((unsigned char)*start) ||

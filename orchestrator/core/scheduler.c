@@ -13,6 +13,7 @@
  * reservation walks all devices, once for each job that gets one.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
 #include <string.h>
 
 #include "inside.h"
@@ -158,6 +159,7 @@ static int64_t device_ready(const struct core *c, const struct device *d, uint32
 		share[k] = d->leases[i]->submission->amount.hundredths;
 	}
 	for (uint32_t i = 0; room < need; i++) {
+		assert(i < d->lease_count); /* without leases there is room */
 		room += share[i];
 		at = ends[i];
 	}
@@ -189,6 +191,7 @@ static struct reservation reserve_on(
 	struct reservation r = { .at_ns = NEVER };
 	int64_t at[JOB_DEVICES_MAX];
 
+	assert(a.devices >= 1 && a.devices <= JOB_DEVICES_MAX);
 	for (size_t i = 0; i < w->device_count; i++) {
 		int64_t ready = device_ready(c, w->devices[i], a.hundredths);
 		uint32_t k = r.count < a.devices ? r.count++ : a.devices;

@@ -12,6 +12,8 @@
 struct rpc {
 	struct rpc_config config;
 	int64_t began_boot_ns;
+	struct health *health;
+	struct reflection *reflection;
 };
 
 /* Everybody is one tenant until there is authentication. */
@@ -36,6 +38,12 @@ void asker_on_gone(struct wire_call *call);
 
 /* ERR_NOT_FOUND with the job's id, for an id that is unknown or somebody else's. */
 int no_such_job(struct err *e, const char *id);
+
+/* grpc.health.v1 and grpc.reflection, added to the server; it is closed before the free. */
+struct health *health_new(struct wire_server *server, const struct rpc *rpc);
+void health_free(struct health *h); /* NULL is fine */
+struct reflection *reflection_new(struct wire_server *server);
+void reflection_free(struct reflection *r); /* NULL is fine */
 
 /* Handlers of the methods, one file each. */
 extern const struct wire_handlers rpc_submit_job, rpc_watch_job, rpc_get_job_status,

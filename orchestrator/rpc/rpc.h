@@ -26,7 +26,8 @@ struct rpc_config {
 	const char *no_worker_hint;
 };
 
-/* Adds its methods to the server. */
+/* Adds its methods to the server, and the two services that every gRPC client knows:
+ * grpc.health.v1 and reflection. */
 struct rpc *rpc_new(struct wire_server *server, const struct rpc_config *config);
 void rpc_free(struct rpc *r); /* after the server is closed; NULL is fine */
 

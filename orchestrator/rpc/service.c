@@ -87,11 +87,17 @@ struct rpc *rpc_new(struct wire_server *server, const struct rpc_config *config)
 	r->began_boot_ns = clock_boot_ns();
 	for (size_t i = 0; i < sizeof(methods) / sizeof(*methods); i++)
 		wire_server_add(server, &methods[i].wire, methods[i].on, r);
+	r->health = health_new(server, r);
+	r->reflection = reflection_new(server);
 	return r;
 }
 
 void rpc_free(struct rpc *r)
 {
+	if (!r)
+		return;
+	health_free(r->health);
+	reflection_free(r->reflection);
 	free(r);
 }
 

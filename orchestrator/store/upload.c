@@ -107,6 +107,7 @@ static struct part *get_part(
 {
 	struct table_entry *entry =
 		table_find(&u->parts, digest->bytes, sizeof(digest->bytes));
+	char name[PACKAGE_NAME_SIZE];
 	struct part *p;
 
 	if (entry) {
@@ -120,8 +121,8 @@ static struct part *get_part(
 	p = xcalloc(1, sizeof(*p));
 	p->digest = *digest;
 	p->digester = digester_new();
-	package_name(p->name, digest);
-	strcat(p->name, PACKAGE_PART_SUFFIX);
+	package_name(name, digest);
+	str_put(p->name, sizeof(p->name), "%s%s", name, PACKAGE_PART_SUFFIX);
 	if (open_part(u, p, size, e) < 0) {
 		part_free(p);
 		return NULL;
