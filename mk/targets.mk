@@ -10,6 +10,7 @@ C_FILES = $(shell git ls-files '*.c' '*.h')
 
 .PHONY: all demo setup setup-test test unit sim crash e2e lint format help clean
 all: $(PROGRAMS) $(LIBRARIES) ## build every program and library
+	@:
 
 demo: ## install what it needs, build, and watch four jobs run
 	@scripts/setup.sh build
