@@ -91,6 +91,11 @@ const struct wire_method *wire_server_method(
 	return index < server->count ? server->served[index]->route.method : NULL;
 }
 
+uv_loop_t *wire_server_loop(const struct wire_server *server)
+{
+	return server->hub.loop;
+}
+
 /* ---- accepting */
 
 static bool uid_allowed(const struct listener *l, uid_t uid)

@@ -221,6 +221,8 @@ void wire_server_add(struct wire_server *server, const struct wire_method *metho
 const struct wire_method *wire_server_method(
 	const struct wire_server *server, size_t index);
 
+uv_loop_t *wire_server_loop(const struct wire_server *server);
+
 struct wire_tls { /* has its place; listening and connecting with it is ERR_UNSUPPORTED */
 	const char *certificate_file, *key_file;
 	const char *peers_file; /* the authorities whose certificates are taken */
