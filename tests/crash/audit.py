@@ -11,7 +11,7 @@ import grpc
 
 import job as job_code
 from client import TERMINAL, Story
-from customers import ENDLESS, KINDS, add_to
+from customers import ENDLESS, KINDS, add_to, submission
 from stage import GONE_S
 from system import pb, rpc, until
 
@@ -67,7 +67,11 @@ def audit_round(stage):
 def audit_list(stage, listed, known):
     """One job for one key; none that nobody submitted; none that ran without being known."""
     by_name = {}
+    for told in stage.tolds:
+        stage.names |= {told.name, *told.lost}
     for job in listed.values():
+        if job.name not in stage.names:
+            stage.accuse(f"{job.job_id} ({job.name}) is in the list, and nobody submitted it")
         if job.name in by_name:
             stage.accuse(f"{job.name} became two jobs: {by_name[job.name]} and {job.job_id}")
         by_name[job.name] = job.job_id
@@ -115,6 +119,7 @@ class Case:
         self._audit_resumed(full)
         self._audit_starts(status)
         self._audit_end(events, status)
+        self._audit_key()
 
     # ---- the story, read again from its start
 
@@ -195,6 +200,20 @@ class Case:
         if rest is not None and rest != full[at:]:
             self.wrong(f"from ({sequence}, {offset}) on the story is\n    {brief(rest)}\n"
                        f"    and not\n    {brief(full[at:])}")
+
+    def _audit_key(self):
+        """The same submission again: the same job, though all is over."""
+        if not self.plan.keyed:
+            return
+        call = self.stub.SubmitJob(submission(self.stage, self.plan, self.plan.name),
+                                   timeout=30)
+        try:
+            got = next(call).job_id
+            call.cancel()
+        except grpc.RpcError as e:
+            got = f"{e.code().name} {e.details()}"
+        if got != self.job:
+            self.wrong(f"its key now gives {got}")
 
     # ---- the jobs' own word
 

@@ -113,6 +113,21 @@ def add_to(story, event):
                       event.message, event.result))
 
 
+def submission(stage, plan, name):
+    """The same bytes each time."""
+    files = {"main.py": JOB_SOURCE}
+    if plan.own_package:
+        files["note.txt"] = plan.name
+    lines, width, pause = plan.shape
+    return pb.JobSubmission(
+        code_package=zip_of(files), gpu_memory=plan.amount, duration=plan.duration,
+        name=name, max_retries=plan.max_retries,
+        idempotency_key=plan.name if plan.keyed else "",
+        args=[plan.kind, plan.name, str(lines), str(width), str(pause)],
+        env={"CRASH_WITNESS": str(stage.ledger.fifo), "CRASH_TOKEN": stage.token,
+             "CRASH_HUNDREDTHS": str(plan.hundredths)})
+
+
 class Connection:
     """A customer's own channel to the cumulusd of the moment."""
 
@@ -187,17 +202,7 @@ class Errand:
             self.told.lost.append(self.told.name)
             self.told.name = f"{p.name}.{self.tries}"
         self.tries += 1
-        files = {"main.py": JOB_SOURCE}
-        if p.own_package:
-            files["note.txt"] = p.name
-        lines, width, pause = p.shape
-        return pb.JobSubmission(
-            code_package=zip_of(files), gpu_memory=p.amount, duration=p.duration,
-            name=self.told.name, max_retries=p.max_retries,
-            idempotency_key=p.name if p.keyed else "",
-            args=[p.kind, p.name, str(lines), str(width), str(pause)],
-            env={"CRASH_WITNESS": str(self.stage.ledger.fifo), "CRASH_TOKEN": self.stage.token,
-                 "CRASH_HUNDREDTHS": str(p.hundredths)})
+        return submission(self.stage, p, self.told.name)
 
     def _open(self):
         stub = self.connection.stub()

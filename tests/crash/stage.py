@@ -97,6 +97,7 @@ class Stage:
         self.accusations = []
         self.notes = {}  # kind: [job, ...] in the order in which customers heard of it
         self.tolds = []
+        self.names = set()  # of all submissions, whatever became of them
         self.planned = 0
         self.open = False
         self.broken = False  # the system does not come back

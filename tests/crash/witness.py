@@ -154,13 +154,19 @@ class Sampler:
         self.thread.start()
 
     def _run(self):
-        while not self.over.wait(SAMPLE_S):
-            self.samples += 1
-            self._look_at_processes()
-            if self.samples % 4 == 0:
-                self._look_at_chronos()
-            if self.samples % 4 == 2:
-                self._look_at_core()
+        try:
+            while not self.over.wait(SAMPLE_S):
+                self.samples += 1
+                self._sample()
+        except Exception as e:  # noqa: BLE001 - a witness that falls asleep has seen nothing
+            self.accuse(f"the sampler stumbled: {type(e).__name__}: {e}")
+
+    def _sample(self):
+        self._look_at_processes()
+        if self.samples % 4 == 0:
+            self._look_at_chronos()
+        if self.samples % 4 == 2:
+            self._look_at_core()
 
     def _add_up(self, who, shares):
         for device, sum_ in shares.items():
