@@ -141,6 +141,8 @@ void core_finish(struct core *c)
 void core_tick(struct core *c, const struct core_time *now)
 {
 	core_begin(c, now);
+	/* The wish is used up, also when its tick comes a little early. */
+	c->gate.woken_ns = NEVER;
 	core_finish(c);
 }
 

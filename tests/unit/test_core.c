@@ -292,6 +292,26 @@ static void submissions_do_not_wait_for_ever(void **state)
 	driver_free(d);
 }
 
+/* A loop's timer counts whole milliseconds and may fire just before its time. */
+static void a_tick_that_comes_too_early_asks_to_be_woken_again(void **state)
+{
+	(void)state;
+	struct driver *d = driver_new();
+
+	core_free(d->core);
+	d->core = core_new(&d->config);
+	driver_submit_half(d);
+	int64_t due = driver_last(d, EFFECT_WAKE_AT, NULL)->boot_ns;
+	driver_clear(d);
+	driver_pass(d, 5 * S - 1);
+	assert_null(driver_answer(d, 1));
+	assert_non_null(driver_last(d, EFFECT_WAKE_AT, NULL));
+	assert_int_equal(driver_last(d, EFFECT_WAKE_AT, NULL)->boot_ns, due);
+	driver_pass(d, 1);
+	assert_int_equal(driver_answer(d, 1)->why, UNAVAILABLE_NO_WORKER);
+	driver_free(d);
+}
+
 static void the_first_event_says_for_what_a_job_waits(void **state)
 {
 	struct driver *d = *state;
