@@ -384,8 +384,9 @@ static void on_timer(uv_timer_t *timer)
 static void wake_at(struct relay *h, int64_t boot_ns)
 {
 	int64_t left = boot_ns - clock_boot_ns();
-	/* Rounded up: a tick before the time would only ask again. */
-	uint64_t ms = left > 0 ? (uint64_t)((left + NS_PER_MS - 1) / NS_PER_MS) : 0;
+	/* One more, since the loop's own time is rounded down: a tick before the time would
+	 * only ask again. */
+	uint64_t ms = left > 0 ? (uint64_t)(left / NS_PER_MS) + 2 : 0;
 
 	uv_update_time(h->timer.loop);
 	uv_timer_start(&h->timer, on_timer, ms, 0);

@@ -934,6 +934,7 @@ int main(void)
 		TEST(the_limit_of_waiting_jobs_is_named),
 		TEST(submissions_wait_for_the_first_list_of_workers),
 		TEST(submissions_do_not_wait_for_ever),
+		TEST(a_tick_that_comes_too_early_asks_to_be_woken_again),
 		TEST(the_first_event_says_for_what_a_job_waits),
 		TEST(cancelling_a_waiting_job_ends_it),
 		TEST(cancelling_a_running_job_waits_for_its_end),
