@@ -290,10 +290,12 @@ void settings_help(const struct setting *table, FILE *to)
 	}
 	fprintf(to, "  %-28s settings as YAML, `name: value` a line\n", "--config FILE");
 	fprintf(to, "  %-28s check the settings and end\n", "--check-config");
-	fprintf(to, "  %-28s\n  %-28s\n", "--version", "--help");
+	fprintf(to, "  %-28s print the version and end\n", "--version");
+	fprintf(to, "  %-28s print this and end\n", "--help");
+
+	CLEANUP(free_ptr) char *variable = variable_name(table->name);
 	fprintf(to,
-		"\nEach setting is also a variable: --%s is %s. Flags win over "
-		"variables,\n"
-		"variables over the file.\n",
-		table->name, "CUMULUS_<NAME> with _ for -");
+		"\nEach setting is also a variable: --%s is %s. Flags win over\n"
+		"variables, variables over the file.\n",
+		table->name, variable);
 }

@@ -82,12 +82,19 @@ static int check_devices(const char *text, struct err *e)
 	return 0;
 }
 
-static int check_loopback(const char *name, const char *address, struct err *e)
+static int check_address(const char *name, const char *address, struct err *e)
 {
+	const char *colon = strrchr(address, ':');
+	uint64_t port;
+
+	if (!colon || colon == address ||
+		parse_u64(colon + 1, 0, UINT16_MAX, &port, NULL) < 0)
+		return err_set(
+			e, ERR_INVALID, "%s: \"%.64s\" is not HOST:PORT", name, address);
 	if (!wire_address_is_loopback(address))
 		return err_set(e, ERR_INVALID,
-			"%s: %.64s is not loopback, and without TLS nothing else is "
-			"served",
+			"%s: %.64s is not loopback, and nothing else is served without "
+			"TLS",
 			name, address);
 	return 0;
 }
@@ -123,9 +130,9 @@ int config_check(struct config *c, struct err *e)
 		return -1;
 	if (log_level_parse(c->log_level, &level, e) < 0)
 		return -1;
-	if (check_loopback("listen", c->listen, e) < 0)
+	if (check_address("listen", c->listen, e) < 0)
 		return -1;
-	if (strcmp(c->http, "off") != 0 && check_loopback("http", c->http, e) < 0)
+	if (strcmp(c->http, "off") != 0 && check_address("http", c->http, e) < 0)
 		return -1;
 	return make_absolute(&c->data, e);
 }
