@@ -221,10 +221,7 @@ static int open_worker_server(struct daemon *d, struct err *e)
 
 	d->worker_server = wire_server_new(&d->loop, &limits);
 	d->workers = workers_new(d->worker_server, &config);
-	/* Through the folder's descriptor: a socket's path may have 107 bytes only. */
-	CLEANUP(free_ptr)
-	char *path = str_fmt("/proc/self/fd/%d/worker.sock", d->folder.orchestrator);
-	return wire_server_listen_unix(d->worker_server, path, &options, e);
+	return wire_server_listen_unix(d->worker_server, d->socket, &options, e);
 }
 
 static int open_client_server(

@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 
 #include "cleanup.h"
 #include "str.h"
+#include "xalloc.h"
 
 static int no_address(const char *address, struct err *e)
 {
@@ -114,16 +116,35 @@ int address_bind_tcp(const char *address, char bound[WIRE_ADDRESS_SIZE], struct 
 	return take_fd(&fd);
 }
 
-int address_of_path(const char *path, struct sockaddr_un *un, struct err *e)
+static int open_folder_of(const char *path, struct err *e)
 {
-	size_t len = strlen(path);
+	const char *slash = strrchr(path, '/');
+	CLEANUP(free_ptr)
+	char *folder = slash ? xstrndup(path, (size_t)(slash - path) + 1) : xstrdup(".");
+	int fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
-	if (!len || len >= sizeof(un->sun_path))
-		return err_set(e, ERR_INVALID,
-			"socket path of %zu bytes; 1 to %zu are possible", len,
-			sizeof(un->sun_path) - 1);
+	return fd < 0 ? err_sys(e, "open %s", folder) : fd;
+}
+
+int address_of_path(const char *path, struct sockaddr_un *un, int *folder, struct err *e)
+{
+	const char *slash = strrchr(path, '/');
+	const char *name = slash ? slash + 1 : path;
+
+	if (!*name)
+		return err_set(e, ERR_INVALID, "\"%.64s\" is no path of a socket", path);
 	*un = (struct sockaddr_un){ .sun_family = AF_UNIX };
-	memcpy(un->sun_path, path, len);
+	*folder = -1;
+	if (str_put(un->sun_path, sizeof(un->sun_path), "%s", path))
+		return 0;
+
+	CLEANUP(close_fd) int fd = open_folder_of(path, e);
+	if (fd < 0)
+		return -1;
+	if (!str_put(un->sun_path, sizeof(un->sun_path), "/proc/self/fd/%d/%s", fd, name))
+		return err_set(
+			e, ERR_INVALID, "%.64s: a name too long for a socket", name);
+	*folder = take_fd(&fd);
 	return 0;
 }
 
@@ -155,9 +176,10 @@ static int remove_stale(const struct sockaddr_un *un, struct err *e)
 
 int address_bind_unix(const char *path, mode_t mode, struct err *e)
 {
+	CLEANUP(close_fd) int folder = -1;
 	struct sockaddr_un un;
 
-	if (address_of_path(path, &un, e) < 0 || remove_stale(&un, e) < 0)
+	if (address_of_path(path, &un, &folder, e) < 0 || remove_stale(&un, e) < 0)
 		return -1;
 
 	CLEANUP(close_fd)

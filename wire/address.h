@@ -27,6 +27,8 @@ int address_bind_tcp(
 	const char *address, char bound[WIRE_ADDRESS_SIZE], struct err *e) MUST_CHECK;
 int address_bind_unix(const char *path, mode_t mode, struct err *e) MUST_CHECK;
 
-/* ERR_INVALID when the path is too long for a socket. */
+/* A socket's address has room for 107 bytes.  A longer path goes through a descriptor of
+ * its folder: *folder, which the caller keeps open while it uses *un; -1 for a short one. */
 struct sockaddr_un;
-int address_of_path(const char *path, struct sockaddr_un *un, struct err *e) MUST_CHECK;
+int address_of_path(
+	const char *path, struct sockaddr_un *un, int *folder, struct err *e) MUST_CHECK;

@@ -312,6 +312,7 @@ struct wire_client *wire_client_open(
 	bool local = str_starts(connect->address, "unix:");
 	char host[HOST_SIZE];
 	char port[PORT_SIZE];
+	CLEANUP(close_fd) int folder = -1;
 	struct sockaddr_un un;
 	int rc;
 
@@ -320,7 +321,7 @@ struct wire_client *wire_client_open(
 		return NULL;
 	}
 	if (local)
-		rc = address_of_path(connect->address + 5, &un, e);
+		rc = address_of_path(connect->address + 5, &un, &folder, e);
 	else
 		rc = address_split(connect->address, host, port, e);
 	if (rc < 0)

@@ -55,6 +55,29 @@ static void a_unary_call_works_on_a_unix_socket_that_names_its_peer(void **state
 	assert_int_equal(stat(path, &st), -1);
 }
 
+/* A socket's address has room for 107 bytes; a data folder may lie deeper. */
+static void a_unix_socket_may_lie_behind_a_long_path(void **state)
+{
+	(void)state;
+	struct world *w = world_new();
+	struct err e = { 0 };
+	char folder[112];
+	char path[120];
+
+	snprintf(folder, sizeof(folder), "/tmp/wire-test-%095d", (int)getpid());
+	snprintf(path, sizeof(path), "%s/s", folder);
+	assert_int_equal(mkdir(folder, 0700), 0);
+	world_serve(w, NULL);
+	if (wire_server_listen_unix(w->server, path, NULL, &e) < 0)
+		fail_msg("%s", e.text);
+	snprintf(w->address, sizeof(w->address), "unix:%s", path);
+	world_connect(w, NULL);
+	an_echo_comes_back(w);
+	world_free(w);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_int_equal(rmdir(folder), 0);
+}
+
 static void a_stale_socket_file_is_replaced_and_a_live_one_is_not(void **state)
 {
 	(void)state;
@@ -974,6 +997,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_unary_call_works_on_tcp),
 		cmocka_unit_test(a_unary_call_works_on_a_unix_socket_that_names_its_peer),
+		cmocka_unit_test(a_unix_socket_may_lie_behind_a_long_path),
 		cmocka_unit_test(a_stale_socket_file_is_replaced_and_a_live_one_is_not),
 		cmocka_unit_test(a_user_who_is_not_on_the_list_is_turned_away),
 		cmocka_unit_test(a_user_who_is_on_the_list_is_served),
