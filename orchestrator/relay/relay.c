@@ -751,8 +751,15 @@ void relay_close(struct relay *h)
 	if (!h)
 		return;
 	h->closing = true;
-	if (h->store)
+	/* What was asked is answered, so that whoever asked can let go of it. */
+	if (h->output) {
+		output_stop(h->output);
+		output_deliver(h->output);
+	}
+	if (h->store) {
 		store_stop(h->store);
+		store_deliver(h->store);
+	}
 	output_close(h->output);
 	store_close(h->store);
 	free_tables(h);
