@@ -264,7 +264,7 @@ static Cumulus__Worker__RunLimits *run_limits(
 	cumulus__worker__run_limits__init(l);
 	l->cpus = asked->cpus;
 	l->memory_bytes = or_default(asked->memory_bytes, c->memory_bytes);
-	l->disk_bytes = c->disk_bytes;
+	l->disk_bytes = or_default(asked->disk_bytes, c->disk_bytes);
 	l->pids = asked->pids ? asked->pids : c->pids;
 	l->output_bytes = c->output_bytes;
 	l->result_bytes = c->result_bytes;

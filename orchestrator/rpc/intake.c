@@ -30,8 +30,6 @@ static int check_served(const Submission *m, struct err *e)
 		return not_served(e, "queue");
 	if (*m->image)
 		return not_served(e, "image");
-	if (m->limits && m->limits->disk_bytes)
-		return not_served(e, "limits.disk_bytes");
 	return 0;
 }
 
@@ -47,6 +45,10 @@ static int check_limits(const Cumulus__Orchestrator__Limits *l, struct err *e)
 		return err_set(e, ERR_INVALID,
 			"limits.memory_bytes %lld is not allowed: 16 MiB at least",
 			(long long)l->memory_bytes);
+	if (l->disk_bytes && l->disk_bytes < (1 << 20))
+		return err_set(e, ERR_INVALID,
+			"limits.disk_bytes %lld is not allowed: 1 MiB at least",
+			(long long)l->disk_bytes);
 	if (l->pids && (l->pids < 8 || l->pids > 1000000))
 		return err_set(e, ERR_INVALID,
 			"limits.pids %d is not allowed: 8 to 1000000", l->pids);

@@ -70,10 +70,22 @@ def test_a_limit_of_processes_holds(client):
     assert 0 < story.value < 16
 
 
+def test_a_limit_of_disk_holds(client):
+    """No file grows past it; what all of them take is looked at every second."""
+    story = client.run("""
+        import time
+        def main():
+            for i in range(600):
+                with open(f"{i}", "wb") as f:
+                    f.write(bytes(1 << 20))
+                time.sleep(0.1)
+        """, limits=pb.Limits(disk_bytes=4 << 20))
+    assert story.last.state == pb.FAILED and story.last.reason == pb.DISK_LIMIT, story.text()
+
+
 @pytest.mark.parametrize("fields, named", [
     ({"package_digest": "sha256:" + "0" * 64}, "package_digest"),
-    ({"queue": "fast"}, "queue"), ({"image": "debian"}, "image"),
-    ({"limits": pb.Limits(disk_bytes=1 << 30)}, "limits.disk_bytes")])
+    ({"queue": "fast"}, "queue"), ({"image": "debian"}, "image")])
 def test_a_field_that_is_not_served_is_unimplemented_by_name(client, fields, named):
     code, details = client.refused(**fields)
     assert code == grpc.StatusCode.UNIMPLEMENTED
@@ -398,6 +410,7 @@ def test_followed_logs_end_with_the_job(client):
     ({"priority": 101}, "priority"), ({"max_retries": -1}, "max_retries"),
     ({"limits": pb.Limits(cpus=-1)}, "limits.cpus"),
     ({"limits": pb.Limits(memory_bytes=-1)}, "limits.memory_bytes"),
+    ({"limits": pb.Limits(disk_bytes=5)}, "limits.disk_bytes"),
     ({"limits": pb.Limits(pids=-1)}, "limits.pids")])
 def test_a_field_out_of_bounds_is_named(client, fields, named):
     code, details = client.refused(**fields)
