@@ -6,6 +6,7 @@
 PROTOC_GEN_GO_VERSION      := v1.36.11
 PROTOC_GEN_GO_GRPC_VERSION := v1.6.2
 GRPCURL_VERSION            := v1.9.3
+INTEROP_VERSION            := v1.79.3
 
 VENV   := build/venv
 TOOLS  := build/tools
@@ -31,6 +32,13 @@ $(TOOLS)/protoc-gen-go-grpc: mk/proto.mk
 	@$(call go_install,google.golang.org/grpc/cmd/protoc-gen-go-grpc,$(PROTOC_GEN_GO_GRPC_VERSION))
 $(TOOLS)/grpcurl: mk/proto.mk
 	@$(call go_install,github.com/fullstorydev/grpcurl/cmd/grpcurl,$(GRPCURL_VERSION))
+$(TOOLS)/interop_client: mk/proto.mk
+	@$(call go_install,google.golang.org/grpc/interop/client,$(INTEROP_VERSION))
+	@mv $(TOOLS)/client $@
+$(TOOLS)/h2spec: tests/h2spec/go.mod tests/h2spec/go.sum
+	@mkdir -p $(@D)
+	@echo "  go      h2spec"
+	@go build -C $(<D) -o $(CURDIR)/$@ github.com/summerwind/h2spec/cmd/h2spec
 
 install-proto-tools: ## what `make proto` needs, in pinned versions (Debian, Ubuntu, macOS)
 	@case "$$(uname -s)" in \

@@ -21,6 +21,7 @@ LDFLAGS  := -Wl,-z,relro,-z,now -Wl,--as-needed
 PROGRAMS :=
 LIBRARIES :=
 UNIT_TESTS :=
+TEST_PROGRAMS := # what tests start
 C_SOURCES :=
 MODULES :=
 

@@ -31,7 +31,7 @@ unit: ## unit tests under ASan and UBSan
 	@$(MAKE) --no-print-directory SAN=address run-unit
 
 .PHONY: build-unit run-unit
-build-unit: $(UNIT_TESTS) $(PROGRAMS)
+build-unit: $(UNIT_TESTS) $(TEST_PROGRAMS) $(PROGRAMS)
 run-unit: build-unit
 	@bad=; for t in $(UNIT_TESTS); do echo "== $$t"; \
 	  timeout -k 5 $(UNIT_LIMIT_S) $$t 2>&1 || bad="$$bad $$t"; done; \
@@ -53,10 +53,11 @@ else
 	@echo "SKIPPED crash: there is no tests/crash/module.mk"
 endif
 
-# Go compiles its packages as one of the e2e tests, grpcurl is the client of another.
+# Go compiles its packages as one of the e2e tests, its programs are the clients of others.
 e2e: $(VENV)/.made ## the programs, with clients of today: grpcio, grpc-go, grpcurl (E2E=FILE)
-	@$(MAKE) --no-print-directory -j$(JOBS) all
-	@! scripts/new_enough_go.sh || $(MAKE) --no-print-directory $(TOOLS)/grpcurl
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(TEST_PROGRAMS)
+	@! scripts/new_enough_go.sh || $(MAKE) --no-print-directory \
+	  $(addprefix $(TOOLS)/,grpcurl interop_client h2spec)
 	@$(AS_ROOT) $(VENV)/bin/python -B -m pytest $(E2E)
 
 .PHONY: lint-format lint-clang lint-tidy compile-commands
