@@ -5,7 +5,10 @@ CYCLES ?= 60
 .PHONY: run-crash crash-long
 run-crash:
 	@$(MAKE) --no-print-directory $(VENV)/.made
-	@SEED='$(SEED)' CYCLES='$(CYCLES)' $(VENV)/bin/python -m pytest tests/crash
+	@status=0; $(AS_ROOT) env SEED='$(SEED)' CYCLES='$(CYCLES)' \
+	  CUMULUS_BUILD='$(or $(CUMULUS_BUILD),build)' \
+	  $(VENV)/bin/python -B -m pytest tests/crash || status=$$?; \
+	$(if $(AS_ROOT),sudo chown -R "$$(id -u):$$(id -g)" build/crash;) exit $$status
 
 crash-long: ## 2,000 cycles of `crash`, by another seed each time
 	@$(MAKE) --no-print-directory crash SEED=$(if $(filter file,$(origin SEED)),$$(date +%s),$(SEED)) CYCLES=2000

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import grpc
 
-from customers import PATIENCE_S, plan_of
+from customers import plan_of
 from system import BIN, ROOT, System, pb, rpc, until
 from witness import Ledger, Sampler, living
 

@@ -12,7 +12,6 @@ import json
 import os
 import subprocess
 import threading
-import time
 from collections import defaultdict
 from pathlib import Path
 
