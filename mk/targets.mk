@@ -34,7 +34,7 @@ unit: ## unit tests under ASan and UBSan
 build-unit: $(UNIT_TESTS) $(TEST_PROGRAMS) $(PROGRAMS)
 run-unit: build-unit
 	@bad=; for t in $(UNIT_TESTS); do echo "== $$t"; \
-	  timeout -k 5 $(UNIT_LIMIT_S) $$t 2>&1 || bad="$$bad $$t"; done; \
+	  $(AS_ROOT) timeout -k 5 $(UNIT_LIMIT_S) $$t 2>&1 || bad="$$bad $$t"; done; \
 	  [ -z "$$bad" ] || { echo "failed:$$bad" >&2; exit 1; }
 
 # tests/sim/module.mk and tests/crash/module.mk say what run-sim and run-crash do.
