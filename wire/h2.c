@@ -10,6 +10,8 @@
 #include "incoming.h"
 #include "session.h"
 
+#define CLOSED_STREAMS_MAX 1024
+
 static struct wire_call *call_of(nghttp2_session *h2, int32_t stream_id)
 {
 	return nghttp2_session_get_stream_user_data(h2, stream_id);
@@ -178,8 +180,10 @@ nghttp2_option *h2_options_new(const struct wire_limits *limits)
 	nghttp2_option_set_stream_reset_rate_limit(
 		o, limits->resets, limits->resets_per_s);
 	nghttp2_option_set_max_outbound_ack(o, limits->acks);
-	/* Closed streams are kept for priorities only, which gRPC does not use. */
-	nghttp2_option_set_no_closed_streams(o, 1);
+	/* A few closed streams are remembered, so that frames on them are told from frames
+	 * that crossed our reset.  Where many may be open that would cost too much. */
+	if (limits->streams > CLOSED_STREAMS_MAX)
+		nghttp2_option_set_no_closed_streams(o, 1);
 	nghttp2_option_set_peer_max_concurrent_streams(o, limits->streams);
 	return o;
 }

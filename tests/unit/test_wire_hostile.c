@@ -232,6 +232,101 @@ static void flood(struct raw *r, const void *bytes, size_t len, size_t most)
 	raw_until(r, r->dead || find_frame(r, GOAWAY, 0) >= 0);
 }
 
+/* What h2spec cannot ask here, since its requests are not gRPC (tests/e2e/test_h2spec.py). */
+
+static void a_half_closed_stream_takes_windows_and_priorities(void **state)
+{
+	(void)state;
+	static const uint8_t one[4] = { 0, 0, 0, 1 };
+	static const uint8_t priority[5] = { 0, 0, 0, 0, 15 };
+	struct world *w = world_with_server(NULL);
+	struct raw *r = raw_connect(w, NULL, 0);
+	Chunk c = chunk_of(0, 0, 100);
+
+	raw_request(r, 1, 0, &(struct head){ .path = "/t.T/Hold" });
+	raw_frame(r, DATA, END_STREAM, 1, empty_message, sizeof(empty_message));
+	raw_until(r, w->held);
+	raw_frame(r, WINDOW_UPDATE, 0, 1, one, sizeof(one));
+	raw_frame(r, PRIORITY, 0, 1, priority, sizeof(priority));
+	raw_turn(r);
+	assert_non_null(w->held);
+	wire_call_reply(w->held, &c);
+	raw_until(r, strstr(r->headers, "grpc-status"));
+	assert_says(r, "grpc-status: 0");
+	assert_true(r->data_len > 100);
+	assert_gone(r);
+}
+
+static void data_after_the_end_of_a_stream_is_a_fault(void **state)
+{
+	(void)state;
+	struct world *w = world_with_server(NULL);
+	struct raw *r = raw_connect(w, NULL, 0);
+	int at;
+
+	raw_request(r, 1, 0, &(struct head){ .path = "/t.T/Hold" });
+	raw_frame(r, DATA, END_STREAM, 1, empty_message, sizeof(empty_message));
+	raw_until(r, w->held);
+	raw_frame(r, DATA, END_STREAM, 1, empty_message, sizeof(empty_message));
+	raw_until(r, (at = find_frame(r, RST_STREAM, 1)) >= 0 ||
+			     (at = find_frame(r, GOAWAY, 0)) >= 0);
+	assert_int_equal(r->frames[at].code, NGHTTP2_STREAM_CLOSED);
+	until(w, w->gone);
+	assert_int_equal(w->messages, 1);
+	assert_gone(r);
+}
+
+static void frames_on_a_stream_that_both_sides_closed_end_the_connection(void **state)
+{
+	(void)state;
+	static const uint8_t types[] = { DATA, HEADERS };
+
+	for (size_t i = 0; i < sizeof(types); i++) {
+		struct world *w = world_with_server(NULL);
+		struct raw *r = raw_connect(w, NULL, 0);
+
+		raw_request(r, 1, 0, &(struct head){ 0 });
+		raw_frame(r, DATA, END_STREAM, 1, empty_message, sizeof(empty_message));
+		raw_until(r, strstr(r->headers, "grpc-status: 0"));
+		if (types[i] == DATA)
+			raw_frame(r, DATA, END_STREAM, 1, empty_message,
+				sizeof(empty_message));
+		else
+			raw_request(r, 1, END_STREAM, &(struct head){ 0 });
+		raw_until(r, find_frame(r, GOAWAY, 0) >= 0);
+		assert_int_equal(
+			r->frames[find_frame(r, GOAWAY, 0)].code, NGHTTP2_STREAM_CLOSED);
+		assert_int_equal(w->messages, 1);
+		assert_gone(r);
+	}
+}
+
+static void a_window_that_sinks_below_zero_delays_and_loses_nothing(void **state)
+{
+	(void)state;
+	/* SETTINGS_INITIAL_WINDOW_SIZE, twice in one frame: the last counts. */
+	static const uint8_t three[] = { 0, 4, 0, 0, 0, 100, 0, 4, 0, 0, 0, 3 };
+	static const uint8_t two[] = { 0, 4, 0, 0, 0, 2 };
+	static const uint8_t more[][4] = { { 0, 0, 0, 2 }, { 0, 0, 0, 1 } };
+	struct world *w = world_with_server(NULL);
+	struct raw *r = raw_connect(w, three, sizeof(three));
+
+	raw_request(r, 1, 0, &(struct head){ 0 });
+	raw_frame(r, DATA, END_STREAM, 1, empty_message, sizeof(empty_message));
+	raw_until(r, r->data_len == 3);
+	raw_frame(r, SETTINGS, 0, 0, two, sizeof(two)); /* now it is -1 */
+	raw_frame(r, WINDOW_UPDATE, 0, 1, more[0], 4);
+	raw_until(r, r->data_len >= 4);
+	raw_turn(r);
+	assert_int_equal(r->data_len, 4);
+	assert_null(strstr(r->headers, "grpc-status"));
+	raw_frame(r, WINDOW_UPDATE, 0, 1, more[1], 4);
+	raw_until(r, strstr(r->headers, "grpc-status: 0"));
+	assert_int_equal(r->data_len, 5);
+	assert_memory_equal(r->data, empty_message, 5);
+	assert_gone(r);
+}
+
 static void a_rapid_reset_is_cut_off(void **state)
 {
 	(void)state;
@@ -700,6 +795,11 @@ int main(void)
 		cmocka_unit_test(the_reset_never_overtakes_an_early_answer),
 		cmocka_unit_test(a_request_may_come_byte_by_byte),
 		cmocka_unit_test(several_messages_may_share_a_frame),
+		cmocka_unit_test(a_half_closed_stream_takes_windows_and_priorities),
+		cmocka_unit_test(data_after_the_end_of_a_stream_is_a_fault),
+		cmocka_unit_test(
+			frames_on_a_stream_that_both_sides_closed_end_the_connection),
+		cmocka_unit_test(a_window_that_sinks_below_zero_delays_and_loses_nothing),
 		cmocka_unit_test(a_rapid_reset_is_cut_off),
 		cmocka_unit_test(resets_that_the_client_provokes_are_cut_off_too),
 		cmocka_unit_test(a_ping_flood_without_reading_ends_the_connection),

@@ -14,6 +14,7 @@
 enum {
 	DATA = 0,
 	HEADERS = 1,
+	PRIORITY = 2,
 	RST_STREAM = 3,
 	SETTINGS = 4,
 	PING = 6,
