@@ -7,9 +7,10 @@
  * the process that made it, and the shares of a device never sum past 100.  A process
  * killed at any point leaves the books right.
  *
- * ENFORCEMENT IS OFF in this version: a partition is a promise among processes that ask
- * here; nothing yet stops a program from using more memory or time of its device.
- * chronos_enforcement() and chronos_stats() say what holds.
+ * ENFORCEMENT IS OFF for programs that do not ask: a partition is a promise among those
+ * that do.  A process that joins its partition (chronos_attach) and asks before it
+ * allocates and launches is held to its share: that is cooperative enforcement.
+ * chronos_enforcement(), chronos_stats() and chronos_usage() say what holds.
  *
  * Thread: any; one handle may be used by many threads, and goes on working in a forked
  * child.  The library never prints, exits, starts threads or sets signals.  It waits for
@@ -168,6 +169,7 @@ struct chronos_request {
 	uint32_t hundredths;        /* 1 to 100, of each of the devices */
 	uint64_t duration_ns;       /* 1 to CHRONOS_DURATION_MAX_NS, from now */
 	uint32_t owner; /* user id or CHRONOS_OWNER_CALLER; only root names others */
+	bool burst;     /* use time that nobody else wants, beyond the share */
 };
 
 struct chronos_partition {
@@ -181,6 +183,7 @@ struct chronos_partition {
 	uint64_t created_ns;   /* CLOCK_BOOTTIME */
 	uint64_t expires_ns;   /* CLOCK_BOOTTIME */
 	uint64_t left_ns;      /* until it expires, when this was filled */
+	bool burst;
 };
 
 /* Take the share of every device named, or of none, under one id.
@@ -212,6 +215,72 @@ CHRONOS_API CHRONOS_CHECKED int chronos_find(struct chronos *c, const char *name
 CHRONOS_API CHRONOS_CHECKED int chronos_list(struct chronos *c,
 	struct chronos_partition **out, size_t *count, struct chronos_error *e);
 CHRONOS_API void chronos_partitions_free(struct chronos_partition *list);
+
+/* ---- being held to a share ---- */
+
+/* A process that joined a partition, on one device of it: an attachment.  It lasts until
+ * chronos_detach() or the end of the process, however it ends; it is not inherited by a
+ * forked child, whose calls on it fail with CHRONOS_NOT_FOUND.  Thread: any. */
+struct chronos_attachment; /* opaque */
+
+/* Make the files by which processes join a partition, `partition-ID` and `device-N` in
+ * the directory, if they are not there; owner and root only.  out may be NULL. */
+CHRONOS_API CHRONOS_CHECKED int chronos_prepare(struct chronos *c, const char *name,
+	struct chronos_partition *out, struct chronos_error *e);
+
+struct chronos_joining {
+	const char *dir; /* as for chronos_open() */
+	const char
+		*name; /* the partition; where only its files can be seen, its whole id */
+	uint32_t device; /* index; must be one of the partition's */
+	/* Wait until all launched work is done and report it by chronos_launch_done().
+	 * Called from chronos_launch() and chronos_settle(), which wait for it. */
+	void (*drain)(void *arg);
+	void *arg;
+};
+
+CHRONOS_API CHRONOS_CHECKED struct chronos_attachment *chronos_attach(
+	const struct chronos_joining *j, struct chronos_error *e);
+/* Give back its memory and its turn.  NULL is fine. */
+CHRONOS_API void chronos_detach(struct chronos_attachment *a);
+
+/* Bytes of the device that all processes of the partition may have together. */
+CHRONOS_API uint64_t chronos_quota(const struct chronos_attachment *a);
+/* Bytes that they have now. */
+CHRONOS_API uint64_t chronos_used(struct chronos_attachment *a);
+
+/* Before bytes are allocated.  CHRONOS_EXHAUSTED if and only if the partition would then
+ * have more than its quota; CHRONOS_NOT_FOUND: it has ended. */
+CHRONOS_API CHRONOS_CHECKED int chronos_charge(
+	struct chronos_attachment *a, uint64_t bytes, struct chronos_error *e);
+/* After bytes that this attachment charged were freed, or could not be allocated. */
+CHRONOS_API void chronos_uncharge(struct chronos_attachment *a, uint64_t bytes);
+
+/* Before one piece of work is launched: waits for the partition's turn on the device.
+ * After 0 the caller launches, and reports the end by chronos_launch_done().
+ * CHRONOS_NOT_FOUND: the partition has ended, nothing may be launched. */
+CHRONOS_API CHRONOS_CHECKED int chronos_launch(
+	struct chronos_attachment *a, struct chronos_error *e);
+/* `count` launches are known to be done, or were not made. */
+CHRONOS_API void chronos_launch_done(struct chronos_attachment *a, uint32_t count);
+/* Pass the turn on if it is over, waiting for what was launched.  For a thread that
+ * watches over a program which launches and never waits. */
+CHRONOS_API void chronos_settle(struct chronos_attachment *a);
+
+struct chronos_usage {
+	uint32_t device;
+	uint32_t clients; /* processes that joined and live */
+	uint64_t quota_bytes;
+	uint64_t used_bytes; /* of those that live */
+	uint64_t time_ns;    /* the device's time that it had since it was first joined */
+	uint64_t refusals;   /* of allocations */
+	const char *enforcement; /* "cooperative" once it can be joined, "off"; static */
+};
+
+/* What a partition has of one of its devices. */
+CHRONOS_API CHRONOS_CHECKED int chronos_usage(struct chronos *c,
+	const struct chronos_partition *p, uint32_t device, struct chronos_usage *out,
+	struct chronos_error *e);
 
 /* ---- the whole ---- */
 

@@ -53,6 +53,7 @@ struct want {
 	uint64_t devices; /* mask of slots */
 	uint32_t hundredths;
 	uint32_t owner;
+	uint32_t flags;
 	uint64_t duration_ns;
 };
 
@@ -122,6 +123,7 @@ static int check_request(
 	w->key = r->key;
 	w->key_hash = r->key ? chronos_key_hash(r->key) : 0;
 	w->hundredths = r->hundredths;
+	w->flags = r->burst ? PARTITION_BURST : 0;
 	w->duration_ns = r->duration_ns;
 	return 0;
 }
@@ -204,6 +206,8 @@ static void store_partition(struct state *s, struct partition_record *p,
 	p->memory_hundredths = w->hundredths;
 	p->time_hundredths = w->hundredths;
 	p->owner = w->owner;
+	p->flags = w->flags;
+	p->joinable = 0;
 	p->key_hash = w->key_hash;
 	FAULT_POINT("record half stored");
 	memset(p->key, 0, sizeof p->key);

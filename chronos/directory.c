@@ -39,7 +39,7 @@ static int take_fd(int *fd)
 	return given;
 }
 
-static int read_boot_id(char boot_id[STATE_BOOT_ID_BYTES], struct chronos_error *e)
+int chronos_boot_id(char boot_id[STATE_BOOT_ID_BYTES], struct chronos_error *e)
 {
 	FD_GUARD fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
 	ssize_t n = fd < 0 ? -1 : read(fd, boot_id, STATE_BOOT_ID_BYTES - 1);
@@ -239,7 +239,7 @@ static int attach_or_make(struct chronos *c, int dirfd, struct chronos_error *e)
 {
 	char boot_id[STATE_BOOT_ID_BYTES];
 
-	if (read_boot_id(boot_id, e) < 0)
+	if (chronos_boot_id(boot_id, e) < 0)
 		return -1;
 
 	enum attach how = attach(c, dirfd, boot_id, e);
@@ -294,6 +294,7 @@ struct chronos *chronos_open(const char *dir, struct chronos_error *e)
 	struct chronos *c = calloc(1, sizeof *c);
 	if (c) {
 		c->fd = -1;
+		c->dirfd = -1;
 		c->dir = strdup(dir);
 	}
 	if (!c || !c->dir) {
@@ -309,6 +310,7 @@ struct chronos *chronos_open(const char *dir, struct chronos_error *e)
 		chronos_close(c);
 		return NULL;
 	}
+	c->dirfd = take_fd(&dirfd);
 	return c;
 }
 
@@ -319,6 +321,7 @@ void chronos_close(struct chronos *c)
 	if (c->state)
 		munmap(c->state, sizeof *c->state);
 	close_fd(&c->fd);
+	close_fd(&c->dirfd);
 	free(c->dir);
 	free(c);
 }

@@ -1,7 +1,7 @@
 # libchronos, static for our programs and shared for strangers, and the program chronos.
 # It uses no other module: a stranger needs chronos.h and the library, and no more.
-chronos_SRCS := amount.c create.c devices.c directory.c discover.c error.c partitions.c \
-  probe_nvml.c probe_opencl.c state.c
+chronos_SRCS := amount.c attach.c create.c devices.c directory.c discover.c error.c lease.c \
+  partitions.c probe_nvml.c probe_opencl.c share.c state.c
 $(eval $(call module,chronos,chronos))
 
 # ---- the shared library ----
@@ -43,6 +43,12 @@ $(eval $(call unit_test,test_chronos))
 
 test_chronos_state_USES := chronos
 $(eval $(call unit_test,test_chronos_state))
+
+test_chronos_share_USES := chronos
+$(eval $(call unit_test,test_chronos_share))
+
+test_chronos_lease_USES := chronos
+$(eval $(call unit_test,test_chronos_lease))
 
 # The library once more, with the places where its tests kill it; nothing else links it.
 chronos_faults_OBJS := $(chronos_SRCS:%.c=$(BUILD)/obj/chronos-faults/%.o)

@@ -4,6 +4,7 @@
 
 #include "error.h"
 #include "fault.h"
+#include "share.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -103,8 +104,7 @@ static int find_named(struct state *s, const char *name, uint64_t now_ns,
 	return not_found(name, e);
 }
 
-/* As find_named, for a change that only the owner and root may make. */
-static int find_own(struct state *s, const char *name, uint64_t now_ns,
+int chronos_record_find_own(struct state *s, const char *name, uint64_t now_ns,
 	struct partition_record **found, struct chronos_error *e)
 {
 	struct partition_record *p = NULL;
@@ -129,6 +129,7 @@ void chronos_partition_show(const struct state *s, const struct partition_record
 	memcpy(out->key, p->key, strnlen(p->key, sizeof out->key - 1));
 	out->owner = p->owner;
 	out->hundredths = p->memory_hundredths;
+	out->burst = p->flags & PARTITION_BURST;
 	out->created_ns = p->created_ns;
 	out->expires_ns = p->expires_ns;
 	out->left_ns = p->expires_ns > now_ns ? p->expires_ns - now_ns : 0;
@@ -150,10 +151,12 @@ int chronos_renew(struct chronos *c, const char *name, uint64_t duration_ns,
 	if (chronos_duration_check(duration_ns, e) < 0 || chronos_state_lock(c, e) < 0)
 		return -1;
 	uint64_t now_ns = chronos_now_ns();
-	int rc = find_own(c->state, name, now_ns, &p, e);
+	int rc = chronos_record_find_own(c->state, name, now_ns, &p, e);
 	if (rc == 0) {
 		FAULT_POINT("before renewal");
 		__atomic_store_n(&p->expires_ns, now_ns + duration_ns, __ATOMIC_RELEASE);
+		if (p->joinable)
+			chronos_share_move_end(c, p->id, now_ns + duration_ns);
 		if (out)
 			chronos_partition_show(c->state, p, now_ns, out);
 	}
@@ -167,9 +170,11 @@ int chronos_release(struct chronos *c, const char *name, struct chronos_error *e
 
 	if (chronos_state_lock(c, e) < 0)
 		return -1;
-	int rc = find_own(c->state, name, chronos_now_ns(), &p, e);
+	int rc = chronos_record_find_own(c->state, name, chronos_now_ns(), &p, e);
 	if (rc == 0) {
 		FAULT_POINT("before release");
+		if (p->joinable)
+			chronos_share_end(c, p->id);
 		record_commit(&p->state, PARTITION_FREE);
 		FAULT_POINT("after release");
 	}

@@ -25,7 +25,7 @@ uint64_t chronos_now_ns(void)
 
 /* NORMAL, because thread ids may be equal in two PID namespaces: a recursive lock would
  * then let both in, and an error-checking one would see a deadlock. */
-static void lock_init(pthread_mutex_t *lock)
+void chronos_mutex_init(pthread_mutex_t *lock)
 {
 	pthread_mutexattr_t attr;
 
@@ -39,13 +39,13 @@ static void lock_init(pthread_mutex_t *lock)
 
 /* A lock of another kind, read from a file, could wait without a limit or make the C
  * library assert: compare with the kind that we make. */
-static bool lock_is_ours(const pthread_mutex_t *lock)
+bool chronos_mutex_is_ours(const pthread_mutex_t *lock)
 {
 #ifdef __GLIBC__
 	pthread_mutex_t ours;
 
 	memset(&ours, 0, sizeof ours);
-	lock_init(&ours);
+	chronos_mutex_init(&ours);
 	bool same = lock->__data.__kind == ours.__data.__kind;
 	pthread_mutex_destroy(&ours);
 	return same;
@@ -67,7 +67,7 @@ void chronos_state_init(struct state *s, const char *boot_id, uint32_t generatio
 	h->lock_bytes = sizeof h->lock;
 	h->generation = generation;
 	memcpy(h->boot_id, boot_id, strnlen(boot_id, STATE_BOOT_ID_BYTES - 1));
-	lock_init(&h->lock);
+	chronos_mutex_init(&h->lock);
 	memcpy(h->magic, STATE_MAGIC, sizeof h->magic);
 }
 
@@ -105,7 +105,7 @@ enum state_fit chronos_state_check_header(const struct state_header *h,
 		return refuse(e, "another build of chronos made it, with another layout");
 	if (file_bytes != sizeof(struct state))
 		return refuse(e, "it is cut off or overlong; remove it to begin anew");
-	if (!lock_is_ours(&h->lock))
+	if (!chronos_mutex_is_ours(&h->lock))
 		return refuse(e, "its lock is damaged; remove it to begin anew");
 	return STATE_FITS;
 }
@@ -211,7 +211,7 @@ static int lock_until_limit(pthread_mutex_t *lock)
 #endif
 }
 
-static int lock_wait(pthread_mutex_t *lock)
+int chronos_mutex_lock(pthread_mutex_t *lock)
 {
 	int rc = pthread_mutex_trylock(lock);
 
@@ -242,7 +242,7 @@ int chronos_state_lock(struct chronos *c, struct chronos_error *e)
 {
 	if (check_file(c, e) < 0)
 		return -1;
-	int rc = lock_wait(&c->state->header.lock);
+	int rc = chronos_mutex_lock(&c->state->header.lock);
 	if (rc == EOWNERDEAD)
 		take_over(c->state);
 	else if (rc != 0)

@@ -39,6 +39,9 @@ enum partition_state {
 	PARTITION_ACTIVE = 1, /* until it expires, which needs no store */
 };
 
+/* Bits of a record's flags: append, never renumber. */
+enum { PARTITION_BURST = 1 };
+
 /* The first 128 bytes keep their meaning in every version. */
 struct state_header {
 	char magic[8];
@@ -84,7 +87,9 @@ struct partition_record {
 	uint32_t memory_hundredths;
 	uint32_t time_hundredths; /* equal to memory's in this version */
 	uint32_t owner;
-	uint32_t reserved[3];
+	uint32_t flags;    /* PARTITION_BURST */
+	uint32_t joinable; /* 1: it has, or had, a file of its own: see share.h */
+	uint32_t reserved;
 
 	char key[CHRONOS_KEY_MAX + 1];
 	char reserved_2[64];
@@ -106,7 +111,20 @@ struct chronos {
 	int fd;              /* of the state file: notices that it was removed or cut */
 	struct state *state; /* mapped */
 	char *dir;           /* as it was given; owned */
+	int dirfd;
 };
+
+/* Robust and shared among processes. */
+void chronos_mutex_init(pthread_mutex_t *lock);
+/* Is it of the kind that chronos_mutex_init() makes?  A mutex read from a file may be
+ * anything. */
+bool chronos_mutex_is_ours(const pthread_mutex_t *lock);
+/* Wait at most CHRONOS_LOCK_WAIT_MS: 0, EOWNERDEAD (taken; what its holder left may be
+ * half done), ETIMEDOUT, or another errno of a damaged mutex. */
+int chronos_mutex_lock(pthread_mutex_t *lock);
+
+/* The id of this boot, a NUL-terminated text. */
+int chronos_boot_id(char boot_id[STATE_BOOT_ID_BYTES], struct chronos_error *e);
 
 /* Write a new, empty state into `bytes` zeroed bytes, for this boot. */
 void chronos_state_init(struct state *s, const char *boot_id, uint32_t generation);

@@ -39,6 +39,10 @@ static inline bool partition_has_key(
 	return p->key_hash == hash && strncmp(p->key, key, sizeof p->key) == 0;
 }
 
+/* The live partition that `name` is, for a change that only its owner and root make. */
+int chronos_record_find_own(struct state *s, const char *name, uint64_t now_ns,
+	struct partition_record **found, struct chronos_error *e);
+
 void chronos_partition_show(const struct state *s, const struct partition_record *p,
 	uint64_t now_ns, struct chronos_partition *out);
 

@@ -1,0 +1,336 @@
+/* attach.c - a process joins its partition, and is held to its memory. */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "share.h"
+
+#include "error.h"
+#include "fault.h"
+#include "table.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* ---- forks ---- */
+
+/* All attachments of this process, so that a child can let go of them. */
+static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct chronos_attachment *all;
+static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
+
+static void before_fork(void)
+{
+	pthread_mutex_lock(&all_lock);
+}
+
+static void in_parent(void)
+{
+	pthread_mutex_unlock(&all_lock);
+}
+
+/* The life locks are of the open files that the child shares: closing them leaves the
+ * locks to the parent alone. */
+static void in_child(void)
+{
+	for (struct chronos_attachment *a = all; a; a = a->next) {
+		__atomic_store_n(&a->forked, 1, __ATOMIC_RELEASE);
+		pthread_mutex_init(&a->lock, NULL);
+		close(a->partition_map.fd);
+		close(a->device_map.fd);
+		a->partition_map.fd = a->device_map.fd = -1;
+	}
+	pthread_mutex_init(&all_lock, NULL);
+}
+
+static void watch_forks(void)
+{
+	pthread_atfork(before_fork, in_parent, in_child);
+}
+
+static void enlist(struct chronos_attachment *a)
+{
+	pthread_once(&fork_once, watch_forks);
+	pthread_mutex_lock(&all_lock);
+	a->next = all;
+	a->link = &all;
+	if (all)
+		all->link = &a->next;
+	all = a;
+	pthread_mutex_unlock(&all_lock);
+}
+
+static void strike_off(struct chronos_attachment *a)
+{
+	pthread_mutex_lock(&all_lock);
+	*a->link = a->next;
+	if (a->next)
+		a->next->link = a->link;
+	pthread_mutex_unlock(&all_lock);
+}
+
+static bool is_forked(const struct chronos_attachment *a)
+{
+	return __atomic_load_n(&a->forked, __ATOMIC_ACQUIRE);
+}
+
+/* ---- joining ---- */
+
+/* Nothing is half done in these files after a death: what is summed up is summed anew. */
+static int lock_file(struct share_header *h, struct chronos_error *e)
+{
+	int rc = chronos_mutex_lock(&h->lock);
+
+	if (rc == EOWNERDEAD)
+		rc = pthread_mutex_consistent(&h->lock);
+	if (rc == ETIMEDOUT)
+		return chronos_fail(e, CHRONOS_TIMEOUT,
+			"another process of the partition holds its lock");
+	if (rc != 0)
+		return chronos_fail(
+			e, CHRONOS_UNAVAILABLE, "the lock of a share is damaged");
+	return 0;
+}
+
+/* Forget the clients that died.  File locked. */
+static void reap(struct chronos_attachment *a)
+{
+	struct partition_file *p = a->p;
+
+	for (uint32_t i = 0; i < SHARE_CLIENTS_MAX; i++) {
+		struct memory_client *k = &p->clients[i];
+		if (k->state == CLIENT_FREE || i == a->p_client ||
+			chronos_share_is_live(a->partition_map.fd, i))
+			continue;
+		record_commit(&k->state, CLIENT_FREE);
+	}
+}
+
+static int join_memory(struct chronos_attachment *a, struct chronos_error *e)
+{
+	struct partition_file *p = a->p;
+
+	if (lock_file(&p->header, e) < 0)
+		return -1;
+	a->p_client = SHARE_CLIENTS_MAX;
+	reap(a);
+	for (uint32_t i = 0; i < SHARE_CLIENTS_MAX; i++) {
+		struct memory_client *k = &p->clients[i];
+		if (k->state != CLIENT_FREE ||
+			!chronos_share_live(a->partition_map.fd, i))
+			continue;
+		k->used_bytes = 0;
+		k->device = a->device;
+		if (i >= p->clients_used)
+			p->clients_used = i + 1;
+		record_commit(&k->state, CLIENT_JOINED);
+		a->p_client = i;
+		break;
+	}
+	pthread_mutex_unlock(&p->header.lock);
+	if (a->p_client == SHARE_CLIENTS_MAX)
+		return chronos_fail(e, CHRONOS_EXHAUSTED,
+			"the partition has %d processes already", SHARE_CLIENTS_MAX);
+	return 0;
+}
+
+static int join_device(struct chronos_attachment *a, struct chronos_error *e)
+{
+	if (lock_file(&a->d->header, e) < 0)
+		return -1;
+	bool sits = chronos_lease_sit(a, e);
+	pthread_mutex_unlock(&a->d->header.lock);
+	return sits ? 0 : -1;
+}
+
+static int ended(struct chronos_error *e)
+{
+	return chronos_fail(
+		e, CHRONOS_NOT_FOUND, "the partition has ended: released or expired");
+}
+
+static bool has_ended(const struct chronos_attachment *a)
+{
+	return chronos_now_ns() >= __atomic_load_n(&a->p->expires_ns, __ATOMIC_ACQUIRE);
+}
+
+static int open_files(
+	struct chronos_attachment *a, int dirfd, const char *id, struct chronos_error *e)
+{
+	char name[40];
+
+	snprintf(name, sizeof name, PARTITION_FILE_NAME "%.15s", id);
+	if (chronos_share_map(
+		    dirfd, name, sizeof(struct partition_file), &a->partition_map, e) < 0)
+		return -1;
+	a->p = a->partition_map.at;
+	if (!(a->p->devices & UINT64_C(1) << a->device))
+		return chronos_fail(e, CHRONOS_NOT_FOUND,
+			"the partition has no part of device %u", a->device);
+	snprintf(name, sizeof name, DEVICE_FILE_NAME "%u", a->device);
+	if (chronos_share_map(
+		    dirfd, name, sizeof(struct device_file), &a->device_map, e) < 0)
+		return -1;
+	a->d = a->device_map.at;
+	return 0;
+}
+
+/* In a job there is no state, only the files: then the name must be the whole id. */
+static int open_by_name(struct chronos_attachment *a, const struct chronos_joining *j,
+	struct chronos_error *e)
+{
+	const char *dir = j->dir ? j->dir : secure_getenv("CHRONOS_DIR");
+	struct chronos_partition p;
+
+	if (!dir || !*dir)
+		dir = CHRONOS_DEFAULT_DIR;
+	int dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dirfd < 0)
+		return chronos_fail_sys(e, "open %.150s", dir);
+	bool has_state = faccessat(dirfd, STATE_FILE_NAME, R_OK | W_OK, 0) == 0;
+	int rc = 0;
+	if (has_state) {
+		struct chronos *c = chronos_open(dir, e);
+		rc = c ? chronos_prepare(c, j->name, &p, e) : -1;
+		chronos_close(c);
+	} else {
+		snprintf(p.id, sizeof p.id, "%s", j->name);
+	}
+	if (rc == 0)
+		rc = open_files(a, dirfd, p.id, e);
+	close(dirfd);
+	return rc;
+}
+
+struct chronos_attachment *chronos_attach(
+	const struct chronos_joining *j, struct chronos_error *e)
+{
+	struct chronos_attachment *a = calloc(1, sizeof *a);
+
+	if (!a) {
+		errno = ENOMEM;
+		chronos_fail_sys(e, "join a partition");
+		return NULL;
+	}
+	a->partition_map.fd = a->device_map.fd = -1;
+	a->device = j->device;
+	a->drain = j->drain;
+	a->arg = j->arg;
+	a->p_client = a->d_client = SHARE_CLIENTS_MAX;
+	pthread_mutex_init(&a->lock, NULL);
+	int rc;
+	if (j->device >= CHRONOS_DEVICES_MAX || !j->drain || !j->name)
+		rc = chronos_fail(e, CHRONOS_INVALID,
+			"to join takes a name, a device and how to drain it");
+	else
+		rc = open_by_name(a, j, e);
+	if (rc == 0 && has_ended(a))
+		rc = ended(e);
+	if (rc == 0)
+		rc = join_memory(a, e);
+	if (rc == 0)
+		rc = join_device(a, e);
+	enlist(a);
+	if (rc < 0) {
+		chronos_detach(a);
+		return NULL;
+	}
+	return a;
+}
+
+void chronos_detach(struct chronos_attachment *a)
+{
+	if (!a)
+		return;
+	strike_off(a);
+	if (!is_forked(a)) {
+		if (a->d && a->d_client < SHARE_CLIENTS_MAX)
+			chronos_lease_leave(a);
+		if (a->p && a->p_client < SHARE_CLIENTS_MAX)
+			record_commit(&a->p->clients[a->p_client].state, CLIENT_FREE);
+	}
+	chronos_share_unmap(&a->partition_map);
+	chronos_share_unmap(&a->device_map);
+	pthread_mutex_destroy(&a->lock);
+	free(a);
+}
+
+/* ---- memory ---- */
+
+/* Bytes of all processes.  File locked, or only to look. */
+static uint64_t sum_used(const struct chronos_attachment *a)
+{
+	const struct partition_file *p = a->p;
+	uint32_t slots = p->clients_used;
+	uint64_t sum = 0;
+
+	for (uint32_t i = 0; i < slots && i < SHARE_CLIENTS_MAX; i++) {
+		const struct memory_client *k = &p->clients[i];
+		uint64_t used = __atomic_load_n(&k->used_bytes, __ATOMIC_RELAXED);
+		if (k->state == CLIENT_JOINED && k->device == a->device &&
+			__builtin_add_overflow(sum, used, &sum))
+			return UINT64_MAX;
+	}
+	return sum;
+}
+
+uint64_t chronos_quota(const struct chronos_attachment *a)
+{
+	return a->p->quota_bytes[a->device];
+}
+
+uint64_t chronos_used(struct chronos_attachment *a)
+{
+	return sum_used(a);
+}
+
+static bool has_room(const struct chronos_attachment *a, uint64_t bytes)
+{
+	uint64_t used = sum_used(a), quota = chronos_quota(a);
+
+	return used <= quota && bytes <= quota - used;
+}
+
+/* File locked. */
+static int charge(struct chronos_attachment *a, uint64_t bytes, struct chronos_error *e)
+{
+	if (!has_room(a, bytes)) {
+		/* The dead have no use for theirs. */
+		reap(a);
+		if (!has_room(a, bytes)) {
+			__atomic_fetch_add(
+				&a->p->refusals[a->device], 1, __ATOMIC_RELAXED);
+			return chronos_fail(e, CHRONOS_EXHAUSTED,
+				"%llu bytes are more than what is left of the quota of "
+				"%llu",
+				(unsigned long long)bytes,
+				(unsigned long long)chronos_quota(a));
+		}
+	}
+	FAULT_POINT("before charge");
+	__atomic_fetch_add(
+		&a->p->clients[a->p_client].used_bytes, bytes, __ATOMIC_RELAXED);
+	FAULT_POINT("after charge");
+	return 0;
+}
+
+int chronos_charge(struct chronos_attachment *a, uint64_t bytes, struct chronos_error *e)
+{
+	if (is_forked(a))
+		return chronos_fail(
+			e, CHRONOS_NOT_FOUND, "a forked child must join anew");
+	if (has_ended(a))
+		return ended(e);
+	if (lock_file(&a->p->header, e) < 0)
+		return -1;
+	int rc = charge(a, bytes, e);
+	pthread_mutex_unlock(&a->p->header.lock);
+	return rc;
+}
+
+void chronos_uncharge(struct chronos_attachment *a, uint64_t bytes)
+{
+	if (!is_forked(a))
+		__atomic_fetch_sub(
+			&a->p->clients[a->p_client].used_bytes, bytes, __ATOMIC_RELAXED);
+}

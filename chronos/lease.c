@@ -1,0 +1,515 @@
+/* lease.c - who launches on a device, and for how long: an exclusive lease and a budget. */
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One process at a time holds the device's lease, for a quantum; while it holds it, a
+ * launch costs two atomic operations.  Each partition has a budget that fills at its
+ * share of the time, which caps it; among those that want a turn and have a budget, the
+ * one that had least, divided by its share, is next.  Waiters take the lease themselves,
+ * under the lock of the device's file: whoever finds that it is the next one.
+ *
+ * A holder that has nothing in flight for the grace may lose the lease at once.  It and
+ * the taker must not both believe they have it: the holder counts its launch, then looks
+ * at the lease; the taker clears the lease, then looks at the count (both seq_cst).
+ */
+#include "share.h"
+
+#include "error.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+static uint64_t load(const uint64_t *word)
+{
+	return __atomic_load_n(word, __ATOMIC_SEQ_CST);
+}
+
+static void store(uint64_t *word, uint64_t value)
+{
+	__atomic_store_n(word, value, __ATOMIC_SEQ_CST);
+}
+
+static struct lease_client *client_of(const struct chronos_attachment *a)
+{
+	return &a->d->clients[a->d_client];
+}
+
+/* What a file says may be anything; an index from it is bounded at each use. */
+static struct seat *seat_of(struct device_file *d, const struct lease_client *k)
+{
+	return &d->seats[k->seat % SHARE_SEATS_MAX];
+}
+
+static uint32_t slots(const struct device_file *d)
+{
+	return d->clients_used < SHARE_CLIENTS_MAX ? d->clients_used : SHARE_CLIENTS_MAX;
+}
+
+static uint32_t holder_slot(uint64_t lease)
+{
+	return ((uint32_t)(lease & 0xffff) - 1) % SHARE_CLIENTS_MAX;
+}
+
+static int64_t share_of(const struct seat *s, uint64_t ns)
+{
+	return (int64_t)(ns * s->hundredths / CHRONOS_WHOLE);
+}
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* ---- the device's lock ---- */
+
+static int lock_device(struct device_file *d, struct chronos_error *e)
+{
+	int rc = chronos_mutex_lock(&d->header.lock);
+
+	/* Every store under it stands for itself: there is nothing to repair. */
+	if (rc == EOWNERDEAD)
+		rc = pthread_mutex_consistent(&d->header.lock);
+	if (rc == 0)
+		return 0;
+	return chronos_fail(e, rc == ETIMEDOUT ? CHRONOS_TIMEOUT : CHRONOS_UNAVAILABLE,
+		"the lock of the device is %s",
+		rc == ETIMEDOUT ? "held by another process" : "damaged");
+}
+
+static void unlock_device(struct device_file *d)
+{
+	pthread_mutex_unlock(&d->header.lock);
+}
+
+static void wake_all(struct device_file *d)
+{
+	__atomic_fetch_add(&d->changes, 1, __ATOMIC_SEQ_CST);
+	syscall(SYS_futex, &d->changes, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+}
+
+static void wait_for_change(struct device_file *d, uint32_t seen, uint64_t ns)
+{
+	const struct timespec limit = { 0, (long)min_u64(ns, 999999999) };
+
+	syscall(SYS_futex, &d->changes, FUTEX_WAIT, seen, &limit, NULL, 0);
+}
+
+/* ---- seats ---- */
+
+/* Forget the clients that died.  Device locked. */
+static void reap(struct chronos_attachment *a)
+{
+	struct device_file *d = a->d;
+
+	for (uint32_t i = 0; i < slots(d); i++) {
+		struct lease_client *k = &d->clients[i];
+		if (k->state != CLIENT_JOINED || i == a->d_client ||
+			chronos_share_is_live(a->device_map.fd, i))
+			continue;
+		if (load(&d->lease) && holder_slot(load(&d->lease)) == i)
+			store(&d->lease, 0);
+		record_commit(&k->state, CLIENT_FREE);
+	}
+}
+
+static bool seat_is_used(const struct device_file *d, uint32_t seat)
+{
+	for (uint32_t i = 0; i < slots(d); i++) {
+		if (d->clients[i].state == CLIENT_JOINED && d->clients[i].seat == seat)
+			return true;
+	}
+	return false;
+}
+
+/* The partition's seat, or one for it; SHARE_SEATS_MAX when there is none. */
+static uint32_t find_seat(struct chronos_attachment *a, uint64_t now_ns)
+{
+	struct device_file *d = a->d;
+	uint32_t empty = SHARE_SEATS_MAX;
+
+	for (uint32_t i = 0; i < SHARE_SEATS_MAX; i++) {
+		const struct seat *s = &d->seats[i];
+		if (s->id == a->p->header.id && s->created_ns == a->p->created_ns)
+			return i;
+		if (empty == SHARE_SEATS_MAX && (!s->created_ns || !seat_is_used(d, i)))
+			empty = i;
+	}
+	if (empty < SHARE_SEATS_MAX) {
+		struct seat s = { .created_ns = a->p->created_ns,
+			.id = a->p->header.id,
+			.hundredths = a->p->hundredths,
+			.flags = a->p->flags,
+			.refilled_ns = now_ns };
+		s.budget_ns = share_of(&s, LEASE_QUANTUM_NS);
+		d->seats[empty] = s;
+	}
+	return empty;
+}
+
+bool chronos_lease_sit(struct chronos_attachment *a, struct chronos_error *e)
+{
+	struct device_file *d = a->d;
+
+	reap(a);
+	uint32_t seat = find_seat(a, chronos_now_ns());
+	for (uint32_t i = 0; seat < SHARE_SEATS_MAX && i < SHARE_CLIENTS_MAX; i++) {
+		struct lease_client *k = &d->clients[i];
+		if (k->state != CLIENT_FREE || !chronos_share_live(a->device_map.fd, i))
+			continue;
+		*k = (struct lease_client){ .seat = seat };
+		if (i >= d->clients_used)
+			d->clients_used = i + 1;
+		record_commit(&k->state, CLIENT_JOINED);
+		a->d_client = i;
+		return true;
+	}
+	chronos_fail(e, CHRONOS_EXHAUSTED,
+		"device %u has no room for another process or partition", a->device);
+	return false;
+}
+
+/* ---- accounts ---- */
+
+static void refill(struct seat *s, uint64_t now_ns)
+{
+	int64_t most = share_of(s, LEASE_CREDIT_NS);
+
+	if (now_ns > s->refilled_ns) {
+		/* More than a day fills any budget; the product stays in range. */
+		uint64_t past =
+			min_u64(now_ns - s->refilled_ns, UINT64_C(86400000000000));
+		s->budget_ns += share_of(s, past);
+		s->refilled_ns = now_ns;
+	}
+	if (s->budget_ns > most)
+		s->budget_ns = most;
+	if (s->budget_ns >= share_of(s, LEASE_QUANTUM_NS))
+		s->exhausted = 0;
+}
+
+/* Put what this process had on its partition's account.  Device and a locked. */
+static void charge_time(struct chronos_attachment *a)
+{
+	struct lease_client *k = client_of(a);
+	struct seat *s = seat_of(a->d, k);
+	uint64_t had = a->uncharged_ns;
+
+	if (!had)
+		return;
+	a->uncharged_ns = 0;
+	k->time_ns += had;
+	__atomic_fetch_add(&a->p->time_ns[a->device], had, __ATOMIC_RELAXED);
+	/* Time that nobody else wanted is free. */
+	if (a->borrowed)
+		return;
+	s->virtual_ns += had * CHRONOS_WHOLE / (s->hundredths ? s->hundredths : 1);
+	s->budget_ns -= (int64_t)had;
+	if (s->budget_ns <= 0)
+		s->exhausted = 1;
+}
+
+/* Nothing is in flight any more: note how long there was.  a locked. */
+static void note_time(struct chronos_attachment *a, uint64_t now_ns)
+{
+	struct lease_client *k = client_of(a);
+	uint64_t since = a->busy_since_ns;
+
+	/* A gap too short for others to use is its own. */
+	if (k->settled_ns && since >= k->settled_ns &&
+		since - k->settled_ns < LEASE_GRACE_NS)
+		since = k->settled_ns;
+	uint64_t had = now_ns > since ? now_ns - since : 0;
+	a->uncharged_ns += had;
+	if (a->launches) {
+		uint64_t one = had / a->launches;
+		a->kernel_ns = a->kernel_ns ? (3 * a->kernel_ns + one) / 4 : one;
+	}
+	a->launches = 0;
+	store(&k->settled_ns, now_ns);
+}
+
+/* ---- whose turn it is ---- */
+
+static bool is_candidate(
+	const struct chronos_attachment *a, const struct lease_client *k, uint64_t now_ns)
+{
+	if (k == client_of(a))
+		return true;
+	return k->state == CLIENT_JOINED && k->waiting &&
+	       now_ns < load(&k->seen_ns) + LEASE_STALE_NS;
+}
+
+static bool goes_before(
+	struct device_file *d, const struct lease_client *x, const struct lease_client *y)
+{
+	const struct seat *sx = seat_of(d, x), *sy = seat_of(d, y);
+
+	if (sx != sy)
+		return sx->virtual_ns < sy->virtual_ns;
+	return x->time_ns < y->time_ns;
+}
+
+/* The next holder among this process and the waiters, or NULL: within their shares, or
+ * else, among those who may, beyond them. */
+static struct lease_client *choose(
+	struct chronos_attachment *a, uint64_t now_ns, bool *borrowed)
+{
+	struct device_file *d = a->d;
+	struct lease_client *best = NULL, *burst = NULL;
+
+	for (uint32_t i = 0; i < slots(d); i++) {
+		struct lease_client *k = &d->clients[i];
+		if (!is_candidate(a, k, now_ns))
+			continue;
+		struct seat *s = seat_of(d, k);
+		refill(s, now_ns);
+		if (!s->exhausted && (!best || goes_before(d, k, best)))
+			best = k;
+		if ((s->flags & PARTITION_BURST) && (!burst || goes_before(d, k, burst)))
+			burst = k;
+	}
+	*borrowed = !best;
+	return best ? best : burst;
+}
+
+/* Can the lease be taken from its holder?  Device locked; it is free after true. */
+static bool take_lease(struct chronos_attachment *a, uint64_t now_ns)
+{
+	struct device_file *d = a->d;
+	uint64_t lease = load(&d->lease);
+
+	if (!lease)
+		return true;
+	uint32_t slot = holder_slot(lease);
+	struct lease_client *k = &d->clients[slot];
+	if (k == client_of(a) || k->state != CLIENT_JOINED) {
+		store(&d->lease, 0);
+		return true;
+	}
+	if (__atomic_load_n(&k->inflight, __ATOMIC_SEQ_CST) == 0 &&
+		(now_ns >= load(&k->settled_ns) + LEASE_GRACE_NS)) {
+		store(&d->lease, 0);
+		if (__atomic_load_n(&k->inflight, __ATOMIC_SEQ_CST) == 0)
+			return true;
+		store(&d->lease, lease);
+	}
+	if (!chronos_share_is_live(a->device_map.fd, slot)) {
+		record_commit(&k->state, CLIENT_FREE);
+		store(&d->lease, 0);
+		return true;
+	}
+	if (now_ns > load(&d->lease_end_ns) + LEASE_REVOKE_NS) {
+		store(&d->lease, 0);
+		return true;
+	}
+	return false;
+}
+
+/* Who comes after a pause gets nothing for it: its account is moved up to the others'. */
+static void be_active(struct chronos_attachment *a, uint64_t now_ns)
+{
+	struct device_file *d = a->d;
+	struct seat *mine = seat_of(d, client_of(a));
+	uint64_t least = UINT64_MAX;
+
+	if (now_ns > mine->active_ns + LEASE_CREDIT_NS) {
+		for (uint32_t i = 0; i < SHARE_SEATS_MAX; i++) {
+			const struct seat *s = &d->seats[i];
+			if (s != mine && s->created_ns &&
+				now_ns < s->active_ns + LEASE_CREDIT_NS)
+				least = min_u64(least, s->virtual_ns);
+		}
+		if (least != UINT64_MAX && mine->virtual_ns < least)
+			mine->virtual_ns = least;
+	}
+	mine->active_ns = now_ns;
+}
+
+/* a and device locked, nothing of ours in flight.  True: the lease is ours, and the
+ * launch that is asked for is counted. */
+static bool try_turn(struct chronos_attachment *a, uint64_t now_ns)
+{
+	struct device_file *d = a->d;
+	struct lease_client *me = client_of(a);
+	bool mine = a->token && load(&d->lease) == a->token, borrowed = false;
+
+	charge_time(a);
+	be_active(a, now_ns);
+	store(&me->seen_ns, now_ns);
+	struct lease_client *next = choose(a, now_ns, &borrowed);
+	if (next != me || !take_lease(a, now_ns)) {
+		__atomic_store_n(&me->waiting, 1, __ATOMIC_RELAXED);
+		if (mine) {
+			store(&d->lease, 0);
+			wake_all(d);
+		}
+		return false;
+	}
+	uint64_t length = LEASE_QUANTUM_NS;
+	int64_t budget = seat_of(d, me)->budget_ns;
+	if (!borrowed)
+		length = min_u64(length, budget > 0 ? (uint64_t)budget : 0);
+	__atomic_store_n(&me->waiting, 0, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&me->inflight, 1, __ATOMIC_SEQ_CST);
+	a->borrowed = borrowed;
+	a->token = ++d->grants << 16 | (a->d_client + 1);
+	store(&d->lease_end_ns, now_ns + length);
+	store(&d->lease, a->token);
+	a->busy_since_ns = now_ns;
+	a->launches = 1;
+	return true;
+}
+
+/* ---- launching ---- */
+
+static bool has_ended(const struct chronos_attachment *a, uint64_t now_ns)
+{
+	return now_ns >= __atomic_load_n(&a->p->expires_ns, __ATOMIC_ACQUIRE);
+}
+
+/* How long a kernel takes is not known at first: then one at a time. */
+static bool fits(const struct chronos_attachment *a, uint32_t before, uint64_t end_ns)
+{
+	return before == 0 ||
+	       (a->kernel_ns && (before + 1) * a->kernel_ns <= end_ns - a->busy_since_ns);
+}
+
+/* The lease is ours and what is in flight, with one more, fits into the rest of it. */
+static bool launch_at_once(struct chronos_attachment *a, uint64_t now_ns)
+{
+	struct device_file *d = a->d;
+	struct lease_client *me = client_of(a);
+
+	uint32_t before = __atomic_fetch_add(&me->inflight, 1, __ATOMIC_SEQ_CST);
+	uint64_t end = load(&d->lease_end_ns);
+	if (a->token && load(&d->lease) == a->token && now_ns < end &&
+		fits(a, before, end)) {
+		if (before == 0)
+			a->busy_since_ns = now_ns;
+		a->launches++;
+		return true;
+	}
+	__atomic_fetch_sub(&me->inflight, 1, __ATOMIC_SEQ_CST);
+	return false;
+}
+
+static uint32_t inflight(const struct chronos_attachment *a)
+{
+	return __atomic_load_n(&client_of(a)->inflight, __ATOMIC_SEQ_CST);
+}
+
+/* a locked.  -1: ended or broken; 0: look again after a wait; 1: launch. */
+static int attempt(struct chronos_attachment *a, struct chronos_error *e)
+{
+	uint64_t now_ns = chronos_now_ns();
+
+	if (has_ended(a, now_ns))
+		return chronos_fail(e, CHRONOS_NOT_FOUND,
+			"the partition has ended: released or expired");
+	if (launch_at_once(a, now_ns))
+		return 1;
+	if (inflight(a) > 0)
+		return 0;
+	if (lock_device(a->d, e) < 0)
+		return -1;
+	bool turn = try_turn(a, now_ns);
+	unlock_device(a->d);
+	return turn;
+}
+
+static void stop_waiting(struct chronos_attachment *a)
+{
+	__atomic_store_n(&client_of(a)->waiting, 0, __ATOMIC_RELAXED);
+}
+
+int chronos_launch(struct chronos_attachment *a, struct chronos_error *e)
+{
+	if (__atomic_load_n(&a->forked, __ATOMIC_ACQUIRE))
+		return chronos_fail(
+			e, CHRONOS_NOT_FOUND, "a forked child must join anew");
+	/* A whole device is nobody else's. */
+	if (a->p->hundredths == CHRONOS_WHOLE) {
+		if (!has_ended(a, chronos_now_ns()))
+			return 0;
+		return chronos_fail(e, CHRONOS_NOT_FOUND,
+			"the partition has ended: released or expired");
+	}
+	pthread_mutex_lock(&a->lock);
+	for (;;) {
+		uint32_t seen = __atomic_load_n(&a->d->changes, __ATOMIC_SEQ_CST);
+		int rc = attempt(a, e);
+		if (rc != 0) {
+			if (rc < 0)
+				stop_waiting(a);
+			pthread_mutex_unlock(&a->lock);
+			return rc < 0 ? -1 : 0;
+		}
+		bool busy = inflight(a) > 0;
+		pthread_mutex_unlock(&a->lock);
+		if (busy)
+			a->drain(a->arg);
+		/* Another thread may have counted a launch that it has yet to make. */
+		if (!busy || inflight(a) > 0)
+			wait_for_change(a->d, seen, LEASE_POLL_NS);
+		pthread_mutex_lock(&a->lock);
+	}
+}
+
+void chronos_launch_done(struct chronos_attachment *a, uint32_t count)
+{
+	if (!count || a->p->hundredths == CHRONOS_WHOLE ||
+		__atomic_load_n(&a->forked, __ATOMIC_ACQUIRE))
+		return;
+	pthread_mutex_lock(&a->lock);
+	uint32_t *n = &client_of(a)->inflight;
+	uint32_t now = __atomic_load_n(n, __ATOMIC_SEQ_CST);
+	if (count > now)
+		count = now;
+	/* First the time, so that who sees 0 also sees since when. */
+	if (count && count == now)
+		note_time(a, chronos_now_ns());
+	__atomic_fetch_sub(n, count, __ATOMIC_SEQ_CST);
+	pthread_mutex_unlock(&a->lock);
+}
+
+/* Charge, and let go of a lease that is over or idle. */
+static void pass_on(struct chronos_attachment *a, bool at_once)
+{
+	struct device_file *d = a->d;
+
+	if (lock_device(d, NULL) < 0)
+		return;
+	charge_time(a);
+	uint64_t now_ns = chronos_now_ns();
+	if (a->token && load(&d->lease) == a->token &&
+		(at_once || now_ns >= load(&d->lease_end_ns))) {
+		store(&d->lease, 0);
+		wake_all(d);
+	}
+	unlock_device(d);
+}
+
+void chronos_settle(struct chronos_attachment *a)
+{
+	if (a->p->hundredths == CHRONOS_WHOLE ||
+		__atomic_load_n(&a->forked, __ATOMIC_ACQUIRE))
+		return;
+	if (inflight(a) > 0 && chronos_now_ns() >= load(&a->d->lease_end_ns))
+		a->drain(a->arg);
+	pthread_mutex_lock(&a->lock);
+	if (inflight(a) == 0)
+		pass_on(a, false);
+	pthread_mutex_unlock(&a->lock);
+}
+
+void chronos_lease_leave(struct chronos_attachment *a)
+{
+	pthread_mutex_lock(&a->lock);
+	stop_waiting(a);
+	__atomic_store_n(&client_of(a)->inflight, 0, __ATOMIC_SEQ_CST);
+	pass_on(a, true);
+	record_commit(&client_of(a)->state, CLIENT_FREE);
+	pthread_mutex_unlock(&a->lock);
+}

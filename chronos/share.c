@@ -1,0 +1,423 @@
+/* share.c - makes, opens and ends the files by which processes join a partition. */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "share.h"
+
+#include "error.h"
+#include "table.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define NEW_SUFFIX ".new"
+
+struct file_name {
+	char text[40];
+};
+
+static struct file_name partition_name(uint32_t id)
+{
+	struct file_name n;
+
+	snprintf(n.text, sizeof n.text, PARTITION_FILE_NAME PARTITION_ID_PREFIX "%08x",
+		id);
+	return n;
+}
+
+static struct file_name device_name(uint32_t index)
+{
+	struct file_name n;
+
+	snprintf(n.text, sizeof n.text, DEVICE_FILE_NAME "%" PRIu32, index);
+	return n;
+}
+
+/* ---- life locks ---- */
+
+static struct flock slot_lock(uint32_t slot)
+{
+	return (struct flock){
+		.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = slot, .l_len = 1
+	};
+}
+
+bool chronos_share_live(int fd, uint32_t slot)
+{
+	struct flock lock = slot_lock(slot);
+
+	return fcntl(fd, F_OFD_SETLK, &lock) == 0;
+}
+
+bool chronos_share_is_live(int fd, uint32_t slot)
+{
+	struct flock lock = slot_lock(slot);
+
+	/* Could not find out: it is safer not to take what may be in use. */
+	return fcntl(fd, F_OFD_GETLK, &lock) < 0 || lock.l_type != F_UNLCK;
+}
+
+/* ---- opening ---- */
+
+void chronos_share_unmap(struct share_map *m)
+{
+	if (m->at)
+		munmap(m->at, m->bytes);
+	if (m->fd >= 0)
+		close(m->fd);
+	m->at = NULL;
+	m->fd = -1;
+}
+
+static int check_header(const struct share_header *h, size_t bytes, const char *name,
+	struct chronos_error *e)
+{
+	char boot_id[STATE_BOOT_ID_BYTES];
+
+	if (chronos_boot_id(boot_id, e) < 0)
+		return -1;
+	if (memcmp(h->magic, SHARE_MAGIC, sizeof h->magic) != 0 ||
+		h->version != SHARE_VERSION || h->bytes != bytes ||
+		!chronos_mutex_is_ours(&h->lock))
+		return chronos_fail(e, CHRONOS_UNAVAILABLE,
+			"%s is not a file of this chronos; remove it to begin anew",
+			name);
+	if (strncmp(h->boot_id, boot_id, sizeof h->boot_id) != 0)
+		return chronos_fail(e, CHRONOS_NOT_FOUND, "%s is of another boot", name);
+	return 0;
+}
+
+/* Off the standard descriptors: what a program prints must not end in it. */
+static int open_file(int dirfd, const char *name, int flags)
+{
+	int fd = openat(dirfd, name, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd >= 0 && fd <= STDERR_FILENO) {
+		int low = fd;
+		fd = fcntl(low, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+		close(low);
+	}
+	return fd;
+}
+
+static int check_file(
+	const struct stat *st, const char *name, size_t bytes, struct chronos_error *e)
+{
+	if (!S_ISREG(st->st_mode) || (st->st_mode & S_IWOTH))
+		return chronos_fail(e, CHRONOS_DENIED,
+			"%s is not a regular file, or everybody can write it", name);
+	if (st->st_size != (off_t)bytes)
+		return chronos_fail(e, CHRONOS_UNAVAILABLE,
+			"%s is cut off or overlong; remove it to begin anew", name);
+	return 0;
+}
+
+/* A mapping keeps its open file, and with it the file's locks, alive in a forked child:
+ * the lock needs an open file that is not mapped. */
+static int map_open(int dirfd, const char *name, struct share_map *m, bool look_only,
+	struct chronos_error *e)
+{
+	int flags = look_only ? O_RDONLY : O_RDWR;
+	struct stat st, again;
+
+	m->fd = open_file(dirfd, name, flags);
+	if (m->fd < 0 && errno == ENOENT)
+		return chronos_fail(e, CHRONOS_NOT_FOUND, "there is no %s", name);
+	if (m->fd < 0 || fstat(m->fd, &st) < 0)
+		return chronos_fail_sys(e, "open %s", name);
+	if (check_file(&st, name, m->bytes, e) < 0)
+		return -1;
+	int mapped = open_file(dirfd, name, flags);
+	if (mapped < 0 || fstat(mapped, &again) < 0 || again.st_ino != st.st_ino ||
+		again.st_dev != st.st_dev) {
+		if (mapped >= 0)
+			close(mapped);
+		return chronos_fail(e, CHRONOS_UNAVAILABLE,
+			"%s was replaced while it was opened", name);
+	}
+	void *at = mmap(NULL, m->bytes, look_only ? PROT_READ : PROT_READ | PROT_WRITE,
+		MAP_SHARED, mapped, 0);
+	close(mapped);
+	if (at == MAP_FAILED)
+		return chronos_fail_sys(e, "map %s", name);
+	m->at = at;
+	return check_header(at, m->bytes, name, e);
+}
+
+static int map_file(int dirfd, const char *name, size_t bytes, bool look_only,
+	struct share_map *out, struct chronos_error *e)
+{
+	struct share_map m = { -1, NULL, bytes };
+
+	if (map_open(dirfd, name, &m, look_only, e) < 0) {
+		chronos_share_unmap(&m);
+		return -1;
+	}
+	*out = m;
+	return 0;
+}
+
+int chronos_share_map(int dirfd, const char *name, size_t bytes, struct share_map *out,
+	struct chronos_error *e)
+{
+	return map_file(dirfd, name, bytes, false, out, e);
+}
+
+/* ---- making ---- */
+
+/* Readable and writable by who may write the state, and, for root, by `owner`. */
+static int open_new(const struct chronos *c, const char *name, uint32_t owner,
+	struct chronos_error *e)
+{
+	struct stat st;
+
+	if (unlinkat(c->dirfd, name, 0) < 0 && errno != ENOENT)
+		return chronos_fail_sys(e, "remove an unfinished %s", name);
+	int fd = openat(
+		c->dirfd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return chronos_fail_sys(e, "create %s", name);
+	if (fstat(c->fd, &st) < 0 ||
+		((st.st_mode & S_IWGRP) && fchown(fd, (uid_t)-1, st.st_gid) < 0) ||
+		fchmod(fd, st.st_mode & 0660) < 0 ||
+		(geteuid() == 0 && owner != 0 && fchown(fd, owner, (gid_t)-1) < 0)) {
+		chronos_fail_sys(e, "set the mode of %s", name);
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static int fill_header(const struct chronos *c, struct share_header *h, size_t bytes,
+	uint32_t id, struct chronos_error *e)
+{
+	if (chronos_boot_id(h->boot_id, e) < 0)
+		return -1;
+	h->version = SHARE_VERSION;
+	h->bytes = (uint32_t)bytes;
+	h->generation = c->state->header.generation;
+	h->id = id;
+	chronos_mutex_init(&h->lock);
+	memcpy(h->magic, SHARE_MAGIC, sizeof h->magic);
+	return 0;
+}
+
+static void fill_partition(
+	const struct state *s, const struct partition_record *r, struct partition_file *p)
+{
+	p->devices = r->devices;
+	p->created_ns = r->created_ns;
+	p->expires_ns = r->expires_ns;
+	p->hundredths = r->time_hundredths;
+	p->flags = r->flags;
+	for (uint32_t i = 0; i < CHRONOS_DEVICES_MAX; i++) {
+		if (r->devices & UINT64_C(1) << i)
+			p->quota_bytes[i] = chronos_share_bytes(
+				s->devices[i].memory_bytes, r->memory_hundredths);
+	}
+}
+
+/* `r` is the partition, or NULL for the file of a device. */
+static int fill_new(const struct chronos *c, int fd, size_t bytes, uint32_t id,
+	const struct partition_record *r, struct chronos_error *e)
+{
+	int rc = posix_fallocate(fd, 0, (off_t)bytes);
+
+	if (rc != 0) {
+		errno = rc;
+		return chronos_fail_sys(e, "allocate %zu bytes", bytes);
+	}
+	void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (at == MAP_FAILED)
+		return chronos_fail_sys(e, "map a new file");
+	rc = fill_header(c, at, bytes, id, e);
+	if (rc == 0 && r)
+		fill_partition(c->state, r, at);
+	munmap(at, bytes);
+	return rc;
+}
+
+/* Appears complete, by rename, or not at all.  State locked. */
+static int make_file(const struct chronos *c, const char *name, size_t bytes, uint32_t id,
+	const struct partition_record *r, struct chronos_error *e)
+{
+	struct file_name new_name;
+
+	snprintf(new_name.text, sizeof new_name.text, "%.30s" NEW_SUFFIX, name);
+	int fd = open_new(c, new_name.text, r ? r->owner : 0, e);
+	if (fd < 0)
+		return -1;
+	int rc = fill_new(c, fd, bytes, id, r, e);
+	close(fd);
+	if (rc == 0 && renameat(c->dirfd, new_name.text, c->dirfd, name) < 0)
+		rc = chronos_fail_sys(e, "publish %s", name);
+	if (rc < 0)
+		unlinkat(c->dirfd, new_name.text, 0);
+	return rc;
+}
+
+/* Is the file there, and of this state?  A foreign or old one is made anew. */
+static bool file_is_ours(
+	const struct chronos *c, const char *name, size_t bytes, uint64_t created_ns)
+{
+	struct share_map m;
+
+	if (map_file(c->dirfd, name, bytes, true, &m, NULL) < 0)
+		return false;
+	const struct share_header *h = m.at;
+	bool ours = h->generation == c->state->header.generation;
+	if (ours && created_ns)
+		ours = ((const struct partition_file *)m.at)->created_ns == created_ns;
+	chronos_share_unmap(&m);
+	return ours;
+}
+
+static bool id_is_live(const struct state *s, uint32_t id, uint64_t now_ns)
+{
+	for (uint32_t i = 0; i < state_slots(s); i++) {
+		if (s->partitions[i].id == id &&
+			partition_is_live(&s->partitions[i], now_ns))
+			return true;
+	}
+	return false;
+}
+
+/* Remove the files of partitions that have ended by themselves. */
+static void sweep(const struct chronos *c, uint64_t now_ns)
+{
+	const char prefix[] = PARTITION_FILE_NAME PARTITION_ID_PREFIX;
+	int fd = openat(c->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+
+	if (!dir) {
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	for (struct dirent *f; (f = readdir(dir));) {
+		if (strncmp(f->d_name, prefix, sizeof prefix - 1) != 0)
+			continue;
+		uint32_t id = (uint32_t)strtoul(f->d_name + sizeof prefix - 1, NULL, 16);
+		if (!id_is_live(c->state, id, now_ns))
+			unlinkat(c->dirfd, f->d_name, 0);
+	}
+	closedir(dir);
+}
+
+static int prepare_locked(struct chronos *c, struct partition_record *r, uint64_t now_ns,
+	struct chronos_error *e)
+{
+	struct file_name name = partition_name(r->id);
+
+	for (uint64_t left = r->devices; left; left &= left - 1) {
+		uint32_t i = (uint32_t)__builtin_ctzll(left);
+		struct file_name device = device_name(i);
+		size_t bytes = sizeof(struct device_file);
+		if (!file_is_ours(c, device.text, bytes, 0) &&
+			make_file(c, device.text, bytes, i, NULL, e) < 0)
+			return -1;
+	}
+	r->joinable = 1;
+	if (file_is_ours(c, name.text, sizeof(struct partition_file), r->created_ns)) {
+		chronos_share_move_end(c, r->id, r->expires_ns);
+		return 0;
+	}
+	sweep(c, now_ns);
+	return make_file(c, name.text, sizeof(struct partition_file), r->id, r, e);
+}
+
+int chronos_prepare(struct chronos *c, const char *name, struct chronos_partition *out,
+	struct chronos_error *e)
+{
+	struct partition_record *r = NULL;
+
+	if (chronos_state_lock(c, e) < 0)
+		return -1;
+	uint64_t now_ns = chronos_now_ns();
+	int rc = chronos_record_find_own(c->state, name, now_ns, &r, e);
+	if (rc == 0)
+		rc = prepare_locked(c, r, now_ns, e);
+	if (rc == 0 && out)
+		chronos_partition_show(c->state, r, now_ns, out);
+	chronos_state_unlock(c);
+	return rc;
+}
+
+/* ---- ending ---- */
+
+void chronos_share_move_end(struct chronos *c, uint32_t id, uint64_t expires_ns)
+{
+	struct file_name name = partition_name(id);
+	struct share_map m;
+
+	if (chronos_share_map(
+		    c->dirfd, name.text, sizeof(struct partition_file), &m, NULL) < 0)
+		return;
+	struct partition_file *p = m.at;
+	__atomic_store_n(&p->expires_ns, expires_ns, __ATOMIC_RELEASE);
+	chronos_share_unmap(&m);
+}
+
+void chronos_share_end(struct chronos *c, uint32_t id)
+{
+	struct file_name name = partition_name(id);
+
+	chronos_share_move_end(c, id, 0);
+	unlinkat(c->dirfd, name.text, 0);
+}
+
+/* ---- what a partition has ---- */
+
+static void count_usage(
+	const struct share_map *m, uint32_t device, struct chronos_usage *out)
+{
+	const struct partition_file *p = m->at;
+
+	out->time_ns = __atomic_load_n(&p->time_ns[device], __ATOMIC_RELAXED);
+	out->refusals = __atomic_load_n(&p->refusals[device], __ATOMIC_RELAXED);
+	for (uint32_t i = 0; i < SHARE_CLIENTS_MAX; i++) {
+		const struct memory_client *k = &p->clients[i];
+		if (k->state != CLIENT_JOINED || k->device != device ||
+			!chronos_share_is_live(m->fd, i))
+			continue;
+		out->clients++;
+		out->used_bytes += __atomic_load_n(&k->used_bytes, __ATOMIC_RELAXED);
+	}
+}
+
+int chronos_usage(struct chronos *c, const struct chronos_partition *p, uint32_t device,
+	struct chronos_usage *out, struct chronos_error *e)
+{
+	uint32_t id = (uint32_t)strtoul(p->id + sizeof PARTITION_ID_PREFIX - 1, NULL, 16);
+	struct file_name name = partition_name(id);
+	struct share_map m;
+
+	if (device >= CHRONOS_DEVICES_MAX)
+		return chronos_fail(
+			e, CHRONOS_NOT_FOUND, "there is no device %u", device);
+	if (chronos_state_lock(c, e) < 0)
+		return -1;
+	uint64_t memory = c->state->devices[device].memory_bytes;
+	chronos_state_unlock(c);
+	memset(out, 0, sizeof *out);
+	out->device = device;
+	out->quota_bytes = chronos_share_bytes(memory, p->hundredths);
+	out->enforcement = "off";
+	struct chronos_error why = { 0 };
+	if (map_file(c->dirfd, name.text, sizeof(struct partition_file), true, &m,
+		    &why) == 0) {
+		out->enforcement = "cooperative";
+		count_usage(&m, device, out);
+		chronos_share_unmap(&m);
+	} else if (why.code != CHRONOS_NOT_FOUND) {
+		if (e)
+			*e = why;
+		return -1;
+	}
+	return 0;
+}

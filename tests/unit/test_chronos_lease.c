@@ -1,0 +1,348 @@
+/* test_chronos_lease.c - who joins a partition is held to its time, on a timed device. */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "test_chronos.h"
+#include "timed_device.h"
+
+#include <signal.h>
+
+#define MS(n) (UINT64_C(1000000) * (n))
+
+/* On a busy machine a process may want nothing for a while because it does not run, so
+ * what compares two of them may be tried again. */
+enum { TRIES = 6 };
+
+/* Shared with the children. */
+struct board {
+	struct timed_device device;
+	uint32_t ready;
+	uint32_t go;
+	uint32_t stop;
+	uint32_t at_work;  /* who has work in flight: bits */
+	uint32_t overlaps; /* times that two had */
+	uint64_t got_ns[4];
+};
+
+static struct board *board_new(void)
+{
+	void *at = mmap(NULL, sizeof(struct board), PROT_READ | PROT_WRITE,
+		MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	assert_true(at != MAP_FAILED);
+	return at;
+}
+
+static bool flag(const uint32_t *word)
+{
+	return __atomic_load_n(word, __ATOMIC_SEQ_CST);
+}
+
+static void nap(void)
+{
+	const struct timespec ms = { 0, 1000000 };
+
+	nanosleep(&ms, NULL);
+}
+
+static void raise_flag(uint32_t *word)
+{
+	__atomic_store_n(word, 1, __ATOMIC_SEQ_CST);
+}
+
+static int join_queue(struct place *t, struct timed_queue *q, const char *name)
+{
+	const struct chronos_joining j = {
+		.dir = t->dir, .name = name, .device = 0, .drain = timed_drain, .arg = q
+	};
+
+	q->a = chronos_attach(&j, &t->e);
+	return q->a ? 0 : -1;
+}
+
+/* Launches kernels of `length_ns` and waits for each, until told to stop. */
+static int work(
+	struct place *t, struct board *b, int me, const char *name, uint64_t length_ns)
+{
+	struct timed_queue q = { .device = &b->device };
+
+	if (join_queue(t, &q, name) < 0)
+		return 1;
+	__atomic_fetch_add(&b->ready, 1, __ATOMIC_SEQ_CST);
+	while (!flag(&b->go))
+		nap();
+	while (!flag(&b->stop)) {
+		if (timed_launch(&q, length_ns, NULL) < 0)
+			return 2;
+		uint32_t others =
+			__atomic_fetch_or(&b->at_work, 1u << me, __ATOMIC_SEQ_CST);
+		if (others & ~(1u << me))
+			__atomic_fetch_add(&b->overlaps, 1, __ATOMIC_SEQ_CST);
+		/* No longer at work before the lease can pass on. */
+		struct chronos_attachment *a = q.a;
+		q.a = NULL;
+		timed_wait(&q);
+		__atomic_fetch_and(&b->at_work, ~(1u << me), __ATOMIC_SEQ_CST);
+		chronos_launch_done(a, 1);
+		q.a = a;
+		b->got_ns[me] = q.got_ns;
+	}
+	chronos_detach(q.a);
+	return 0;
+}
+
+static pid_t start(
+	struct place *t, struct board *b, int me, const char *name, uint64_t length_ns)
+{
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(work(t, b, me, name, length_ns));
+	return pid;
+}
+
+static void until_ready(struct board *b, uint32_t count)
+{
+	while (__atomic_load_n(&b->ready, __ATOMIC_SEQ_CST) < count)
+		nap();
+}
+
+static void assert_ends_well(pid_t pid)
+{
+	int status;
+
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+static void sleep_ms(unsigned ms)
+{
+	const struct timespec t = { ms / 1000, (long)(ms % 1000) * 1000000 };
+
+	nanosleep(&t, NULL);
+}
+
+static void partitions_have_time_by_their_shares_and_never_at_once(void **state)
+{
+	struct place *t = *state;
+	struct chronos_partition p[2];
+	bool fair = false;
+
+	assert_ok(t, create(t, "0", 70, SECONDS(600), NULL, &p[0]));
+	assert_ok(t, create(t, "0", 30, SECONDS(600), NULL, &p[1]));
+	for (int i = 0; i < TRIES && !fair; i++) {
+		struct board *b = board_new();
+		/* Long kernels for the small share: left alone it would have most. */
+		pid_t pids[] = { start(t, b, 0, p[0].id, MS(1)),
+			start(t, b, 1, p[1].id, MS(5)) };
+		until_ready(b, 2);
+		raise_flag(&b->go);
+		sleep_ms(1000);
+		raise_flag(&b->stop);
+		assert_ends_well(pids[0]);
+		assert_ends_well(pids[1]);
+		double ratio = (double)b->got_ns[0] / (double)(b->got_ns[1] + 1);
+		fair = ratio > 1.6 && ratio < 3.2 && b->overlaps == 0;
+		munmap(b, sizeof *b);
+	}
+	assert_true(fair);
+}
+
+static void a_partition_alone_has_no_more_than_its_share(void **state)
+{
+	struct place *t = *state;
+	struct timed_device *d = timed_device_new();
+	struct timed_queue q = { .device = d };
+	struct chronos_partition p;
+
+	assert_ok(t, create(t, "0", 25, SECONDS(600), NULL, &p));
+	assert_ok(t, join_queue(t, &q, p.id));
+	uint64_t begun_ns = timed_now_ns();
+	while (timed_now_ns() < begun_ns + MS(500)) {
+		assert_ok(t, timed_launch(&q, MS(1), &t->e));
+		timed_wait(&q);
+	}
+	uint64_t past_ns = timed_now_ns() - begun_ns;
+	/* Its share, the budget that it may have saved, and one kernel. */
+	assert_true(q.got_ns <= past_ns / 4 + MS(25) + MS(1));
+	assert_true(q.got_ns >= MS(5));
+	chronos_detach(q.a);
+	timed_device_free(d);
+}
+
+static void a_burst_partition_alone_has_more_than_its_share(void **state)
+{
+	struct place *t = *state;
+	const char *devices[] = { "0" };
+	struct chronos_request r = { .devices = devices,
+		.device_count = 1,
+		.hundredths = 5,
+		.duration_ns = SECONDS(600),
+		.owner = CHRONOS_OWNER_CALLER,
+		.burst = true };
+	struct chronos_partition p;
+	bool more = false;
+
+	assert_ok(t, chronos_create(t->c, &r, &p, NULL, &t->e));
+	assert_true(p.burst);
+	for (int i = 0; i < TRIES && !more; i++) {
+		struct timed_device *d = timed_device_new();
+		struct timed_queue q = { .device = d };
+		assert_ok(t, join_queue(t, &q, p.id));
+		uint64_t begun_ns = timed_now_ns();
+		for (int n = 0; n < 200; n++) {
+			assert_ok(t, timed_launch(&q, MS(1), &t->e));
+			timed_wait(&q);
+		}
+		/* A share of 5 % would take 4 s for this. */
+		more = timed_now_ns() - begun_ns < MS(2000);
+		chronos_detach(q.a);
+		timed_device_free(d);
+	}
+	assert_true(more);
+}
+
+static void what_is_never_waited_for_is_drained(void **state)
+{
+	struct place *t = *state;
+	struct timed_device *d = timed_device_new();
+	struct timed_queue q = { .device = d }, other = { .device = d };
+	struct chronos_partition p, o;
+
+	assert_ok(t, create(t, "0", 50, SECONDS(600), NULL, &p));
+	assert_ok(t, create(t, "0", 50, SECONDS(600), NULL, &o));
+	assert_ok(t, join_queue(t, &q, p.id));
+	assert_ok(t, join_queue(t, &other, o.id));
+	for (int i = 0; i < 200; i++)
+		assert_ok(t, timed_launch(&q, MS(1), &t->e));
+	/* Launched ahead by no more than a quantum and a bit, as 1 ms is soon known. */
+	assert_true(q.launched < 100);
+	uint64_t limit_ns = timed_now_ns() + SECONDS(20);
+	while (q.launched > 0 && timed_now_ns() < limit_ns)
+		chronos_settle(q.a);
+	assert_int_equal(q.launched, 0);
+	assert_ok(t, timed_launch(&other, MS(1), &t->e));
+	timed_wait(&other);
+	chronos_detach(q.a);
+	chronos_detach(other.a);
+	timed_device_free(d);
+}
+
+static void a_killed_holder_is_replaced(void **state)
+{
+	struct place *t = *state;
+	struct chronos_partition p, o;
+	struct timed_queue q = { 0 };
+
+	assert_ok(t, create(t, "0", 50, SECONDS(600), NULL, &p));
+	assert_ok(t, create(t, "0", 50, SECONDS(600), NULL, &o));
+	for (int i = 0; i < 5; i++) {
+		struct board *b = board_new();
+		q = (struct timed_queue){ .device = &b->device };
+		/* Dies with an hour in flight, of which only itself knows. */
+		pid_t pid = start(t, b, 0, p.id, SECONDS(3600));
+		until_ready(b, 1);
+		raise_flag(&b->go);
+		while (!flag(&b->at_work))
+			nap();
+		kill(pid, SIGKILL);
+		assert_int_equal(waitpid(pid, NULL, 0), pid);
+		b->device.free_at_ns = 0;
+		assert_ok(t, join_queue(t, &q, o.id));
+		assert_ok(t, timed_launch(&q, MS(1), &t->e));
+		timed_wait(&q);
+		chronos_detach(q.a);
+		munmap(b, sizeof *b);
+	}
+}
+
+static void a_stopped_process_keeps_nobody_waiting_for_ever(void **state)
+{
+	struct place *t = *state;
+	struct chronos_partition p, o;
+	struct board *b = board_new();
+	struct timed_queue q = { .device = &b->device };
+
+	assert_ok(t, create(t, "0", 50, SECONDS(600), NULL, &p));
+	assert_ok(t, create(t, "0", 50, SECONDS(600), NULL, &o));
+	pid_t pid = start(t, b, 0, p.id, MS(20));
+	until_ready(b, 1);
+	raise_flag(&b->go);
+	while (!flag(&b->at_work))
+		nap();
+	kill(pid, SIGSTOP);
+	assert_ok(t, join_queue(t, &q, o.id));
+	for (int i = 0; i < 20; i++) {
+		assert_ok(t, timed_launch(&q, MS(1), &t->e));
+		timed_wait(&q);
+	}
+	kill(pid, SIGCONT);
+	raise_flag(&b->stop);
+	assert_ends_well(pid);
+	chronos_detach(q.a);
+	munmap(b, sizeof *b);
+}
+
+static void processes_of_a_partition_share_its_time(void **state)
+{
+	struct place *t = *state;
+	struct chronos_partition p;
+	struct chronos_usage u;
+	struct board *b = board_new();
+
+	assert_ok(t, create(t, "0", 40, SECONDS(600), NULL, &p));
+	pid_t pids[] = { start(t, b, 0, p.id, MS(1)), start(t, b, 1, p.id, MS(1)) };
+	until_ready(b, 2);
+	raise_flag(&b->go);
+	uint64_t begun_ns = timed_now_ns();
+	sleep_ms(500);
+	raise_flag(&b->stop);
+	assert_ends_well(pids[0]);
+	assert_ends_well(pids[1]);
+	uint64_t past_ns = timed_now_ns() - begun_ns;
+	uint64_t got_ns = b->got_ns[0] + b->got_ns[1];
+	assert_true(b->got_ns[0] > 0 && b->got_ns[1] > 0);
+	assert_true(got_ns <= past_ns * 4 / 10 + MS(40) + MS(2));
+	/* What is charged is at least what the device did. */
+	assert_ok(t, chronos_usage(t->c, &p, 0, &u, &t->e));
+	assert_true(u.time_ns >= got_ns);
+	assert_true(u.time_ns <= past_ns + MS(100));
+	munmap(b, sizeof *b);
+}
+
+static void who_waits_for_a_turn_is_told_when_the_partition_ends(void **state)
+{
+	struct place *t = *state;
+	struct timed_device *d = timed_device_new();
+	struct timed_queue q = { .device = d };
+	struct chronos_partition p;
+	int rc = 0;
+
+	/* One hundredth, used up for a long time: only the end can end the wait. */
+	assert_ok(t, create(t, "0", 1, SECONDS(1), NULL, &p));
+	assert_ok(t, join_queue(t, &q, p.id));
+	for (int i = 0; i < 100 && rc == 0; i++) {
+		rc = timed_launch(&q, MS(300), &t->e);
+		timed_wait(&q);
+	}
+	assert_int_equal(rc, -1);
+	assert_int_equal(t->e.code, CHRONOS_NOT_FOUND);
+	chronos_detach(q.a);
+	timed_device_free(d);
+}
+
+#define sentence(f) cmocka_unit_test_setup_teardown(f, two_devices, no_place)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		sentence(partitions_have_time_by_their_shares_and_never_at_once),
+		sentence(a_partition_alone_has_no_more_than_its_share),
+		sentence(a_burst_partition_alone_has_more_than_its_share),
+		sentence(what_is_never_waited_for_is_drained),
+		sentence(a_killed_holder_is_replaced),
+		sentence(a_stopped_process_keeps_nobody_waiting_for_ever),
+		sentence(processes_of_a_partition_share_its_time),
+		sentence(who_waits_for_a_turn_is_told_when_the_partition_ends),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
