@@ -43,9 +43,8 @@ enum { SUBMIT, SUBMIT_ONE, CHANGE, RESTART, RESTART_WAITING, ROWS };
 struct row {
 	const char *what, *unit;
 	double aim;
-	bool less_is_better;
 	double ours[ROUNDS], beside[ROUNDS];
-	bool has_beside;
+	bool less_is_better, has_beside;
 };
 
 static struct row rows[ROWS] = {
