@@ -22,6 +22,10 @@ typedef Grpc__Reflection__V1__ListServiceResponse ListResponse;
 typedef Grpc__Reflection__V1__ServiceResponse ServiceResponse;
 typedef Grpc__Reflection__V1__ErrorResponse ErrorResponse;
 
+#define ASKS(what) GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_##what
+#define SAYS(what)                                                                       \
+	GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_##what
+
 struct reflection {
 	struct wire_server *server;
 	struct symbols *symbols;
@@ -45,8 +49,7 @@ struct answer {
 	char text[STR_QUOTE_SIZE + 64];
 };
 
-static void say_error(
-	struct answer *a, enum wire_status status, const char *what, const char *name)
+static void say_unknown(struct answer *a, const char *what, const char *name)
 {
 	char quoted[STR_QUOTE_SIZE];
 	ErrorResponse *error = &a->part.error;
@@ -54,11 +57,10 @@ static void say_error(
 	grpc__reflection__v1__error_response__init(error);
 	str_put(a->text, sizeof(a->text), "%s \"%s\" is not known", what,
 		str_quote(quoted, name, strlen(name)));
-	error->error_code = (int32_t)status;
+	error->error_code = WIRE_NOT_FOUND;
 	error->error_message = a->text;
 	a->m.error_response = error;
-	a->m.message_response_case =
-		GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_ERROR_RESPONSE;
+	a->m.message_response_case = SAYS(ERROR_RESPONSE);
 }
 
 static void say_file(struct answer *a, const struct symbols *s,
@@ -67,7 +69,7 @@ static void say_file(struct answer *a, const struct symbols *s,
 	FileResponse *files = &a->part.files;
 
 	if (!file) {
-		say_error(a, WIRE_NOT_FOUND, what, name);
+		say_unknown(a, what, name);
 		return;
 	}
 	grpc__reflection__v1__file_descriptor_response__init(files);
@@ -76,8 +78,7 @@ static void say_file(struct answer *a, const struct symbols *s,
 	files->n_file_descriptor_proto =
 		symbols_with_imports(s, file, files->file_descriptor_proto);
 	a->m.file_descriptor_response = files;
-	a->m.message_response_case =
-		GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_FILE_DESCRIPTOR_RESPONSE;
+	a->m.message_response_case = SAYS(FILE_DESCRIPTOR_RESPONSE);
 }
 
 /* proto3 messages, all of them: none can be extended. */
@@ -86,14 +87,13 @@ static void say_numbers(struct answer *a, const struct symbols *s, char *type)
 	NumberResponse *numbers = &a->part.numbers;
 
 	if (!symbols_is_message(s, type)) {
-		say_error(a, WIRE_NOT_FOUND, "message", type);
+		say_unknown(a, "message", type);
 		return;
 	}
 	grpc__reflection__v1__extension_number_response__init(numbers);
 	numbers->base_type_name = type;
 	a->m.all_extension_numbers_response = numbers;
-	a->m.message_response_case =
-		GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_ALL_EXTENSION_NUMBERS_RESPONSE;
+	a->m.message_response_case = SAYS(ALL_EXTENSION_NUMBERS_RESPONSE);
 }
 
 static void add_service(ListResponse *services, const char *path)
@@ -124,17 +124,14 @@ static void say_services(struct answer *a, const struct wire_server *server)
 	for (size_t i = 0; (method = wire_server_method(server, i)); i++)
 		add_service(services, method->path);
 	a->m.list_services_response = services;
-	a->m.message_response_case =
-		GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_LIST_SERVICES_RESPONSE;
+	a->m.message_response_case = SAYS(LIST_SERVICES_RESPONSE);
 }
 
 static void answer_fini(struct answer *a)
 {
-	if (a->m.message_response_case ==
-		GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_FILE_DESCRIPTOR_RESPONSE)
+	if (a->m.message_response_case == SAYS(FILE_DESCRIPTOR_RESPONSE))
 		free(a->part.files.file_descriptor_proto);
-	if (a->m.message_response_case !=
-		GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_LIST_SERVICES_RESPONSE)
+	if (a->m.message_response_case != SAYS(LIST_SERVICES_RESPONSE))
 		return;
 	for (size_t i = 0; i < a->part.services.n_service; i++) {
 		free(a->part.services.service[i]->name);
@@ -152,22 +149,22 @@ static bool answer_to(struct answer *a, const struct reflection *r, Request *q)
 	a->m.valid_host = q->host;
 	a->m.original_request = q;
 	switch (q->message_request_case) {
-	case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_BY_FILENAME:
+	case ASKS(FILE_BY_FILENAME):
 		say_file(a, s, symbols_file(s, q->file_by_filename), "file",
 			q->file_by_filename);
 		return true;
-	case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_CONTAINING_SYMBOL:
+	case ASKS(FILE_CONTAINING_SYMBOL):
 		say_file(a, s, symbols_declaring(s, q->file_containing_symbol), "symbol",
 			q->file_containing_symbol);
 		return true;
-	case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_CONTAINING_EXTENSION:
-		say_error(a, WIRE_NOT_FOUND, "an extension of",
+	case ASKS(FILE_CONTAINING_EXTENSION):
+		say_unknown(a, "an extension of",
 			q->file_containing_extension->containing_type);
 		return true;
-	case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_ALL_EXTENSION_NUMBERS_OF_TYPE:
+	case ASKS(ALL_EXTENSION_NUMBERS_OF_TYPE):
 		say_numbers(a, s, q->all_extension_numbers_of_type);
 		return true;
-	case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_LIST_SERVICES:
+	case ASKS(LIST_SERVICES):
 		say_services(a, r->server);
 		return true;
 	default:
