@@ -38,7 +38,7 @@ $(TOOLS)/interop_client: mk/proto.mk
 $(TOOLS)/h2spec: tests/h2spec/go.mod tests/h2spec/go.sum
 	@mkdir -p $(@D)
 	@echo "  go      h2spec"
-	@go build -C $(<D) -o $(CURDIR)/$@ github.com/summerwind/h2spec/cmd/h2spec
+	@go build -C $(<D) -o $(CURDIR)/$@ github.com/summerwind/h2spec/cmd/h2spec && touch $@
 
 install-proto-tools: ## what `make proto` needs, in pinned versions (Debian, Ubuntu, macOS)
 	@case "$$(uname -s)" in \
