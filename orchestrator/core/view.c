@@ -121,7 +121,9 @@ struct core_counts core_count(const struct core *c)
 			continue;
 		n.ready_workers++;
 		for (size_t k = 0; k < w->device_count; k++) {
-			n.hundredths_total += w->devices[k]->listed ? 100 : 0;
+			n.hundredths_total +=
+				w->devices[k]->listed && w->devices[k]->info.healthy ? 100
+										     : 0;
 			n.hundredths_leased += w->devices[k]->leased;
 		}
 	}

@@ -184,6 +184,9 @@ struct rpc_health rpc_health(const struct rpc *r)
 		return health("unhealthy", r->config.no_worker_hint
 						   ? r->config.no_worker_hint
 						   : "no worker is ready");
+	if (counts.hundredths_total == 0)
+		return health(
+			"unhealthy", "no worker has a healthy device: its log says why");
 	if (!r->config.engine_is_connected(r->config.engine_ctx))
 		return health("degraded", "the engine is not connected");
 	if (store_disk_low(store))

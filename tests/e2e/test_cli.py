@@ -97,6 +97,8 @@ class Terminal:
         if self.pid == 0:
             os.environ.clear()
             os.environ.update(cli.env(**env))
+            # A terminal's programs get Ctrl-C, also where CI ignores it (a shell's `&`).
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.execv(program, [str(program), *map(str, words)])
 
     def read(self):

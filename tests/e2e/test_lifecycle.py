@@ -5,6 +5,7 @@ SPDX-License-Identifier: Apache-2.0
 import os
 import subprocess
 
+import grpc
 import pytest
 
 from client import HELLO, SLEEP, Client
@@ -27,6 +28,19 @@ def test_a_clean_end_stops_what_runs_and_leaves_nothing(new_system):
     client.channel.close()
     system.stop()
     until(lambda: not system.left_behind(), "nothing is left", 10)
+
+
+def test_a_machine_that_can_run_no_job_is_unhealthy_and_says_why(new_system, monkeypatch):
+    monkeypatch.setenv("CUMULUS_HARNESS", "/nonexistent")
+    system = new_system()
+    client = Client(system)
+    until(lambda: client.health().available_workers, "a worker")
+    assert client.health().status == "unhealthy"
+    assert "healthy device" in client.health().message
+    code, details = client.refused()
+    assert code == grpc.StatusCode.UNAVAILABLE and "healthy device" in details
+    assert "/nonexistent" in system.log_text()
+    client.close()
 
 
 def test_a_job_outlives_a_restart_of_cumulusd(new_system):
