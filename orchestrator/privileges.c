@@ -45,19 +45,44 @@ static int own_folder(
 	return 0;
 }
 
+/* A folder that was there before us may be somebody's home, or /tmp: what it is stays. */
+static int check_folder(int fd, const char *path, struct err *e)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return err_sys(e, "stat %s", path);
+	if (st.st_uid != 0 || st.st_mode & (S_IWGRP | S_IWOTH))
+		return err_set(e, ERR_DENIED,
+			"%s can be changed by others than root: choose another --data",
+			path);
+	if (!(st.st_mode & S_IXOTH))
+		return err_set(e, ERR_DENIED,
+			"jobs cannot pass folder %s: chmod o+x it, or choose another "
+			"--data",
+			path);
+	return 0;
+}
+
 int data_folder_open(const char *path, uid_t owner, gid_t group, struct data_folder *out,
 	struct err *e)
 {
 	bool root = geteuid() == 0;
+	bool ours = access(path, F_OK) < 0;
 
-	if (dir_make_path(path, root ? 0711 : 0700, e) < 0)
+	/* Its parents, where they are made here, must let through as well. */
+	mode_t was = umask(root ? 022 : 077);
+	int made = dir_make_path(path, root ? 0711 : 0700, e);
+	umask(was);
+	if (made < 0)
 		return err_wrap(e, "data folder");
 
 	CLEANUP(close_fd) int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
 		return err_sys(e, "open data folder %s", path);
 	/* The worker's root folder below must be passable for the uids of jobs. */
-	if (root && own_folder(dir, 0, 0, 0711, path, e) < 0)
+	if (root && (ours ? own_folder(dir, 0, 0, 0711, path, e)
+			  : check_folder(dir, path, e)) < 0)
 		return -1;
 
 	CLEANUP(close_fd) int orchestrator = dir_open(dir, "orchestrator", 0700, e);

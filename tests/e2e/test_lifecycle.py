@@ -103,6 +103,16 @@ def test_a_bad_setting_is_status_2_and_named(flags):
     assert flags[0].lstrip("-") in told.stderr
 
 
+@pytest.mark.parametrize("mode, said", [(0o777, "changed by others"), (0o700, "cannot pass")])
+def test_a_folder_that_was_there_before_is_left_as_it_is(tmp_path, mode, said):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    folder.chmod(mode)
+    done = cumulusd("--listen", "127.0.0.1:0", "--http", "off", "--data", str(folder))
+    assert done.returncode == 1 and said in done.stderr
+    assert folder.stat().st_mode & 0o777 == mode and not list(folder.iterdir())
+
+
 def test_a_good_setting_is_status_0():
     assert cumulusd("--listen", "127.0.0.1:0", "--check-config").returncode == 0
 
