@@ -22,6 +22,22 @@ $(BUILD)/lib/pkgconfig/chronos.pc: chronos/chronos.pc.in Makefile
 	@mkdir -p $(@D)
 	@sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' $< > $@
 
+# ---- the OpenCL layer, which brings its own libchronos ----
+chronos_opencl_SRCS := layer.c
+chronos_opencl_USES := chronos
+chronos_opencl_PKGS :=
+chronos_opencl_CFLAGS :=
+$(eval $(call common,chronos_opencl,chronos/opencl))
+chronos_LAYER := $(BUILD)/lib/libchronos-opencl.so
+LIBRARIES += $(chronos_LAYER)
+
+$(chronos_LAYER): $(chronos_opencl_OBJS) $(BUILD)/lib/libchronos.a chronos/opencl/layer.map
+	@mkdir -p $(@D)
+	@echo "  link    $@"
+	@$(CC) $(CFLAGS) $(SANFLAGS) $(LDFLAGS) $(if $(SAN),,-Wl$(comma)-z$(comma)defs) -shared \
+	  -Wl,-z,nodelete -Wl,--version-script,chronos/opencl/layer.map -o $@ \
+	  $(chronos_opencl_OBJS) $(BUILD)/lib/libchronos.a
+
 # ---- the program, whose name is its library's ----
 chronos_cli_SRCS := main.c commands.c show.c
 chronos_cli_USES := chronos
@@ -49,6 +65,12 @@ $(eval $(call unit_test,test_chronos_share))
 
 test_chronos_lease_USES := chronos
 $(eval $(call unit_test,test_chronos_lease))
+
+test_chronos_opencl_USES := chronos
+test_chronos_opencl_LIBS := -lOpenCL
+test_chronos_opencl_CFLAGS = -DCHRONOS_LAYER='"$(chronos_LAYER)"'
+$(eval $(call unit_test,test_chronos_opencl))
+$(BUILD)/tests/test_chronos_opencl: $(chronos_LAYER)
 
 # The library once more, with the places where its tests kill it; nothing else links it.
 chronos_faults_OBJS := $(chronos_SRCS:%.c=$(BUILD)/obj/chronos-faults/%.o)
