@@ -39,7 +39,7 @@ $(chronos_LAYER): $(chronos_opencl_OBJS) $(BUILD)/lib/libchronos.a chronos/openc
 	  $(chronos_opencl_OBJS) $(BUILD)/lib/libchronos.a
 
 # ---- the program, whose name is its library's ----
-chronos_cli_SRCS := main.c commands.c show.c
+chronos_cli_SRCS := main.c commands.c doctor.c run.c show.c
 chronos_cli_USES := chronos
 chronos_cli_PKGS := jansson
 chronos_cli_CFLAGS :=
@@ -68,9 +68,10 @@ $(eval $(call unit_test,test_chronos_lease))
 
 test_chronos_opencl_USES := chronos
 test_chronos_opencl_LIBS := -lOpenCL
-test_chronos_opencl_CFLAGS = -DCHRONOS_LAYER='"$(chronos_LAYER)"'
+test_chronos_opencl_CFLAGS := -DCHRONOS_LAYER='"$(chronos_LAYER)"' \
+  -DCHRONOS_BIN='"$(BUILD)/bin/chronos"'
 $(eval $(call unit_test,test_chronos_opencl))
-$(BUILD)/tests/test_chronos_opencl: $(chronos_LAYER)
+$(BUILD)/tests/test_chronos_opencl: $(chronos_LAYER) $(BUILD)/bin/chronos
 
 # The library once more, with the places where its tests kill it; nothing else links it.
 chronos_faults_OBJS := $(chronos_SRCS:%.c=$(BUILD)/obj/chronos-faults/%.o)
@@ -103,9 +104,10 @@ $(chronos_FAKE_NVML): tests/unit/test_chronos_fake_nvml.c
 test_chronos_cli_USES := chronos
 test_chronos_cli_PKGS := jansson
 test_chronos_cli_CFLAGS := -DCHRONOS_BIN='"$(BUILD)/bin/chronos"' \
-  -DFAKE_NVML_DIR='"$(dir $(chronos_FAKE_NVML))"'
+  -DFAKE_NVML_DIR='"$(dir $(chronos_FAKE_NVML))"' \
+  -DCHRONOS_LAYER='"$(chronos_LAYER)"'
 $(eval $(call unit_test,test_chronos_cli))
-$(BUILD)/tests/test_chronos_cli: $(BUILD)/bin/chronos $(chronos_FAKE_NVML)
+$(BUILD)/tests/test_chronos_cli: $(BUILD)/bin/chronos $(chronos_LAYER) $(chronos_FAKE_NVML)
 C_SOURCES += tests/unit/test_chronos_fake_nvml.c
 
 # ---- the bench ----

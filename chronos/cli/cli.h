@@ -14,6 +14,9 @@ enum exit_code {
 	EXIT_PERMISSION = 4,
 	EXIT_NOT_FOUND = 5,
 	EXIT_INTERNAL = 6, /* the state or the system failed */
+	/* Of chronos run, as env(1) and nohup(1) end. */
+	EXIT_CANNOT_START = 126,
+	EXIT_NO_COMMAND = 127,
 };
 
 struct cli {
@@ -24,6 +27,7 @@ struct cli {
 	const char *devices; /* NULL: what the directory knows */
 	const char *user;    /* NULL: the caller */
 	const char *key;     /* NULL: none */
+	bool burst;
 	bool json;
 	bool help;
 	bool version;
@@ -35,12 +39,32 @@ struct command {
 	const char *needs; /* "'create' command requires ..."; NULL when it takes none */
 	const char *grammar; /* what follows the name in the usage */
 	const char *purpose;
-	bool takes_user_and_key;
+	bool takes_user_and_key; /* and --burst */
+	bool takes_more;         /* arguments: those of a command to start */
 	enum exit_code (*run)(const struct cli *cli);
 };
 
 extern const struct command commands[];
 extern const size_t command_count;
+
+/* ---- commands.c ---- */
+
+void close_chronos(struct chronos **c);
+#define CHRONOS_GUARD __attribute__((cleanup(close_chronos))) struct chronos *
+
+/* Open the directory; open_with_devices() tells a new one its devices. */
+struct chronos *open_directory(const struct cli *cli, struct chronos_error *e);
+struct chronos *open_with_devices(const struct cli *cli, struct chronos_error *e);
+
+/* ---- run.c ---- */
+
+/* Beside this program, in ../lib; false when it is not there. */
+bool find_layer(char *path, size_t size);
+enum exit_code run_run(const struct cli *cli);
+
+/* ---- doctor.c ---- */
+
+enum exit_code run_doctor(const struct cli *cli);
 
 /* ---- show.c ---- */
 
@@ -55,13 +79,30 @@ enum exit_code show_failure(const struct cli *cli, const struct chronos_error *e
 enum exit_code show_usage_error(const struct cli *cli, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+enum exit_code show_error(const struct cli *cli, const char *code, const char *text,
+	enum exit_code exit_code);
+
 /* Print a value, taking it; NULL means that memory ran out. */
 enum exit_code show_json(json_t *value);
 json_t *json_of_partition(const struct chronos_partition *p);
 json_t *json_of_device(const struct chronos_device *d);
 
+/* What a partition has of all its devices; `known` is false where it could not be found
+ * out. */
+struct usage_sum {
+	bool known;
+	uint64_t quota_bytes, used_bytes, time_ns, refusals;
+	uint32_t clients;
+	const char *enforcement;
+};
+struct usage_sum usage_of(struct chronos *c, const struct chronos_partition *p);
+/* Add it to the JSON of its partition. */
+void json_add_usage(json_t *partition, const struct usage_sum *u);
+
 void show_usage(FILE *out);
-void show_partition_table(const struct chronos_partition *list, size_t count);
+void show_partition_table(
+	struct chronos *c, const struct chronos_partition *list, size_t count);
+void show_usages(struct chronos *c, const struct chronos_partition *list, size_t count);
 void show_devices(const struct chronos_stats *stats, const struct chronos_device *devices,
 	size_t count);
 /* "75.0%", and in words and colour on a terminal. */

@@ -10,12 +10,10 @@
 
 static const uint64_t NS_PER_S = 1000000000;
 
-static void close_chronos(struct chronos **c)
+void close_chronos(struct chronos **c)
 {
 	chronos_close(*c);
 }
-
-#define CHRONOS_GUARD __attribute__((cleanup(close_chronos))) struct chronos *
 
 /* ---- arguments ---- */
 
@@ -120,7 +118,7 @@ static int know_devices(const struct cli *cli, struct chronos *c, struct chronos
 }
 
 /* Whoever asked for no directory in particular is told that there may be others. */
-static struct chronos *open_directory(const struct cli *cli, struct chronos_error *e)
+struct chronos *open_directory(const struct cli *cli, struct chronos_error *e)
 {
 	struct chronos *c = chronos_open(cli->dir, e);
 	size_t used = strlen(e->text);
@@ -131,7 +129,7 @@ static struct chronos *open_directory(const struct cli *cli, struct chronos_erro
 	return c;
 }
 
-static struct chronos *open_with_devices(const struct cli *cli, struct chronos_error *e)
+struct chronos *open_with_devices(const struct cli *cli, struct chronos_error *e)
 {
 	struct chronos *c = open_directory(cli, e);
 
@@ -186,7 +184,9 @@ static enum exit_code create(const struct cli *cli, struct chronos_request *r)
 static enum exit_code run_create(const struct cli *cli)
 {
 	const char *devices[CHRONOS_DEVICES_MAX];
-	struct chronos_request r = { .key = cli->key, .devices = devices };
+	struct chronos_request r = {
+		.key = cli->key, .devices = devices, .burst = cli->burst
+	};
 	struct chronos_error e = { 0 };
 	char list[CHRONOS_DEVICES_MAX * 96];
 
@@ -205,13 +205,25 @@ static enum exit_code run_create(const struct cli *cli)
 
 /* ---- list, renew, release ---- */
 
-static enum exit_code show_list_json(
-	const struct chronos_partition *list, size_t count, const char *enforcement)
+static json_t *json_of_list(
+	struct chronos *c, const struct chronos_partition *list, size_t count)
 {
 	json_t *partitions = json_array();
 
-	for (size_t i = 0; i < count; i++)
-		json_array_append_new(partitions, json_of_partition(&list[i]));
+	for (size_t i = 0; i < count; i++) {
+		struct usage_sum u = usage_of(c, &list[i]);
+		json_t *one = json_of_partition(&list[i]);
+		json_add_usage(one, &u);
+		json_array_append_new(partitions, one);
+	}
+	return partitions;
+}
+
+static enum exit_code show_list_json(struct chronos *c,
+	const struct chronos_partition *list, size_t count, const char *enforcement)
+{
+	json_t *partitions = json_of_list(c, list, count);
+
 	return show_json(json_pack(
 		"{s:o, s:s}", "partitions", partitions, "enforcement", enforcement));
 }
@@ -227,11 +239,11 @@ static enum exit_code run_list(const struct cli *cli)
 	if (!c || chronos_list(c, &list, &count, &e) < 0)
 		return show_failure(cli, &e);
 	if (cli->json)
-		rc = show_list_json(list, count, chronos_enforcement(c));
+		rc = show_list_json(c, list, count, chronos_enforcement(c));
 	else if (count == 0)
 		show(BADGE_INFO, "No active partitions");
 	else
-		show_partition_table(list, count);
+		show_partition_table(c, list, count);
 	chronos_partitions_free(list);
 	return rc;
 }
@@ -286,6 +298,19 @@ static enum exit_code show_stats_json(const struct chronos_stats *stats,
 		"created", (json_int_t)stats->created, "devices", list));
 }
 
+static enum exit_code show_all_usages(const struct cli *cli, struct chronos *c)
+{
+	struct chronos_error e = { 0 };
+	struct chronos_partition *list;
+	size_t count;
+
+	if (chronos_list(c, &list, &count, &e) < 0)
+		return show_failure(cli, &e);
+	show_usages(c, list, count);
+	chronos_partitions_free(list);
+	return EXIT_DONE;
+}
+
 static enum exit_code run_stats(const struct cli *cli)
 {
 	struct chronos_device devices[CHRONOS_DEVICES_MAX];
@@ -300,7 +325,7 @@ static enum exit_code run_stats(const struct cli *cli)
 	if (cli->json)
 		return show_stats_json(&stats, devices, count);
 	show_devices(&stats, devices, count);
-	return EXIT_DONE;
+	return show_all_usages(cli, c);
 }
 
 static const struct chronos_device *find_device(
@@ -349,6 +374,7 @@ void show_usage(FILE *out)
 			commands[i].purpose);
 	fputs("\nOptions:\n"
 	      "  --user <username>  create for this user (root only)\n"
+	      "  --burst            create: may use time that nobody else wants\n"
 	      "  --key <key>        create, or find the partition that has this key\n"
 	      "  --json             answer in JSON\n"
 	      "  --dir <directory>  where the state is kept ($CHRONOS_DIR, or else "
@@ -361,13 +387,14 @@ void show_usage(FILE *out)
 	      "  chronos create 0,1 1 600             all of GPU 0 and of GPU 1\n"
 	      "  chronos create 0 0.25 600 --user bob\n"
 	      "  chronos renew p-3f 600               an id may be shortened\n"
+	      "  chronos run p-3f -- python3 train.py\n"
 	      "  chronos release p-3fa07c21\n"
 	      "  chronos available 0\n"
 	      "\nExit codes: 0 done, 2 usage, 3 refused, 4 permission, 5 not found, "
 	      "6 internal\n"
-	      "Enforcement is off: shares are recorded, and nothing holds a program to "
-	      "them "
-	      "yet.\n",
+	      "Enforcement is off for a program that does not join its partition; "
+	      "chronos "
+	      "run\nstarts one that does. chronos doctor says what holds here.\n",
 		out);
 }
 
@@ -388,19 +415,24 @@ static enum exit_code run_help(const struct cli *cli)
 const struct command commands[] = {
 	{ "create", 3, "device index, memory fraction, and duration",
 		"<device>[,<device>...] <memory_fraction> <duration_seconds> "
-		"[--user <username>] [--key <key>]",
-		"take a share of one or several devices, all or none", true, run_create },
-	{ "list", 0, NULL, "", "show the active partitions", false, run_list },
+		"[--user <username>] [--key <key>] [--burst]",
+		"take a share of one or several devices, all or none", true, false,
+		run_create },
+	{ "list", 0, NULL, "", "show the active partitions", false, false, run_list },
 	{ "renew", 2, "partition id and duration", "<partition> <duration_seconds>",
 		"let a partition (id, prefix or key) expire that long from now", false,
-		run_renew },
+		false, run_renew },
 	{ "release", 1, "partition id", "<partition>", "give a partition's share back",
-		false, run_release },
+		false, false, run_release },
 	{ "stats", 0, NULL, "", "show the devices, what is taken, and what is enforced",
-		false, run_stats },
+		false, false, run_stats },
+	{ "run", 2, "partition id and a command", "<partition> -- <command> [arguments]",
+		"start a program that is held to the partition", false, true, run_run },
+	{ "doctor", 0, NULL, "", "say what holds programs to their shares here", false,
+		false, run_doctor },
 	{ "available", 1, "device index", "<device>", "show how much of a device is free",
-		false, run_available },
-	{ "help", 0, NULL, "", "show this", false, run_help },
+		false, false, run_available },
+	{ "help", 0, NULL, "", "show this", false, false, run_help },
 };
 
 const size_t command_count = sizeof commands / sizeof *commands;

@@ -43,6 +43,7 @@ static enum exit_code parse(struct cli *cli, int argc, char **argv, const char *
 		{ "--devices", &cli->devices, NULL },
 		{ "--user", &cli->user, NULL },
 		{ "--key", &cli->key, NULL },
+		{ "--burst", NULL, &cli->burst },
 		{ "--json", NULL, &cli->json },
 		{ "--help", NULL, &cli->help },
 		{ "-h", NULL, &cli->help },
@@ -93,10 +94,13 @@ static const struct command *find_command(const char *name)
 static enum exit_code check_arguments(
 	const struct cli *cli, const struct command *command)
 {
-	if (!command->takes_user_and_key && (cli->user || cli->key))
+	if (!command->takes_user_and_key && (cli->user || cli->key || cli->burst))
 		return show_usage_error(cli, "'%s' command takes no %s", command->name,
-			cli->user ? "--user" : "--key");
-	if (cli->arg_count == command->args)
+			cli->user  ? "--user"
+			: cli->key ? "--key"
+				   : "--burst");
+	if (cli->arg_count == command->args ||
+		(command->takes_more && cli->arg_count > command->args))
 		return EXIT_DONE;
 	if (!command->needs)
 		return show_usage_error(

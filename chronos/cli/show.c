@@ -15,7 +15,7 @@
 #define BLUE             "\033[34m"
 #define PLAIN            "\033[0m"
 
-#define ENFORCEMENT_NOTE "shares are recorded, but nothing holds a program to them yet"
+#define ENFORCEMENT_NOTE "for programs that do not join; see chronos doctor"
 
 static bool in_colour(FILE *out)
 {
@@ -80,7 +80,7 @@ static const enum exit_code exit_codes[] = {
 	[CHRONOS_INTERNAL] = EXIT_INTERNAL,
 };
 
-static enum exit_code tell(const struct cli *cli, const char *code, const char *text,
+enum exit_code show_error(const struct cli *cli, const char *code, const char *text,
 	enum exit_code exit_code)
 {
 	if (!cli->json) {
@@ -98,7 +98,7 @@ static enum exit_code tell(const struct cli *cli, const char *code, const char *
 
 enum exit_code show_failure(const struct cli *cli, const struct chronos_error *e)
 {
-	return tell(cli, chronos_code_name(e->code), e->text, exit_codes[e->code]);
+	return show_error(cli, chronos_code_name(e->code), e->text, exit_codes[e->code]);
 }
 
 enum exit_code show_usage_error(const struct cli *cli, const char *format, ...)
@@ -109,7 +109,7 @@ enum exit_code show_usage_error(const struct cli *cli, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(text, sizeof text, format, args);
 	va_end(args);
-	return tell(cli, "usage", text, EXIT_USAGE);
+	return show_error(cli, "usage", text, EXIT_USAGE);
 }
 
 /* ---- words for values ---- */
@@ -177,11 +177,12 @@ json_t *json_of_partition(const struct chronos_partition *p)
 
 	for (size_t i = 0; i < p->device_count; i++)
 		json_array_append_new(devices, json_integer(p->devices[i]));
-	return json_pack("{s:s, s:s*, s:I, s:s, s:i, s:f, s:o, s:I, s:f}", "id", p->id,
-		"key", *p->key ? p->key : NULL, "owner", (json_int_t)p->owner, "user",
-		user_text(p->owner).text, "hundredths", (int)p->hundredths, "share",
-		p->hundredths / 100.0, "devices", devices, "memory_bytes",
-		(json_int_t)p->memory_bytes, "seconds_left", (double)p->left_ns / 1e9);
+	return json_pack("{s:s, s:s*, s:I, s:s, s:i, s:f, s:o, s:I, s:f, s:b}", "id",
+		p->id, "key", *p->key ? p->key : NULL, "owner", (json_int_t)p->owner,
+		"user", user_text(p->owner).text, "hundredths", (int)p->hundredths,
+		"share", p->hundredths / 100.0, "devices", devices, "memory_bytes",
+		(json_int_t)p->memory_bytes, "seconds_left", (double)p->left_ns / 1e9,
+		"burst", p->burst);
 }
 
 json_t *json_of_device(const struct chronos_device *d)
@@ -194,18 +195,68 @@ json_t *json_of_device(const struct chronos_device *d)
 		(int)d->partitions);
 }
 
+/* ---- what partitions have ---- */
+
+struct usage_sum usage_of(struct chronos *c, const struct chronos_partition *p)
+{
+	struct usage_sum sum = { .known = true, .enforcement = "off" };
+
+	for (size_t i = 0; i < p->device_count; i++) {
+		struct chronos_usage u;
+		if (chronos_usage(c, p, p->devices[i], &u, NULL) < 0)
+			return (struct usage_sum){ .enforcement = "unknown" };
+		sum.quota_bytes += u.quota_bytes;
+		sum.used_bytes += u.used_bytes;
+		sum.time_ns += u.time_ns;
+		sum.refusals += u.refusals;
+		sum.clients += u.clients;
+		sum.enforcement = u.enforcement;
+	}
+	return sum;
+}
+
+void json_add_usage(json_t *partition, const struct usage_sum *u)
+{
+	json_object_set_new(partition, "enforce", json_string(u->enforcement));
+	if (!u->known)
+		return;
+	json_object_set_new(
+		partition, "quota_bytes", json_integer((json_int_t)u->quota_bytes));
+	json_object_set_new(
+		partition, "used_bytes", json_integer((json_int_t)u->used_bytes));
+	json_object_set_new(partition, "time_ns", json_integer((json_int_t)u->time_ns));
+	json_object_set_new(partition, "refusals", json_integer((json_int_t)u->refusals));
+	json_object_set_new(partition, "clients", json_integer((json_int_t)u->clients));
+}
+
+void show_usages(struct chronos *c, const struct chronos_partition *list, size_t count)
+{
+	if (count > 0)
+		puts("\nPartitions");
+	for (size_t i = 0; i < count; i++) {
+		struct usage_sum u = usage_of(c, &list[i]);
+		printf("  %s: %" PRIu32 "%%%s, %" PRIu64 " of %" PRIu64 " MB, %" PRIu32
+		       " processes, %.3f s of device time, %" PRIu64
+		       " refusals, enforce: %s\n",
+			list[i].id, list[i].hundredths, list[i].burst ? " burst" : "",
+			megabytes(u.used_bytes), megabytes(u.quota_bytes), u.clients,
+			(double)u.time_ns / 1e9, u.refusals, u.enforcement);
+	}
+}
+
 /* ---- the table of partitions ---- */
 
-enum { COLUMNS = 7, CELL_BYTES = 160 };
+enum { COLUMNS = 9, CELL_BYTES = 160 };
 
 struct row {
 	char cell[COLUMNS][CELL_BYTES];
 };
 
 static const char *const headings[COLUMNS] = { "ID", "Device", "Memory", "Time Left",
-	"Owner", "Status", "Key" };
+	"Owner", "Status", "Used", "Enforce", "Key" };
 
-static void fill_row(struct row *row, const struct chronos_partition *p)
+static void fill_row(
+	struct row *row, const struct chronos_partition *p, const struct usage_sum *u)
 {
 	char *device = row->cell[1];
 	size_t at = (size_t)snprintf(device, CELL_BYTES, "GPU ");
@@ -218,7 +269,13 @@ static void fill_row(struct row *row, const struct chronos_partition *p)
 	snprintf(row->cell[3], CELL_BYTES, "%s", duration_text(p->left_ns).text);
 	snprintf(row->cell[4], CELL_BYTES, "%s", user_text(p->owner).text);
 	snprintf(row->cell[5], CELL_BYTES, "ACTIVE");
-	snprintf(row->cell[6], CELL_BYTES, "%s", p->key);
+	if (u->known)
+		snprintf(row->cell[6], CELL_BYTES, "%" PRIu64 " of %" PRIu64 " MB",
+			megabytes(u->used_bytes), megabytes(u->quota_bytes));
+	else
+		snprintf(row->cell[6], CELL_BYTES, "?");
+	snprintf(row->cell[7], CELL_BYTES, "%s", u->enforcement);
+	snprintf(row->cell[8], CELL_BYTES, "%s", p->key);
 }
 
 static void print_rule(const int width[COLUMNS], int columns)
@@ -261,16 +318,19 @@ static void print_rows(const struct row *rows, size_t count)
 	print_rule(width, columns);
 }
 
-void show_partition_table(const struct chronos_partition *list, size_t count)
+void show_partition_table(
+	struct chronos *c, const struct chronos_partition *list, size_t count)
 {
 	struct row *rows = calloc(count + 1, sizeof *rows);
 
 	if (!rows)
 		return show(BADGE_ERROR, "no memory for %zu partitions", count);
-	for (int c = 0; c < COLUMNS; c++)
-		snprintf(rows[0].cell[c], CELL_BYTES, "%s", headings[c]);
-	for (size_t i = 0; i < count; i++)
-		fill_row(&rows[i + 1], &list[i]);
+	for (int i = 0; i < COLUMNS; i++)
+		snprintf(rows[0].cell[i], CELL_BYTES, "%s", headings[i]);
+	for (size_t i = 0; i < count; i++) {
+		struct usage_sum u = usage_of(c, &list[i]);
+		fill_row(&rows[i + 1], &list[i], &u);
+	}
 	puts("Active Partitions");
 	print_rows(rows, count + 1);
 	show(BADGE_INFO, "Total: %zu partition(s)", count);

@@ -3,6 +3,7 @@
 #include "test_chronos.h"
 
 #include <jansson.h>
+#include <limits.h>
 
 /* One command's end. */
 struct answer {
@@ -298,6 +299,54 @@ static void every_verb_answers_in_json(void **state)
 	json_decref(json_answer(t, "--version --json"));
 }
 
+static void run_starts_a_program_in_its_partition(void **state)
+{
+	struct place *t = *state;
+	struct answer a;
+	char id[16], expected[400];
+	char layer[PATH_MAX], dir[PATH_MAX];
+
+	assert_non_null(realpath(CHRONOS_LAYER, layer));
+	assert_done(t, &a, "create 1 0.25 3600 --key k --burst");
+	assert_int_equal(sscanf(a.out, "[OK] Created partition %15s", id), 1);
+	assert_non_null(realpath(t->dir, dir));
+	assert_done(
+		t, &a, "run k -- printenv CHRONOS_PARTITION CHRONOS_DEVICE CHRONOS_DIR");
+	snprintf(expected, sizeof expected, "%s\n1\n%.300s\n", id, dir);
+	assert_string_equal(a.out, expected);
+	chronos_with(t, &a, "OPENCL_LAYERS=/another.so", "run k printenv OPENCL_LAYERS");
+	assert_memory_equal(a.out, layer, strlen(layer));
+	assert_string_equal(a.out + strlen(layer), ":/another.so\n");
+
+	chronos(t, &a, "run k -- sh -c 'exit 9'");
+	assert_int_equal(a.code, 9);
+	assert_fails(t, 127, "run k -- /nonexistent", "No such file");
+	assert_fails(t, 126, "run k -- /", "ermission denied");
+	assert_fails(t, 5, "run p-00000000 -- true", "not found");
+	assert_fails(t, 2, "run k", "requires");
+	assert_done(t, &a, "create 0,1 0.25 3600 --key both");
+	assert_fails(t, 2, "run both -- true", "one device only");
+
+	assert_done(t, &a, "list");
+	assert_non_null(strstr(a.out, "| 0 of 4096 MB |"));
+	assert_non_null(strstr(a.out, "| cooperative |"));
+	assert_done(t, &a, "stats");
+	assert_non_null(strstr(a.out, "25% burst, 0 of 4096 MB"));
+	assert_non_null(strstr(a.out, "enforce: cooperative\n"));
+	assert_non_null(strstr(a.out, "enforce: off\n"));
+}
+
+static void doctor_says_what_holds(void **state)
+{
+	struct place *t = *state;
+	struct answer a;
+
+	assert_done(t, &a, "doctor");
+	assert_non_null(strstr(a.out, "[OK] OpenCL layer (cooperative): "));
+	assert_non_null(strstr(a.out, "[INFO] CUDA hook: does not hold: "));
+	json_decref(json_answer(t, "doctor --json"));
+}
+
 static void help_and_stats_say_that_nothing_is_enforced(void **state)
 {
 	struct place *t = *state;
@@ -430,6 +479,8 @@ int main(void)
 		with_devices(an_answer_that_cannot_be_written_is_a_failure),
 		with_devices(errors_are_json_too_where_it_was_asked_for),
 		with_devices(every_verb_answers_in_json),
+		with_devices(run_starts_a_program_in_its_partition),
+		with_devices(doctor_says_what_holds),
 		with_devices(help_and_stats_say_that_nothing_is_enforced),
 		cmocka_unit_test(nvidia_gpus_are_found_and_their_driver_stays_quiet),
 		cmocka_unit_test(a_split_gpu_is_listed_as_its_instances),

@@ -501,6 +501,21 @@ static void after_the_end_everything_is_refused(void **state)
 	runs_well(t, "refused", p.id);
 }
 
+static void a_program_is_held_by_chronos_run(void **state)
+{
+	struct place *t = *state;
+	struct chronos_partition p = half(t);
+	char line[8192], self[4096];
+
+	assert_non_null(realpath("/proc/self/exe", self));
+	snprintf(line, sizeof line,
+		"unset CHRONOS_PARTITION; export POCL_CACHE_DIR=%s/pocl "
+		"ASAN_OPTIONS=detect_leaks=0; exec " CHRONOS_BIN
+		" run %s --dir %s -- %s quota",
+		t->base, p.id, t->dir, self);
+	assert_int_equal(system(line), 0);
+}
+
 static void without_a_partition_nothing_is_changed(void **state)
 {
 	runs_well(*state, "free", NULL);
@@ -522,6 +537,7 @@ int main(int argc, char **argv)
 		sentence(a_forked_child_keeps_nothing_of_a_killed_parent),
 		sentence(kernels_run_and_their_time_is_counted),
 		sentence(after_the_end_everything_is_refused),
+		sentence(a_program_is_held_by_chronos_run),
 		sentence(without_a_partition_nothing_is_changed),
 		sentence(where_the_partition_cannot_be_joined_everything_is_refused),
 	};
