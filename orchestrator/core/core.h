@@ -315,7 +315,8 @@ struct core_counts {
 	uint32_t ready_workers;
 	uint64_t finished[JOB_STATE_COUNT]; /* since the start, by final state */
 	uint64_t submitted;
-	uint32_t hundredths_total, hundredths_leased; /* of ready workers; total: healthy devices */
-	uint64_t last_issued, last_committed;         /* journal numbers */
+	uint32_t hundredths_total,
+		hundredths_leased; /* of ready workers; total: healthy devices */
+	uint64_t last_issued, last_committed; /* journal numbers */
 };
 struct core_counts core_count(const struct core *c);
