@@ -44,7 +44,9 @@ struct daemon {
 	uid_t uid;
 	gid_t gid;
 	char *socket; /* D/orchestrator/worker.sock */
-	char *hint;   /* how to get a worker, where none is started */
+	char **argv;
+	int go;     /* embedded_go() */
+	char *hint; /* how to get a worker, where none is started */
 
 	uv_loop_t loop;
 	struct relay *relay;
@@ -112,7 +114,6 @@ static void start_log(const struct config *c)
 static int start_worker(struct daemon *d, struct err *e)
 {
 	CLEANUP(free_ptr) char *program = file_find_sibling("cumulus-worker", e);
-	bool started = false;
 
 	if (!program)
 		return -1;
@@ -125,10 +126,11 @@ static int start_worker(struct daemon *d, struct err *e)
 		.log_level = d->config.log_level,
 		.log_json = d->config.log_json,
 		.data_dir = d->folder.dir,
+		.argv = d->argv,
 	};
-	if (embedded_start(&worker, &started, e) < 0)
+	if (embedded_start(&worker, &d->go, e) < 0)
 		return err_wrap(e, "start the worker");
-	log_info(started ? "worker is started" : "worker runs already", NULL);
+	log_info(d->go >= 0 ? "worker is started" : "worker runs already", NULL);
 	return 0;
 }
 
@@ -358,6 +360,7 @@ static int open_parts(struct daemon *d, struct err *e)
 	if (d->http)
 		printf("http on port %u\n", http_port(d->http));
 	fflush(stdout);
+	embedded_go(&d->go);
 	log_info("serving", "address", bound, "data", d->config.data, NULL);
 	return 0;
 }
@@ -396,6 +399,8 @@ int main(int argc, char **argv)
 
 	if (stop)
 		return stop - 1;
+	d.argv = argv;
+	d.go = -1;
 	start_log(&d.config);
 	signal(SIGPIPE, SIG_IGN);
 	umask(077);

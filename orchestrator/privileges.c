@@ -17,7 +17,7 @@
 #include "xalloc.h"
 
 /* Below the range of ordinary users and of systemd's dynamic ones. */
-#define FALLBACK_ID 61184
+#define FALLBACK_ID 61183
 
 void privileges_find_user(const char *name, uid_t *uid, gid_t *gid)
 {
@@ -25,9 +25,12 @@ void privileges_find_user(const char *name, uid_t *uid, gid_t *gid)
 
 	*uid = user ? user->pw_uid : FALLBACK_ID;
 	*gid = user ? user->pw_gid : FALLBACK_ID;
-	if (!user)
+	if (!user) {
+		CLEANUP(free_ptr) char *id = str_fmt("%d", FALLBACK_ID);
+
 		log_info("user does not exist, its place is taken by a number", "user",
-			name, "uid", "61184", NULL);
+			name, "uid", id, NULL);
+	}
 }
 
 static int own_folder(

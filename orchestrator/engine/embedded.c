@@ -29,7 +29,8 @@
 #define PAUSE_MAX_MS 30000
 #define STEADY_MS    5000 /* a worker that lived so long has not failed at its start */
 #define FAILURES_MAX 6    /* starts that fail while there is no cumulusd to serve */
-#define LOCK_FD      3    /* of the keeper: D/worker/keeper */
+#define GO_FD        4
+#define LOCK_FD      3 /* of the keeper: D/worker/keeper */
 
 /* The lock's descriptor, -1 when somebody has it (*held) or on failure. */
 static int try_lock(int dir, const char *name, bool *held, struct err *e)
@@ -160,38 +161,64 @@ static void keep(const struct embedded_worker *w)
 	_exit(0);
 }
 
-static void become_keeper(int lock)
+/* Show people what this process is, and of which folder: its arguments are still
+ * cumulusd's.  What does not fit into their room is cut. */
+static void write_name(const struct embedded_worker *w)
+{
+	const char *const words[] = { "cumulus-keeper", "--data", w->data };
+	char *at = w->argv[0];
+	char *end = at;
+
+	for (char **a = w->argv; *a; a++)
+		end = *a + strlen(*a);
+	memset(at, 0, (size_t)(end - at));
+	for (size_t i = 0; i < 3 && at < end; i++) {
+		str_put(at, (size_t)(end - at) + 1, "%s", words[i]);
+		at += strlen(at) + 1;
+	}
+	prctl(PR_SET_NAME, "cumulus-keeper");
+}
+
+static void become_keeper(const struct embedded_worker *w, int lock, int go)
 {
 	struct sigaction act = { .sa_handler = pass_on };
+	int kept = fcntl(go, F_DUPFD_CLOEXEC, GO_FD + 1);
 
 	/* Not ours any more: the lock of D/orchestrator above all, which would outlive us. */
-	if (lock != LOCK_FD && dup3(lock, LOCK_FD, O_CLOEXEC) < 0)
+	if (kept < 0 || (lock != LOCK_FD && dup3(lock, LOCK_FD, O_CLOEXEC) < 0) ||
+		dup3(kept, GO_FD, O_CLOEXEC) < 0)
 		_exit(1);
-	close_range(LOCK_FD + 1, ~0U, 0);
+	close_range(GO_FD + 1, ~0U, 0);
 	/* stderr stays: it is the log.  A reader of our stdout must see its end with us. */
 	CLEANUP(close_fd) int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0)
 		_exit(1);
 	setsid();
-	prctl(PR_SET_NAME, "cumulus-keeper");
+	write_name(w);
 	sigaction(SIGTERM, &act, NULL);
 	signal(SIGINT, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 }
 
-int embedded_start(const struct embedded_worker *w, bool *started, struct err *e)
+/* Its end without a word: cumulusd could not start, and needs no worker. */
+static void wait_for_go(void)
 {
-	bool running = false;
-	CLEANUP(close_fd) int lock = lock_keeper(w->data_dir, &running, e);
+	char word;
+	ssize_t n;
 
-	if (lock < 0 && !running)
-		return err_wrap(e, "look at the worker's locks");
-	*started = !running;
-	if (running)
-		return 0;
+	do
+		n = read(GO_FD, &word, 1);
+	while (n < 0 && errno == EINTR && !stopping);
+	if (n != 1)
+		_exit(0);
+	close(GO_FD);
+}
 
+static int fork_keeper(const struct embedded_worker *w, int lock, int go, struct err *e)
+{
 	/* Twice, so that the keeper is nobody's zombie when cumulusd ends or execs. */
 	pid_t pid = fork();
+
 	if (pid < 0)
 		return err_sys(e, "fork the worker's keeper");
 	if (pid == 0) {
@@ -199,10 +226,41 @@ int embedded_start(const struct embedded_worker *w, bool *started, struct err *e
 
 		if (keeper != 0)
 			_exit(keeper < 0);
-		become_keeper(lock);
+		become_keeper(w, lock, go);
+		wait_for_go();
 		keep(w);
 	}
 	if (wait_for(pid) != 0)
 		return err_set(e, ERR_SYSTEM, "fork the worker's keeper");
 	return 0;
+}
+
+int embedded_start(const struct embedded_worker *w, int *go, struct err *e)
+{
+	bool running = false;
+	CLEANUP(close_fd) int lock = lock_keeper(w->data_dir, &running, e);
+	int pipe_ends[2];
+
+	if (lock < 0 && !running)
+		return err_wrap(e, "look at the worker's locks");
+	*go = -1;
+	if (running)
+		return 0;
+	if (pipe2(pipe_ends, O_CLOEXEC) < 0)
+		return err_sys(e, "pipe");
+
+	CLEANUP(close_fd) int for_keeper = pipe_ends[0];
+	CLEANUP(close_fd) int ours = pipe_ends[1];
+	if (fork_keeper(w, lock, for_keeper, e) < 0)
+		return -1;
+	*go = take_fd(&ours);
+	return 0;
+}
+
+void embedded_go(int *go)
+{
+	/* A keeper that died meanwhile needs no word; the next start makes another. */
+	if (*go >= 0 && write(*go, "", 1) < 0)
+		log_warn("the worker's keeper is gone", NULL);
+	close_fd(go);
 }

@@ -19,9 +19,12 @@ struct embedded_worker {
 	const char *log_level;
 	bool log_json;
 	int data_dir; /* fd of D */
+	char **argv;  /* cumulusd's own: the keeper writes its name over it, for ps */
 };
 
 /* Start one unless D/worker's locks show that there is a keeper (whose worker may just be
- * dead) or a worker.  *started says which. */
-int embedded_start(
-	const struct embedded_worker *w, bool *started, struct err *e) MUST_CHECK;
+ * dead) or a worker.  *go is then -1, else a descriptor: the keeper does nothing before
+ * embedded_go(), and ends when the descriptor is closed, so also when cumulusd cannot start. */
+int embedded_start(const struct embedded_worker *w, int *go, struct err *e) MUST_CHECK;
+/* cumulusd serves: the worker may start.  Takes the descriptor; -1 is fine. */
+void embedded_go(int *go);
