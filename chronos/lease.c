@@ -14,6 +14,7 @@
 #include "share.h"
 
 #include "error.h"
+#include "fault.h"
 
 #include <errno.h>
 #include <linux/futex.h>
@@ -414,7 +415,9 @@ static int attempt(struct chronos_attachment *a, struct chronos_error *e)
 		return 0;
 	if (lock_device(a->d, e) < 0)
 		return -1;
+	FAULT_POINT("before turn");
 	bool turn = try_turn(a, now_ns);
+	FAULT_POINT("after turn");
 	unlock_device(a->d);
 	return turn;
 }

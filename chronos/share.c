@@ -154,7 +154,8 @@ static int map_file(int dirfd, const char *name, size_t bytes, bool look_only,
 {
 	struct share_map m = { -1, NULL, bytes };
 
-	if (map_open(dirfd, name, &m, look_only, e) < 0) {
+	/* Success without a mapping is not possible, but the analyser does not know. */
+	if (map_open(dirfd, name, &m, look_only, e) < 0 || !m.at) {
 		chronos_share_unmap(&m);
 		return -1;
 	}

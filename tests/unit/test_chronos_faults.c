@@ -328,10 +328,63 @@ static void a_process_killed_at_any_time_leaves_the_books_right(void **state)
 	}
 }
 
+/* ---- who joined, killed while it holds a lock that it shares ---- */
+
+static void nothing_to_drain(void *arg)
+{
+	(void)arg;
+}
+
+static struct chronos_attachment *join(struct place *t, const char *name)
+{
+	const struct chronos_joining j = {
+		.dir = t->dir, .name = name, .drain = nothing_to_drain
+	};
+	struct chronos_attachment *a = chronos_attach(&j, &t->e);
+
+	if (!a)
+		fail_msg("join: %s", t->e.text);
+	return a;
+}
+
+static void killed_while_it_charges_or_takes_its_turn_it_spoils_nothing(void **state)
+{
+	static const char *const points[] = { "before charge", "after charge",
+		"before turn", "after turn" };
+	struct place *t = *state;
+	struct chronos_partition p;
+	int status;
+
+	assert_ok(t, create(t, "0", 50, SECONDS(3600), NULL, &p));
+	struct chronos_attachment *a = join(t, p.id);
+	uint64_t quota = chronos_quota(a);
+	for (int i = 0; i < 4 * kills(); i++) {
+		pid_t child = fork();
+		assert_true(child >= 0);
+		if (child == 0) {
+			struct chronos_attachment *own = join(t, p.id);
+			deadly_point = points[i % 4];
+			if (chronos_charge(own, quota / 2, NULL) == 0)
+				(void)!chronos_launch(own, NULL);
+			_exit(1);
+		}
+		assert_int_equal(waitpid(child, &status, 0), child);
+		assert_true(WIFSIGNALED(status));
+		assert_ok(t, chronos_charge(a, quota, &t->e));
+		assert_refused(t, CHRONOS_EXHAUSTED, chronos_charge(a, 1, &t->e));
+		chronos_uncharge(a, quota);
+		assert_ok(t, chronos_launch(a, &t->e));
+		chronos_launch_done(a, 1);
+	}
+	chronos_detach(a);
+	assert_books_are_right(t, 2);
+}
+
 int main(void)
 {
 #define with_devices(test) cmocka_unit_test_setup_teardown(test, two_devices, no_place)
 	const struct CMUnitTest tests[] = {
+		with_devices(killed_while_it_charges_or_takes_its_turn_it_spoils_nothing),
 		with_devices(of_many_processes_exactly_one_gets_nine_tenths),
 		with_devices(never_do_two_hold_six_tenths_of_a_device),
 		cmocka_unit_test(of_many_processes_one_makes_the_state),

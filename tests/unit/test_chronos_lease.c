@@ -4,6 +4,7 @@
 #include "timed_device.h"
 
 #include <signal.h>
+#include <sys/prctl.h>
 
 #define MS(n) (UINT64_C(1000000) * (n))
 
@@ -95,15 +96,21 @@ static pid_t start(
 	pid_t pid = fork();
 
 	assert_true(pid >= 0);
-	if (pid == 0)
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		_exit(work(t, b, me, name, length_ns));
+	}
 	return pid;
 }
 
 static void until_ready(struct board *b, uint32_t count)
 {
-	while (__atomic_load_n(&b->ready, __ATOMIC_SEQ_CST) < count)
+	uint64_t limit_ns = timed_now_ns() + SECONDS(60);
+
+	while (__atomic_load_n(&b->ready, __ATOMIC_SEQ_CST) < count) {
+		assert_true(timed_now_ns() < limit_ns);
 		nap();
+	}
 }
 
 static void assert_ends_well(pid_t pid)

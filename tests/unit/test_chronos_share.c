@@ -3,6 +3,7 @@
 #include "test_chronos.h"
 
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/mman.h>
 
 static void nothing_to_drain(void *arg)
@@ -38,6 +39,7 @@ static pid_t holder(struct place *t, const char *name, uint64_t bytes)
 	pid_t pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		struct chronos_attachment *a = join(t, name, 0);
 		if (!a || chronos_charge(a, bytes, NULL) < 0 ||
 			write(ready[1], "x", 1) != 1)
