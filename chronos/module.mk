@@ -111,7 +111,7 @@ $(BUILD)/tests/test_chronos_cli: $(BUILD)/bin/chronos $(chronos_LAYER) $(chronos
 C_SOURCES += tests/unit/test_chronos_fake_nvml.c
 
 # ---- the bench ----
-bench_chronos_SRCS := bench_chronos.c
+bench_chronos_SRCS := bench_chronos.c bench_share.c
 bench_chronos_USES := chronos
 bench_chronos_PKGS := jansson
 bench_chronos_CFLAGS :=

@@ -5,9 +5,10 @@
  *
  * Measures with 64 partitions in place, in ROUNDS rounds; a value is the median of the
  * rounds, with the least and the greatest.  The original Chronos (C++) is named as the
- * baseline of each row and has no value: it is not installed here.
+ * baseline of most rows and has no value: it is not installed here.  Beside the errors of
+ * shares stand those of the same programs without any control, in the same run.
  */
-#include "chronos.h"
+#include "bench.h"
 
 #include <jansson.h>
 
@@ -40,7 +41,7 @@ static double now_us(void)
 	return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
 }
 
-static _Noreturn void die(const char *what, const char *why)
+_Noreturn void die(const char *what, const char *why)
 {
 	fprintf(stderr, "bench_chronos: %s: %s\n", what, why);
 	exit(1);
@@ -60,6 +61,9 @@ struct row {
 	const char *unit;
 	double aim;
 	double rounds[ROUNDS];
+	double beside[ROUNDS]; /* without control */
+	bool has_beside;
+	bool more_is_better;
 };
 
 enum {
@@ -71,18 +75,61 @@ enum {
 	COMMAND_CREATE,
 	COMMAND_LIST,
 	COMMAND_RELEASE,
+	LEASE_ERROR_2,
+	LEASE_ERROR_4,
+	THROUGHPUT_ERROR_2,
+	THROUGHPUT_ERROR_4,
+	JAIN_4,
+	LAUNCH_CAPPED,
+	LAUNCH_WHOLE,
+	CHARGE,
+	MEMORY_ERROR,
+	RECOVERY,
 	ROWS
 };
 
 static struct row rows[ROWS] = {
-	[CREATE_P50] = { "create in the library, p50", "us", 2, { 0 } },
-	[CREATE_P99] = { "create in the library, p99", "us", 10, { 0 } },
-	[RELEASE_P50] = { "release in the library, p50", "us", 2, { 0 } },
-	[RELEASE_P99] = { "release in the library, p99", "us", 10, { 0 } },
-	[REFUSE_P50] = { "create that is refused, p50", "us", 2, { 0 } },
-	[COMMAND_CREATE] = { "chronos create, p50", "ms", 3, { 0 } },
-	[COMMAND_LIST] = { "chronos list, p50", "ms", 3, { 0 } },
-	[COMMAND_RELEASE] = { "chronos release, p50", "ms", 3, { 0 } },
+	[CREATE_P50] = { .what = "create in the library, p50", .unit = "us", .aim = 2 },
+	[CREATE_P99] = { .what = "create in the library, p99", .unit = "us", .aim = 10 },
+	[RELEASE_P50] = { .what = "release in the library, p50", .unit = "us", .aim = 2 },
+	[RELEASE_P99] = { .what = "release in the library, p99",
+		.unit = "us",
+		.aim = 10 },
+	[REFUSE_P50] = { .what = "create that is refused, p50", .unit = "us", .aim = 2 },
+	[COMMAND_CREATE] = { .what = "chronos create, p50", .unit = "ms", .aim = 3 },
+	[COMMAND_LIST] = { .what = "chronos list, p50", .unit = "ms", .aim = 3 },
+	[COMMAND_RELEASE] = { .what = "chronos release, p50", .unit = "ms", .aim = 3 },
+	[LEASE_ERROR_2] = { .what = "share error of lease time, 2 processes",
+		.unit = "pp",
+		.aim = 1,
+		.has_beside = true },
+	[LEASE_ERROR_4] = { .what = "share error of lease time, 4 processes",
+		.unit = "pp",
+		.aim = 1,
+		.has_beside = true },
+	[THROUGHPUT_ERROR_2] = { .what = "share error of throughput, 2 processes",
+		.unit = "pp",
+		.aim = 3,
+		.has_beside = true },
+	[THROUGHPUT_ERROR_4] = { .what = "share error of throughput, 4 processes",
+		.unit = "pp",
+		.aim = 3,
+		.has_beside = true },
+	[JAIN_4] = { .what = "Jain index of time by share, 4 processes",
+		.unit = "",
+		.aim = 0.999,
+		.more_is_better = true },
+	[LAUNCH_CAPPED] = { .what = "launch and end, share 0.99",
+		.unit = "ns",
+		.aim = 150 },
+	[LAUNCH_WHOLE] = { .what = "launch and end, share 1.00",
+		.unit = "ns",
+		.aim = 100 },
+	[CHARGE] = { .what = "charge and uncharge", .unit = "ns", .aim = 200 },
+	[MEMORY_ERROR] = { .what = "memory off the quota", .unit = "B", .aim = 0 },
+	[RECOVERY] = { .what = "launch after kill -9 of the holder",
+		.unit = "ms",
+		.aim = 5 },
 };
 
 static double percentile(double *samples, size_t n, size_t percent)
@@ -91,38 +138,52 @@ static double percentile(double *samples, size_t n, size_t percent)
 	return samples[n * percent / 100];
 }
 
-static double median(const struct row *row)
+static double median(const double rounds[ROUNDS])
 {
 	double sorted[ROUNDS];
 
-	memcpy(sorted, row->rounds, sizeof sorted);
+	memcpy(sorted, rounds, sizeof sorted);
 	return percentile(sorted, ROUNDS, 50);
+}
+
+static bool is_met(const struct row *row)
+{
+	double value = median(row->rounds);
+
+	return row->more_is_better ? value >= row->aim : value <= row->aim;
 }
 
 static json_t *json_of_row(const struct row *row)
 {
-	double sorted[ROUNDS], value = median(row);
+	double sorted[ROUNDS], value = median(row->rounds), beside = median(row->beside);
+	bool has_ratio = row->has_beside && value > 0;
 
 	memcpy(sorted, row->rounds, sizeof sorted);
 	qsort(sorted, ROUNDS, sizeof *sorted, by_value);
-	return json_pack("{s:s, s:f, s:s, s:f, s:f, s:s, s:n, s:n, s:f, s:b}", "what",
+	return json_pack("{s:s, s:f, s:s, s:f, s:f, s:s, s:o, s:o, s:f, s:b}", "what",
 		row->what, "value", value, "unit", row->unit, "min", sorted[0], "max",
-		sorted[ROUNDS - 1], "beside", BASELINE, "beside_value", "ratio", "aim",
-		row->aim, "met", value <= row->aim);
+		sorted[ROUNDS - 1], "beside",
+		row->has_beside ? "the same programs without control" : BASELINE,
+		"beside_value", row->has_beside ? json_real(beside) : json_null(),
+		"ratio", has_ratio ? json_real(beside / value) : json_null(), "aim",
+		row->aim, "met", is_met(row));
 }
 
 static void report(const char *path)
 {
 	json_t *list = json_array();
 
-	printf("%-32s %10s %5s %8s %s\n", "what", "median", "unit", "aim", "met");
+	printf("%-42s %10s %5s %8s %-4s %s\n", "what", "median", "unit", "aim", "met",
+		"without control");
 	for (int i = 0; i < ROWS; i++) {
-		double value = median(&rows[i]);
-		printf("%-32s %10.3f %5s %8.0f %s\n", rows[i].what, value, rows[i].unit,
-			rows[i].aim, value <= rows[i].aim ? "yes" : "NO");
+		printf("%-42s %10.4g %5s %8g %-4s", rows[i].what, median(rows[i].rounds),
+			rows[i].unit, rows[i].aim, is_met(&rows[i]) ? "yes" : "NO");
+		if (rows[i].has_beside)
+			printf(" %.3g", median(rows[i].beside));
+		putchar('\n');
 		json_array_append_new(list, json_of_row(&rows[i]));
 	}
-	puts("beside: " BASELINE);
+	puts("elsewhere beside: " BASELINE);
 	if (json_dump_file(list, path, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) < 0)
 		die("write", path);
 	json_decref(list);
@@ -232,6 +293,26 @@ static void measure_commands(const char *program, int round)
 	rows[COMMAND_RELEASE].rounds[round] = percentile(release, COMMANDS, 50);
 }
 
+/* ---- the shares ---- */
+
+static void keep_shares(const struct share_round *r, int round)
+{
+	rows[LEASE_ERROR_2].rounds[round] = r->lease_error_2;
+	rows[LEASE_ERROR_2].beside[round] = r->free_error_2;
+	rows[LEASE_ERROR_4].rounds[round] = r->lease_error_4;
+	rows[LEASE_ERROR_4].beside[round] = r->free_error_4;
+	rows[THROUGHPUT_ERROR_2].rounds[round] = r->throughput_error_2;
+	rows[THROUGHPUT_ERROR_2].beside[round] = r->free_error_2;
+	rows[THROUGHPUT_ERROR_4].rounds[round] = r->throughput_error_4;
+	rows[THROUGHPUT_ERROR_4].beside[round] = r->free_error_4;
+	rows[JAIN_4].rounds[round] = r->jain_4;
+	rows[LAUNCH_CAPPED].rounds[round] = r->launch_capped_ns;
+	rows[LAUNCH_WHOLE].rounds[round] = r->launch_whole_ns;
+	rows[CHARGE].rounds[round] = r->charge_ns;
+	rows[MEMORY_ERROR].rounds[round] = r->memory_error_bytes;
+	rows[RECOVERY].rounds[round] = r->recovery_ms;
+}
+
 int main(int argc, char **argv)
 {
 	char dir[] = "/tmp/bench_chronos.XXXXXX", state[64];
@@ -244,11 +325,17 @@ int main(int argc, char **argv)
 	for (int round = 0; round < ROUNDS; round++) {
 		measure_library(c, round);
 		measure_commands(argv[1], round);
+		struct share_round shares = { 0 };
+		measure_shares(c, dir, &shares);
+		keep_shares(&shares, round);
 	}
 	chronos_close(c);
 	report(argv[2]);
-	snprintf(state, sizeof state, "%s/state", dir);
-	unlink(state);
+	const char *const files[] = { "state", "device-1" };
+	for (size_t i = 0; i < 2; i++) {
+		snprintf(state, sizeof state, "%s/%s", dir, files[i]);
+		unlink(state);
+	}
 	rmdir(dir);
 	return 0;
 }
