@@ -174,6 +174,11 @@ static void on_disk_failed(void *ctx, const struct err *why)
 	_exit(EXIT_FAILURE);
 }
 
+static int check_package(int fd, int64_t size, struct err *e)
+{
+	return package_check_file(fd, (uint64_t)size, &package_defaults, e);
+}
+
 static int open_relay(struct daemon *d, struct err *e)
 {
 	CLEANUP(free_ptr) char *folder = str_fmt("%s/orchestrator", d->config.data);
@@ -190,6 +195,7 @@ static int open_relay(struct daemon *d, struct err *e)
 			.waiting_jobs_max = (uint32_t)d->config.waiting_jobs_max,
 		},
 		.store = store_defaults,
+		.package_check = check_package,
 		.on_failed = on_disk_failed,
 		.ctx = d,
 	};

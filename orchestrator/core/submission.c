@@ -13,6 +13,7 @@ const struct submission_limits submission_defaults = {
 	.duration_min_s = 1,
 	.duration_max_s = 86400,
 	.package_bytes = INT64_C(4) << 20,
+	.upload_bytes = INT64_C(2) << 30,
 	.env_bytes = INT64_C(64) << 10,
 	.name_bytes = 256,
 	.labels = 64,

@@ -14,6 +14,7 @@
 struct submission_limits {
 	int32_t duration_min_s, duration_max_s;
 	int64_t package_bytes;    /* in a message */
+	int64_t upload_bytes;     /* of a package that is uploaded */
 	int64_t env_bytes;        /* all names and values together */
 	int64_t name_bytes;       /* name, key, label keys and values */
 	size_t labels;            /* how many */

@@ -54,6 +54,7 @@ struct relay {
 	struct core *core;
 	struct store *store;
 	struct output *output;
+	struct uploads *uploads;
 	struct relay_commands commands;
 	struct core_time now;
 	bool in_turn;
@@ -83,6 +84,11 @@ struct store *relay_store(struct relay *h)
 struct output *relay_output(struct relay *h)
 {
 	return h->output;
+}
+
+struct uploads *relay_uploads(struct relay *h)
+{
+	return h->uploads;
 }
 
 const struct core_time *relay_now(struct relay *h)
@@ -613,6 +619,7 @@ static void on_wake(uv_async_t *async)
 
 	store_deliver(h->store);
 	output_deliver(h->output);
+	uploads_deliver(h->uploads);
 }
 
 /* Once per turn of the loop: all that this turn staged becomes one group. */
@@ -675,6 +682,20 @@ static int open_output(struct relay *h, const struct relay_config *config, struc
 	return h->output ? 0 : err_wrap(e, "open the output folder");
 }
 
+static int open_uploads(struct relay *h, const struct relay_config *config, struct err *e)
+{
+	const struct uploads_config uploads = {
+		.dirfd = config->folder_fd,
+		.ctx = h,
+		.wake = wake_from_thread,
+		.on_failed = on_failed,
+		.check = config->package_check,
+	};
+
+	h->uploads = uploads_open(&uploads, e);
+	return h->uploads ? 0 : err_wrap(e, "open the folder of packages");
+}
+
 static void open_handles(struct relay *h, uv_loop_t *loop)
 {
 	if (uv_async_init(loop, &h->wake, on_wake) != 0)
@@ -703,6 +724,7 @@ struct relay *relay_open(const struct relay_config *config, struct err *e)
 	open_handles(h, config->loop);
 	with_ctx.ctx = h;
 	if (open_output(h, config, e) < 0 || open_store(h, config, e) < 0 ||
+		open_uploads(h, config, e) < 0 ||
 		store_start(h->store, &with_ctx, e) < 0) {
 		relay_close(h);
 		return NULL;
@@ -756,10 +778,15 @@ void relay_close(struct relay *h)
 		output_stop(h->output);
 		output_deliver(h->output);
 	}
+	if (h->uploads) {
+		uploads_stop(h->uploads);
+		uploads_deliver(h->uploads);
+	}
 	if (h->store) {
 		store_stop(h->store);
 		store_deliver(h->store);
 	}
+	uploads_close(h->uploads);
 	output_close(h->output);
 	store_close(h->store);
 	free_tables(h);

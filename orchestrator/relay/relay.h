@@ -1,6 +1,6 @@
 /* relay.h - where the pure core meets the world: it feeds inputs in and carries effects out.
  *
- * Thread: loop.  Owns the core, the store and the output files.  Records go to the store,
+ * Thread: loop.  Owns the core, the store, the output files and the uploads.  Records go to the store,
  * answers to whoever asked, commands to the engine, wake-ups to watchers.  It decides
  * nothing.
  *
@@ -16,6 +16,7 @@
 #include "list.h"
 #include "output.h"
 #include "store.h"
+#include "upload.h"
 
 struct relay;
 
@@ -36,6 +37,8 @@ struct relay_config {
 	struct core_config core; /* cluster_id is filled in from the store */
 	struct store_config store;
 	int64_t output_bytes_max; /* of one attempt */
+	/* Is an uploaded file a package?  See uploads_config. */
+	int (*package_check)(int fd, int64_t size, struct err *e);
 	/* The disk or the file cannot be trusted: end the process; nothing untold is lost. */
 	void (*on_failed)(void *ctx, const struct err *why);
 	void *ctx;
@@ -51,6 +54,7 @@ void relay_set_commands(struct relay *h, const struct relay_commands *commands);
 struct core *relay_core(struct relay *h);
 struct store *relay_store(struct relay *h);
 struct output *relay_output(struct relay *h);
+struct uploads *relay_uploads(struct relay *h);
 const struct core_time *relay_now(struct relay *h); /* of this turn of the loop */
 /* Carry out what the last input left. */
 void relay_turn(struct relay *h);

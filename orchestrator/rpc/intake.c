@@ -24,8 +24,6 @@ static int not_served(struct err *e, const char *field)
 
 static int check_served(const Submission *m, struct err *e)
 {
-	if (*m->package_digest)
-		return not_served(e, "package_digest");
 	if (*m->queue)
 		return not_served(e, "queue");
 	if (*m->image)
@@ -126,19 +124,16 @@ static int check_requirements(const struct intake *in, const Submission *m, stru
 	return 0;
 }
 
-/* The package's own requirements.txt: the same lines, with comments and blank ones. */
-static int check_requirements_file(
-	const struct intake *in, const Submission *m, struct err *e)
+/* The same lines, with comments and blank ones. */
+int intake_check_requirements(
+	const struct intake *in, const struct buf *file, struct err *e)
 {
-	CLEANUP(buf_fini) struct buf file = { 0 };
+	CLEANUP(buf_fini) struct buf text = { 0 };
 	char *rest = NULL;
 
-	if (package_requirements(m->code_package.data, m->code_package.len,
-		    in->limits->requirements * in->limits->requirement_bytes, &file,
-		    e) < 0)
-		return -1;
-	buf_add(&file, "", 1);
-	for (char *line = strtok_r((char *)file.data, "\r\n", &rest); line;
+	buf_add(&text, file->data, file->len);
+	buf_add(&text, "", 1);
+	for (char *line = strtok_r((char *)text.data, "\r\n", &rest); line;
 		line = strtok_r(NULL, "\r\n", &rest)) {
 		char *comment = *line == '#' ? line : strstr(line, " #");
 
@@ -151,8 +146,38 @@ static int check_requirements_file(
 	return 0;
 }
 
+static int check_carried(const struct intake *in, const Submission *m, struct err *e)
+{
+	const ProtobufCBinaryData *zip = &m->code_package;
+	CLEANUP(buf_fini) struct buf file = { 0 };
+
+	if (zip->len > (size_t)in->limits->package_bytes)
+		return err_set(e, ERR_INVALID,
+			"code_package has %zu bytes, %lld are allowed; a larger one is "
+			"uploaded first and named by package_digest",
+			zip->len, (long long)in->limits->package_bytes);
+	if (package_check(zip->data, zip->len, in->package, e) < 0 ||
+		package_requirements(
+			zip->data, zip->len, INTAKE_REQUIREMENTS_MAX, &file, e) < 0)
+		return -1;
+	return intake_check_requirements(in, &file, e);
+}
+
+static int check_package(
+	const struct intake *in, const Submission *m, struct digest *named, struct err *e)
+{
+	if (!*m->package_digest)
+		return check_carried(in, m, e);
+	if (m->code_package.len)
+		return err_set(e, ERR_INVALID,
+			"code_package and package_digest exclude each other");
+	if (digest_parse(m->package_digest, named, e) < 0)
+		return err_wrap(e, "package_digest");
+	return 0;
+}
+
 static int check_fields(const struct intake *in, const Submission *m,
-	struct amount *amount, struct err *e)
+	struct amount *amount, struct digest *named, struct err *e)
 {
 	const struct submission_limits *l = in->limits;
 
@@ -168,13 +193,7 @@ static int check_fields(const struct intake *in, const Submission *m,
 		check_labels(m, l, e) < 0 || check_args(m, l, e) < 0 ||
 		check_requirements(in, m, e) < 0)
 		return -1;
-	if (m->code_package.len > (size_t)l->package_bytes)
-		return err_set(e, ERR_INVALID,
-			"code_package has %zu bytes, %lld are allowed",
-			m->code_package.len, (long long)l->package_bytes);
-	if (package_check(m->code_package.data, m->code_package.len, in->package, e) < 0)
-		return -1;
-	return check_requirements_file(in, m, e);
+	return check_package(in, m, named, e);
 }
 
 static int compare_env(const void *a, const void *b)
@@ -250,10 +269,11 @@ struct submission *intake_read(
 	const struct intake *in, Submission *m, const char *owner, struct err *e)
 {
 	struct amount amount;
+	struct digest named = { 0 };
 
 	sort_maps(m);
 	if (check_served(m, e) < 0 || check_unique(m, e) < 0 ||
-		check_fields(in, m, &amount, e) < 0)
+		check_fields(in, m, &amount, &named, e) < 0)
 		return NULL;
 
 	struct submission *s = xcalloc(1, sizeof(*s));
@@ -265,7 +285,9 @@ struct submission *intake_read(
 	s->owner = xstrdup(owner);
 	s->name = *m->name ? xstrdup(m->name) : NULL;
 	s->key = *m->idempotency_key ? xstrdup(m->idempotency_key) : NULL;
-	s->package = digest_of(m->code_package.data, m->code_package.len);
+	s->package = *m->package_digest
+			     ? named
+			     : digest_of(m->code_package.data, m->code_package.len);
 	/* The large one is moved, not copied. */
 	s->zip = m->code_package.data;
 	s->zip_len = m->code_package.len;

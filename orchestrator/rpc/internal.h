@@ -45,7 +45,14 @@ void health_free(struct health *h); /* NULL is fine */
 struct reflection *reflection_new(struct wire_server *server);
 void reflection_free(struct reflection *r); /* NULL is fine */
 
+/* Make the call a watcher of this job from its start, output in its messages too; from then
+ * on watch_is() its data, and its pull and gone are watch's. */
+void watch_begin(struct wire_call *call, const char *job);
+bool watch_is(const struct asker *a); /* NULL is none */
+void watch_on_pull(struct wire_call *call);
+void watch_on_gone(struct wire_call *call);
+
 /* Handlers of the methods, one file each. */
 extern const struct wire_handlers rpc_submit_job, rpc_watch_job, rpc_get_job_status,
 	rpc_cancel_job, rpc_list_workers, rpc_health_check, rpc_list_jobs,
-	rpc_get_job_logs, rpc_get_job_result;
+	rpc_get_job_logs, rpc_get_job_result, rpc_upload_package, rpc_missing_packages;

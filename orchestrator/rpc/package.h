@@ -27,7 +27,14 @@ extern const struct package_limits package_defaults;
 int package_check(const void *zip, size_t len, const struct package_limits *l,
 	struct err *e) MUST_CHECK;
 
+/* The same of an open file of len bytes.  Only its directory and the heads of its entries
+ * are read, at most 16 MiB and 10,000 places: a worker's thread, not the loop's. */
+int package_check_file(
+	int fd, uint64_t len, const struct package_limits *l, struct err *e) MUST_CHECK;
+
 /* Append the content of the ZIP's top-level requirements.txt, of max bytes at most; nothing
  * when there is none.  zip has passed package_check(). */
 int package_requirements(const void *zip, size_t len, size_t max, struct buf *out,
 	struct err *e) MUST_CHECK;
+int package_requirements_file(
+	int fd, uint64_t len, size_t max, struct buf *out, struct err *e) MUST_CHECK;

@@ -22,22 +22,7 @@ static void on_unserved(struct wire_call *call, ProtobufCMessage *message)
 	wire_call_finish(call, WIRE_UNIMPLEMENTED, text);
 }
 
-static void on_unserved_open(struct wire_call *call)
-{
-	wire_call_finish(call, WIRE_UNIMPLEMENTED,
-		"UploadPackage is not served yet (docs/limits.md)");
-}
-
-/* What was on its way when the call was answered. */
-static void on_unserved_message(struct wire_call *call, ProtobufCMessage *message)
-{
-	(void)call;
-	wire_message_free(message);
-}
-
 static const struct wire_handlers unserved = { .message = on_unserved };
-static const struct wire_handlers unserved_upload = { .open = on_unserved_open,
-	.message = on_unserved_message };
 
 static const struct method {
 	struct wire_method wire;
@@ -62,9 +47,9 @@ static const struct method {
 	{ { P "GetJobResult", T(job_result_request), T(job_result), WIRE_UNARY },
 		&rpc_get_job_result },
 	{ { P "UploadPackage", T(package_chunk), T(package_info), WIRE_CLIENT_STREAMS },
-		&unserved_upload },
+		&rpc_upload_package },
 	{ { P "MissingPackages", T(package_digests), T(package_digests), WIRE_UNARY },
-		&unserved },
+		&rpc_missing_packages },
 	{ { P "ExplainJob", T(explain_job_request), T(explanation), WIRE_UNARY },
 		&unserved },
 	{ { P "PauseJob", T(pause_job_request), T(job_status), WIRE_UNARY }, &unserved },

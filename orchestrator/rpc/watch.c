@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "intake.h"
 #include "internal.h"
 #include "str.h"
 #include "tape.h"
@@ -66,6 +65,11 @@ static void fini_watch(struct asker *a)
 	free(w->result);
 }
 
+bool watch_is(const struct asker *a)
+{
+	return a && a->fini == fini_watch;
+}
+
 static void wake(void *ctx)
 {
 	struct watch *w = ctx;
@@ -74,7 +78,7 @@ static void wake(void *ctx)
 		wire_call_wake(w->asker.call);
 }
 
-static void on_gone(struct wire_call *call)
+void watch_on_gone(struct wire_call *call)
 {
 	struct watch *w = wire_call_data(call);
 
@@ -363,7 +367,7 @@ static bool go_on_with_progress(struct watch *w)
 
 /* ---- the pull */
 
-static void watch_on_pull(struct wire_call *call)
+void watch_on_pull(struct wire_call *call)
 {
 	struct watch *w = wire_call_data(call);
 	const struct job_state_event *next = NULL;
@@ -396,7 +400,7 @@ static void begin(struct watch *w)
 	wire_call_wake(w->asker.call);
 }
 
-static void watch_begin(struct wire_call *call, const char *job)
+void watch_begin(struct wire_call *call, const char *job)
 {
 	struct watch *w = new_watch(call, job, 0, 0);
 
@@ -422,88 +426,5 @@ static void on_watch(struct wire_call *call, ProtobufCMessage *message)
 const struct wire_handlers rpc_watch_job = {
 	.message = on_watch,
 	.pull = watch_on_pull,
-	.gone = on_gone,
-};
-
-/* ---- SubmitJob: a submission that turns into a watcher */
-
-struct submitting {
-	struct asker asker; /* first */
-};
-
-static void finish_refused(struct wire_call *call, const struct effect *answer)
-{
-	static const char *const reasons[] = {
-		[UNAVAILABLE_NO_WORKER] = "no_worker",
-		[UNAVAILABLE_NEVER_FITS] = "never_fits",
-		[UNAVAILABLE_NO_WAIT] = "no_wait",
-	};
-	struct wire_pair trailer = { "cumulus-reason", reasons[answer->why] };
-
-	if (answer->error.code == ERR_CONFLICT)
-		wire_call_finish(call, WIRE_ALREADY_EXISTS, answer->error.text);
-	else if (answer->why != UNAVAILABLE_NONE)
-		wire_call_finish_with(
-			call, WIRE_UNAVAILABLE, answer->error.text, &trailer, 1);
-	else
-		wire_call_fail(call, &answer->error);
-}
-
-static void on_answer(void *ctx, const struct effect *answer)
-{
-	struct submitting *s = ctx;
-	struct wire_call *call = s->asker.call;
-
-	/* The job is there; that its client has gone is nothing to it. */
-	if (!asker_is_back(&s->asker))
-		return;
-	if (answer->error.code != ERR_NONE) {
-		finish_refused(call, answer);
-		return;
-	}
-	free(s);
-	watch_begin(call, answer->job);
-}
-
-static void on_submit(struct wire_call *call, ProtobufCMessage *message)
-{
-	struct rpc *r = wire_call_user(call);
-	const struct intake intake = { &r->config.limits, &r->config.package,
-		r->config.version_of, r->config.version_ctx };
-	struct err e = { 0 };
-	struct submission *s = intake_read(&intake, (void *)message, RPC_OWNER, &e);
-
-	wire_message_free(message);
-	if (!s) {
-		wire_call_fail(call, &e);
-		return;
-	}
-
-	struct submitting *waiting = asker_new(call, sizeof(*waiting), NULL);
-	waiting->asker.asked = true;
-	relay_submit(r->config.relay, s, on_answer, waiting);
-}
-
-static void on_submit_pull(struct wire_call *call)
-{
-	struct asker *a = wire_call_data(call);
-
-	if (a && a->fini == fini_watch)
-		watch_on_pull(call);
-}
-
-static void on_submit_gone(struct wire_call *call)
-{
-	struct asker *a = wire_call_data(call);
-
-	if (a && a->fini == fini_watch)
-		on_gone(call);
-	else
-		asker_on_gone(call);
-}
-
-const struct wire_handlers rpc_submit_job = {
-	.message = on_submit,
-	.pull = on_submit_pull,
-	.gone = on_submit_gone,
+	.gone = watch_on_gone,
 };

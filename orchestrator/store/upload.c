@@ -34,6 +34,7 @@ struct part {
 
 struct uploads {
 	struct files files;
+	int (*check)(int fd, int64_t size, struct err *e);
 
 	/* The worker's. */
 	int folder;
@@ -168,21 +169,33 @@ static int publish(
 	return 0;
 }
 
-/* All bytes are there: are they the right ones? */
+/* All bytes are there: are they the right ones, and a package? */
+static int judge(const struct uploads *u, const struct part *p,
+	const struct digest *found, struct err *e)
+{
+	if (memcmp(found, &p->digest, sizeof(*found)) != 0)
+		return err_set(
+			e, ERR_INVALID, "the bytes do not have the stated SHA-256");
+	return u->check ? u->check(p->fd, p->end, e) : 0;
+}
+
 static int finish_part(
 	struct upload_task *t, struct part *p, const char *name, struct err *e)
 {
 	struct digest found = digester_end(take_ptr(&p->digester));
-	int rc = 0;
+	struct err why = { 0 };
+	int rc = judge(t->uploads, p, &found, &why);
 
-	if (memcmp(&found, &t->digest, sizeof(found)) == 0) {
+	if (rc == 0) {
 		rc = publish(t->uploads, p, name, e);
-	} else {
-		err_set(&t->task.failed, ERR_INVALID,
-			"the bytes do not have the stated SHA-256");
+	} else if (why.code == ERR_INVALID) {
+		t->task.failed = why;
 		t->end = 0;
+		rc = 0;
 		if (unlinkat(t->uploads->folder, p->name, 0) < 0)
 			rc = err_sys(e, "remove %s", p->name);
+	} else {
+		*e = why;
 	}
 	forget_part(t->uploads, p);
 	return rc;
@@ -273,6 +286,68 @@ void upload_append(struct uploads *u, const struct digest *digest, int64_t size,
 	files_ask(&u->files, &t->task);
 }
 
+/* ---- looking */
+
+struct look_task {
+	struct file_task task;
+	struct uploads *uploads;
+	struct digest digest;
+	upload_look_at *look;
+	struct buf found;
+	upload_on_seen *on_seen;
+	void *ctx;
+};
+
+static int look_at(struct look_task *t, struct err *e)
+{
+	char name[PACKAGE_NAME_SIZE];
+	struct stat st;
+
+	package_name(name, &t->digest);
+	CLEANUP(close_fd)
+	int fd = openat(t->uploads->folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_sys(e, "package %s", name);
+	return t->look(fd, st.st_size, &t->found, e);
+}
+
+/* One file that cannot be read costs who asked for it, not the daemon. */
+static int look_run(struct file_task *task, struct err *e)
+{
+	(void)e;
+	(void)look_at((struct look_task *)task, &task->failed);
+	return 0;
+}
+
+static void look_deliver(struct file_task *task)
+{
+	struct look_task *t = (struct look_task *)task;
+
+	t->on_seen(t->ctx, &t->found, file_task_failed(task));
+}
+
+static void look_free(struct file_task *task)
+{
+	buf_fini(&((struct look_task *)task)->found);
+	free(task);
+}
+
+static const struct file_task_type look_type = { look_run, look_deliver, look_free };
+
+void upload_look(struct uploads *u, const struct digest *digest, upload_look_at *look,
+	upload_on_seen *on_seen, void *ctx)
+{
+	struct look_task *t = xcalloc(1, sizeof(*t));
+
+	t->task.type = &look_type;
+	t->uploads = u;
+	t->digest = *digest;
+	t->look = look;
+	t->on_seen = on_seen;
+	t->ctx = ctx;
+	files_ask(&u->files, &t->task);
+}
+
 /* ---- opening */
 
 struct uploads *uploads_open(const struct uploads_config *config, struct err *e)
@@ -284,6 +359,7 @@ struct uploads *uploads_open(const struct uploads_config *config, struct err *e)
 		.wake = config->wake,
 		.on_failed = config->on_failed,
 	};
+	u->check = config->check;
 	list_init(&u->used);
 	u->folder = dir_open(config->dirfd, "packages", 0700, e);
 	if (u->folder < 0 || files_start(&u->files, "uploads", e) < 0) {

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "buf.h"
 #include "digest.h"
 #include "err.h"
 
@@ -29,6 +30,10 @@ struct uploads_config {
 	/* A file cannot be trusted (EIO, failed fsync).  Once, on the loop; the daemon
 	 * exits. */
 	void (*on_failed)(void *ctx, const struct err *why);
+	/* From the worker's thread: is this whole file a package?  ERR_INVALID when it is
+	 * none; then it is removed.  Any other error fails the worker.  NULL: whatever has
+	 * the right digest is. */
+	int (*check)(int fd, int64_t size, struct err *e);
 };
 
 struct uploads *uploads_open(
@@ -42,7 +47,8 @@ void uploads_close(struct uploads *u);
 
 /* How far the file is: at `end` = size it is complete and stands durably under its name.
  * failed: ERR_EXHAUSTED, the disk is full and nothing was added; ERR_INVALID, more bytes
- * than the stated size, or their SHA-256 is another one: then the partial file is gone. */
+ * than the stated size, or all are there and have another SHA-256 or are no package: then
+ * the partial file is gone. */
 typedef void upload_on_end(void *ctx, int64_t end, const struct err *failed);
 
 /* Add bytes (taken; malloc'ed, at most UPLOAD_PIECE_MAX; NULL and 0 ask how far it is) at
@@ -50,3 +56,10 @@ typedef void upload_on_end(void *ctx, int64_t end, const struct err *failed);
  * The caller has checked size against its limit. */
 void upload_append(struct uploads *u, const struct digest *digest, int64_t size,
 	int64_t offset, uint8_t *bytes, size_t len, upload_on_end *on_end, void *ctx);
+
+/* Look into the file of a complete package on the worker's thread.  look() gets it open for
+ * reading and appends what it found; ERR_NOT_FOUND when there is no such file. */
+typedef int upload_look_at(int fd, int64_t size, struct buf *found, struct err *e);
+typedef void upload_on_seen(void *ctx, const struct buf *found, const struct err *failed);
+void upload_look(struct uploads *u, const struct digest *digest, upload_look_at *look,
+	upload_on_seen *on_seen, void *ctx);

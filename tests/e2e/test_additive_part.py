@@ -84,7 +84,6 @@ def test_a_limit_of_disk_holds(client):
 
 
 @pytest.mark.parametrize("fields, named", [
-    ({"package_digest": "sha256:" + "0" * 64}, "package_digest"),
     ({"queue": "fast"}, "queue"), ({"image": "debian"}, "image")])
 def test_a_field_that_is_not_served_is_unimplemented_by_name(client, fields, named):
     code, details = client.refused(**fields)
@@ -93,7 +92,6 @@ def test_a_field_that_is_not_served_is_unimplemented_by_name(client, fields, nam
 
 
 @pytest.mark.parametrize("rpc, request_", [
-    ("MissingPackages", pb.PackageDigests()),
     ("ExplainJob", pb.ExplainJobRequest()), ("PauseJob", pb.PauseJobRequest()),
     ("ResumeJob", pb.ResumeJobRequest()), ("ListCheckpoints", pb.ListCheckpointsRequest()),
     ("DrainWorker", pb.DrainWorkerRequest()), ("ResumeWorker", pb.ResumeWorkerRequest())])
@@ -102,13 +100,6 @@ def test_an_rpc_that_is_not_served_is_unimplemented_by_name(client, rpc, request
         getattr(client.stub, rpc)(request_, timeout=DEADLINE_S)
     assert raised.value.code() == grpc.StatusCode.UNIMPLEMENTED
     assert rpc in raised.value.details()
-
-
-def test_uploading_is_unimplemented_by_name(client):
-    with pytest.raises(grpc.RpcError) as raised:
-        client.stub.UploadPackage(iter([pb.PackageChunk(data=b"x")]), timeout=DEADLINE_S)
-    assert raised.value.code() == grpc.StatusCode.UNIMPLEMENTED
-    assert "UploadPackage" in raised.value.details()
 
 
 def test_a_method_that_is_in_no_contract_is_unimplemented(client):
