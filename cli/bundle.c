@@ -18,7 +18,7 @@
 const struct bundle_limits bundle_defaults = {
 	.entries = 10000,
 	.bytes = (size_t)1 << 30,
-	.packed = (size_t)4 << 20,
+	.packed = (size_t)2 << 30,
 	.depth = 32,
 };
 
@@ -249,8 +249,8 @@ static int check_packed(size_t len, const struct bundle_limits *limits, struct e
 	if (len <= limits->packed)
 		return 0;
 	return err_set(e, ERR_EXHAUSTED,
-		"the package has %zu bytes, a submission carries %zu; keep data and "
-		"environments out of the folder",
+		"the package has %zu bytes, %zu are allowed; keep data and environments "
+		"out of the folder",
 		len, limits->packed);
 }
 
@@ -307,7 +307,7 @@ static int bundle_zip(const char *path, int fd, const struct bundle_limits *limi
 	static const char magic[] = { 'P', 'K' };
 	CLEANUP(buf_fini) struct buf zip = { 0 };
 
-	if (input_read_fd(fd, path, limits->bytes, &zip, e) < 0)
+	if (input_read_fd(fd, path, limits->packed, &zip, e) < 0)
 		return -1;
 	if (zip.len < sizeof(magic) || memcmp(zip.data, magic, sizeof(magic)) != 0)
 		return err_set(e, ERR_INVALID,

@@ -21,7 +21,7 @@ struct bundle_limits {
 	size_t depth;  /* folders in a name */
 };
 
-/* What a submission carries in its message. */
+/* What the server takes, carried by a submission or uploaded before. */
 extern const struct bundle_limits bundle_defaults;
 
 struct bundle {

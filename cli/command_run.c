@@ -12,6 +12,7 @@
 #include "str.h"
 #include "submission.h"
 #include "text.h"
+#include "upload.h"
 
 static struct narrator new_narrator(const struct cli *cli)
 {
@@ -43,11 +44,17 @@ enum exit_code command_run(struct cli *cli)
 	CLEANUP(submission_fini) struct submission s = { 0 };
 	CLEANUP(narrator_fini) struct narrator narrator = new_narrator(cli);
 	const struct follow_request request = { .submission = &s.message };
+	enum exit_code code = EXIT_DONE;
 	struct err e = { 0 };
 
 	if (submission_init(&s, cli->options, &e) < 0)
 		return fail(&e);
 	tell_package(&narrator, &s);
+	if (upload_if_large(cli->remote, &s, cli->terminal,
+		    cli->options->quiet || cli->options->json, &code, &e) < 0) {
+		complain(&e);
+		return code;
+	}
 	return follow(cli->remote, &narrator, &request, NULL);
 }
 
@@ -60,12 +67,17 @@ enum exit_code command_submit(struct cli *cli)
 	CLEANUP(free_ptr) char *job_id = NULL;
 	const struct follow_request request = { .submission = &s.message,
 		.only_accept = true };
+	enum exit_code code = EXIT_DONE;
 	struct err e = { 0 };
 
 	if (submission_init(&s, o, &e) < 0)
 		return fail(&e);
-
-	enum exit_code code = follow(cli->remote, &narrator, &request, &job_id);
+	if (upload_if_large(
+		    cli->remote, &s, cli->terminal, o->quiet || o->json, &code, &e) < 0) {
+		complain(&e);
+		return code;
+	}
+	code = follow(cli->remote, &narrator, &request, &job_id);
 	if (code != EXIT_DONE)
 		return code;
 	if (o->json) {

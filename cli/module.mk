@@ -1,6 +1,6 @@
 # cli - cumulus, the command line; everything but main.c is a library, for its unit tests.
 cli_SRCS := exit_code.c options.c commands.c config.c text.c terminal.c json.c input.c \
-  requirements.c bundle.c submission.c remote.c narrator.c follow.c watch.c command_run.c \
+  requirements.c bundle.c submission.c upload.c remote.c narrator.c follow.c watch.c command_run.c \
   command_ps.c command_job.c command_logs.c command_workers.c command_system.c command_dev.c
 cli_USES := wire proto base
 cli_PKGS := libuv libprotobuf-c libzip jansson libcrypto

@@ -41,6 +41,10 @@ static const struct wire_method methods[REMOTE_METHOD_COUNT] = {
 		METHOD("GetJobLogs", job_logs_request, output, WIRE_SERVER_STREAMS),
 	[REMOTE_GET_JOB_RESULT] =
 		METHOD("GetJobResult", job_result_request, job_result, WIRE_UNARY),
+	[REMOTE_MISSING_PACKAGES] =
+		METHOD("MissingPackages", package_digests, package_digests, WIRE_UNARY),
+	[REMOTE_UPLOAD_PACKAGE] =
+		METHOD("UploadPackage", package_chunk, package_info, WIRE_CLIENT_STREAMS),
 };
 
 void remote_init(struct remote *r, const char *address)
@@ -148,12 +152,9 @@ enum exit_code remote_failure(
 	return code;
 }
 
-ProtobufCMessage *remote_ask(struct remote *r, enum remote_method method,
-	const void *message, enum exit_code *code, struct err *e)
+static ProtobufCMessage *ask(struct remote *r, const struct wire_request *request,
+	enum exit_code *code, struct err *e)
 {
-	const struct wire_request request = { .method = &methods[method],
-		.message = message,
-		.timeout_ms = ASK_TIMEOUT_MS };
 	enum wire_status status = WIRE_UNAVAILABLE;
 	ProtobufCMessage *reply = NULL;
 
@@ -161,12 +162,32 @@ ProtobufCMessage *remote_ask(struct remote *r, enum remote_method method,
 		*code = exit_code_of_err(e);
 		return NULL;
 	}
-	if (wire_client_ask(r->client, &request, &reply, &status, e) < 0) {
+	if (wire_client_ask(r->client, request, &reply, &status, e) < 0) {
 		*code = exit_code_of_status(status, NULL);
 		add_hint(r, *code, e);
 		return NULL;
 	}
 	return reply;
+}
+
+ProtobufCMessage *remote_ask(struct remote *r, enum remote_method method,
+	const void *message, enum exit_code *code, struct err *e)
+{
+	const struct wire_request request = { .method = &methods[method],
+		.message = message,
+		.timeout_ms = ASK_TIMEOUT_MS };
+
+	return ask(r, &request, code, e);
+}
+
+ProtobufCMessage *remote_send(struct remote *r, enum remote_method method,
+	const struct wire_handlers *on, void *user, enum exit_code *code, struct err *e)
+{
+	const struct wire_request request = {
+		.method = &methods[method], .on = on, .user = user
+	};
+
+	return ask(r, &request, code, e);
 }
 
 int remote_each(struct remote *r, enum remote_method method, const void *message,

@@ -33,6 +33,8 @@ enum remote_method {
 	REMOTE_LIST_JOBS,
 	REMOTE_GET_JOB_LOGS,
 	REMOTE_GET_JOB_RESULT,
+	REMOTE_MISSING_PACKAGES,
+	REMOTE_UPLOAD_PACKAGE,
 	REMOTE_METHOD_COUNT
 };
 
@@ -56,6 +58,11 @@ struct wire_call *remote_call(struct remote *r, enum remote_method method,
 /* One question of a method that answers once.  On failure *code is how to exit. */
 ProtobufCMessage *remote_ask(struct remote *r, enum remote_method method,
 	const void *message, enum exit_code *code, struct err *e) MUST_CHECK;
+
+/* The same where this side streams: on->pull sends, as long as it takes. */
+ProtobufCMessage *remote_send(struct remote *r, enum remote_method method,
+	const struct wire_handlers *on, void *user, enum exit_code *code,
+	struct err *e) MUST_CHECK;
 
 /* A method that answers with a stream: returns when it is over, which on->gone learns
  * (unless there is no connection: then -1). */

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "bundle.h"
+#include "digest.h"
 #include "options.h"
 #include "remote.h"
 #include "requirements.h"
@@ -16,6 +17,7 @@ struct submission {
 	Cumulus__Orchestrator__Limits limits;
 	struct bundle bundle;
 	struct requirements requirements;
+	char digest[DIGEST_TEXT_SIZE]; /* of a package that is uploaded */
 	char *key; /* owned; one is made up when the user gave none, so that the CLI may
 	            * send the submission again after a lost connection */
 };
