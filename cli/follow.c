@@ -112,7 +112,7 @@ static void lose(struct follow *f, enum exit_code code, const struct err *why)
 static bool may_try_again(
 	const struct follow *f, enum wire_over over, enum wire_status status)
 {
-	bool known = f->job_id || f->remote->up || f->lost_ns;
+	bool known = f->remote->up || f->lost_ns;
 
 	if (over == WIRE_OVER_LOST || over == WIRE_OVER_REFUSED)
 		return known;
