@@ -7,6 +7,7 @@
 
 #include "orchestrator.pb-c.h"
 #include "rpc.h"
+#include "tape.h"
 #include "xalloc.h"
 
 struct rpc {
@@ -14,6 +15,7 @@ struct rpc {
 	int64_t began_boot_ns;
 	struct health *health;
 	struct reflection *reflection;
+	struct tape_shelf shelf; /* of all streams of output */
 };
 
 /* Everybody is one tenant until there is authentication. */

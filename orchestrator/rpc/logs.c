@@ -121,7 +121,7 @@ static void begin_second_reading(struct logs *l)
 	l->counting = false;
 	l->leave_out = l->lines > l->tail ? l->lines - l->tail : 0;
 	tape_fini(&l->tape);
-	tape_init(&l->tape, relay, l->job, 0);
+	tape_init(&l->tape, &l->asker.rpc->shelf, relay, l->job, 0);
 	wire_call_wake(l->asker.call);
 }
 
@@ -250,7 +250,7 @@ static void on_logs(struct wire_call *call, ProtobufCMessage *message)
 		l->streams = ~0u;
 	l->watch.ctx = l;
 	l->watch.wake = wake;
-	tape_init(&l->tape, relay, l->job, m->offset);
+	tape_init(&l->tape, &l->asker.rpc->shelf, relay, l->job, m->offset);
 	relay_watch(relay, l->job, &l->watch);
 	wire_call_wake(call);
 	wire_message_free(message);

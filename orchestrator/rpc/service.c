@@ -70,6 +70,7 @@ struct rpc *rpc_new(struct wire_server *server, const struct rpc_config *config)
 
 	r->config = *config;
 	r->began_boot_ns = clock_boot_ns();
+	tape_shelf_init(&r->shelf);
 	for (size_t i = 0; i < sizeof(methods) / sizeof(*methods); i++)
 		wire_server_add(server, &methods[i].wire, methods[i].on, r);
 	r->health = health_new(server, r);

@@ -4,9 +4,42 @@
 
 #include "str.h"
 
-void tape_init(struct tape *t, struct relay *relay, const char *job, int64_t at)
+void tape_shelf_init(struct tape_shelf *shelf)
 {
-	*t = (struct tape){ .relay = relay, .at = at, .dry_end = -1 };
+	list_init(&shelf->tapes);
+	shelf->count = 0;
+}
+
+static void drop_slice(struct tape *t)
+{
+	if (!list_empty(&t->on_shelf)) {
+		list_remove(&t->on_shelf);
+		t->shelf->count--;
+	}
+	buf_fini(&t->slice);
+	buf_fini(&t->data);
+	t->slice_at = t->at;
+}
+
+/* Whoever has one may be held up by others on its connection before the first use of it: so
+ * it counts from its reading on. */
+static void keep_slice(struct tape *t)
+{
+	struct tape_shelf *shelf = t->shelf;
+
+	if (list_empty(&t->on_shelf))
+		shelf->count++;
+	list_remove(&t->on_shelf);
+	list_append(&shelf->tapes, &t->on_shelf);
+	if (shelf->count > TAPE_SLICES_MAX)
+		drop_slice(list_entry(list_first(&shelf->tapes), struct tape, on_shelf));
+}
+
+void tape_init(struct tape *t, struct tape_shelf *shelf, struct relay *relay,
+	const char *job, int64_t at)
+{
+	*t = (struct tape){ .relay = relay, .shelf = shelf, .at = at, .dry_end = -1 };
+	list_init(&t->on_shelf);
 	str_put(t->job, sizeof(t->job), "%s", job);
 	if (OUTPUT_ATTEMPT(t->at) == 0)
 		t->at = OUTPUT_OFFSET(1, 0);
@@ -22,8 +55,7 @@ int64_t tape_live_end(struct relay *relay, const char *job, int32_t attempt)
 
 void tape_fini(struct tape *t)
 {
-	buf_fini(&t->slice);
-	buf_fini(&t->data);
+	drop_slice(t);
 }
 
 /* The frame at `at`, if it lies whole in the slice and below the limit. */
@@ -57,8 +89,11 @@ enum tape_found tape_next(struct tape *t, int64_t limit, struct tape_piece *out)
 	if (t->at >= limit)
 		return TAPE_END;
 	found = read_frame(t, limit, &f);
-	if (found != FRAME_OK)
+	if (found != FRAME_OK) {
+		drop_slice(t);
 		return is_dry(t, limit) ? TAPE_DRY : TAPE_MORE;
+	}
+	keep_slice(t);
 
 	*out = (struct tape_piece){ .stream = f.stream, .offset = t->at };
 	buf_clear(&t->data);
@@ -94,6 +129,7 @@ void tape_filled(struct tape *t, const uint8_t *bytes, size_t len, int64_t end)
 	buf_add(&t->slice, bytes, len);
 	t->slice_at = t->at;
 	t->dry_end = -1;
+	keep_slice(t);
 	if (read_frame(t, limit, &f) == FRAME_OK)
 		return;
 	/* An earlier attempt's file is complete: at its end the next one goes on. */

@@ -1,20 +1,34 @@
 /* tape.h - reads a job's output in order, attempt after attempt, in pieces fit to send.
  *
- * Thread: loop.  Holds at most one slice of the file; asks for the next one when told.
+ * Thread: loop.  Holds at most one slice of the file; asks for the next one when told.  All
+ * tapes of a shelf together hold few: the one that was used longest ago loses its slice
+ * and reads it again when its reader goes on, so that who lags costs no memory.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
 #include "buf.h"
 #include "frame.h"
+#include "list.h"
 #include "relay.h"
 #include "job.h"
 
 #define TAPE_PIECE_MAX                                                                   \
 	(64 * 1024) /* bytes of data in one piece, or one frame's if more */
 
+#define TAPE_SLICES_MAX 64 /* in memory, of one shelf */
+
+struct tape_shelf {
+	struct list tapes; /* with a slice in use; the latest is the last */
+	size_t count;
+};
+
+void tape_shelf_init(struct tape_shelf *shelf);
+
 struct tape {
 	struct relay *relay;
+	struct tape_shelf *shelf;
+	struct list on_shelf;
 	char job[ID_SIZE];
 	int64_t at;          /* absolute offset of the next frame */
 	struct buf slice;    /* the file's bytes from slice_at on */
@@ -39,8 +53,9 @@ enum tape_found {
 	TAPE_DRY,  /* nothing is there now below the limit, though there should be */
 };
 
-/* at 0 is the beginning of the first attempt. */
-void tape_init(struct tape *t, struct relay *relay, const char *job, int64_t at);
+/* at 0 is the beginning of the first attempt.  t must not move. */
+void tape_init(struct tape *t, struct tape_shelf *shelf, struct relay *relay,
+	const char *job, int64_t at);
 void tape_fini(struct tape *t);
 
 /* The next piece that lies below the absolute offset `limit`. */

@@ -99,7 +99,8 @@ static struct watch *new_watch(
 	w->resumed = after;
 	/* The last known event is looked at again: it says state and attempt. */
 	w->after = after > 0 ? after - 1 : 0;
-	tape_init(&w->tape, w->asker.rpc->config.relay, job, offset);
+	tape_init(
+		&w->tape, &w->asker.rpc->shelf, w->asker.rpc->config.relay, job, offset);
 	return w;
 }
 
