@@ -38,6 +38,10 @@ bool asker_is_back(struct asker *a);
 /* The handler of that name. */
 void asker_on_gone(struct wire_call *call);
 
+/* Finish with the error's status.  What is our own fault, or the machine's, is INTERNAL with
+ * a reference; what it was is in the log beside the same reference. */
+void rpc_fail(struct wire_call *call, const struct err *e);
+
 /* ERR_NOT_FOUND with the job's id, for an id that is unknown or somebody else's. */
 int no_such_job(struct err *e, const char *id);
 

@@ -24,7 +24,7 @@ static struct question *new_question(struct wire_call *call, const char *id)
 
 	if (!id_valid(id, 'j')) {
 		no_such_job(&e, id);
-		wire_call_fail(call, &e);
+		rpc_fail(call, &e);
 		return NULL;
 	}
 
@@ -40,7 +40,7 @@ static void fail(struct question *q, const struct err *failed)
 
 	if (failed->code == ERR_NOT_FOUND)
 		no_such_job(&e, q->job);
-	wire_call_fail(q->asker.call, &e);
+	rpc_fail(q->asker.call, &e);
 }
 
 static int64_t known_output_end(struct rpc *r, const char *job, int32_t attempt)
@@ -170,7 +170,7 @@ static void on_result_job(void *ctx, struct store_job *job, const struct err *fa
 		err_set(&e, ERR_CONFLICT,
 			"job %s is %s: only a COMPLETED one has a result", q->job,
 			job_state_name(job->facts.state));
-		wire_call_fail(q->asker.call, &e);
+		rpc_fail(q->asker.call, &e);
 	} else {
 		q->asker.asked = true;
 		store_get_result(
@@ -238,7 +238,7 @@ static void on_cancel_answer(void *ctx, const struct effect *answer)
 		store_get_job(relay_store(q->asker.rpc->config.relay), q->job, false,
 			on_finished_job, q);
 	} else if (answer->error.code != ERR_NONE) {
-		wire_call_fail(q->asker.call, &answer->error);
+		rpc_fail(q->asker.call, &answer->error);
 	} else {
 		reply_cancel(q, answer->cancelled, answer->state);
 	}
@@ -270,7 +270,7 @@ static void on_page(void *ctx, struct store_page *page, const struct err *failed
 	if (!asker_is_back(a))
 		return;
 	if (failed) {
-		wire_call_fail(a->call, failed);
+		rpc_fail(a->call, failed);
 		return;
 	}
 
@@ -375,7 +375,7 @@ static void on_list(struct wire_call *call, ProtobufCMessage *message)
 	struct err e = { 0 };
 
 	if (list(asker_new(call, sizeof(struct asker), NULL), (void *)message, &e) < 0)
-		wire_call_fail(call, &e);
+		rpc_fail(call, &e);
 	wire_message_free(message);
 }
 

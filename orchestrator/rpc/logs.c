@@ -63,7 +63,7 @@ static void on_job(void *ctx, struct store_job *job, const struct err *failed)
 		e = *failed;
 		if (failed->code == ERR_NOT_FOUND)
 			no_such_job(&e, l->job);
-		wire_call_fail(l->asker.call, &e);
+		rpc_fail(l->asker.call, &e);
 		return;
 	}
 	l->limit = job->facts.output_end;
@@ -135,7 +135,7 @@ static void on_bytes(void *ctx, const uint8_t *bytes, size_t len, int64_t end,
 	if (!asker_is_back(&l->asker))
 		return;
 	if (failed) {
-		wire_call_fail(l->asker.call, failed);
+		rpc_fail(l->asker.call, failed);
 		return;
 	}
 	tape_filled(&l->tape, bytes, len, end);
@@ -154,7 +154,7 @@ static void send_piece(struct logs *l, const struct tape_piece *p, size_t skip)
 	m.data.data = (uint8_t *)(uintptr_t)p->data + skip;
 	m.data.len = p->len - skip;
 	if (wire_call_send(l->asker.call, &m, &e) < 0)
-		wire_call_fail(l->asker.call, &e);
+		rpc_fail(l->asker.call, &e);
 }
 
 /* Use the piece up; false when nothing of it is to be sent. */
@@ -233,7 +233,7 @@ static void on_logs(struct wire_call *call, ProtobufCMessage *message)
 	struct err e = { 0 };
 
 	if (check(m, &e) < 0) {
-		wire_call_fail(call, &e);
+		rpc_fail(call, &e);
 		wire_message_free(message);
 		return;
 	}

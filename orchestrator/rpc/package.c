@@ -324,6 +324,8 @@ static int read_extents(const struct place *at, const struct directory *d,
 			       get16(here + 32);
 		if ((size_t)(end - here) < whole)
 			return err_set(e, ERR_INVALID, "the ZIP's directory is cut");
+		if (memchr(here + ENTRY_SIZE, '\0', get16(here + 28)))
+			return err_set(e, ERR_INVALID, "an entry has a NUL in its name");
 		here += whole;
 	}
 	return 0;

@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "clock.h"
+#include "id.h"
 #include "internal.h"
+#include "log.h"
 #include "str.h"
 
 #define P       "/cumulus.orchestrator.OrchestratorService/"
@@ -125,6 +127,29 @@ void asker_on_gone(struct wire_call *call)
 	a->call = NULL;
 	if (!a->asked)
 		free_asker(a);
+}
+
+/* A full disk is named as such; any other word of the machine's is not for strangers. */
+static bool is_our_fault(const struct err *e)
+{
+	return e->code == ERR_SYSTEM || e->code == ERR_INTERNAL ||
+	       (e->sys != 0 && e->code != ERR_EXHAUSTED);
+}
+
+void rpc_fail(struct wire_call *call, const struct err *e)
+{
+	char reference[ID_SIZE], text[128];
+
+	if (!is_our_fault(e)) {
+		wire_call_fail(call, e);
+		return;
+	}
+	id_make(reference, 'e');
+	log_error("call failed", "reference", reference, "method",
+		wire_call_method(call)->path, "why", e->text, NULL);
+	str_put(text, sizeof(text),
+		"the orchestrator is at fault; its log says why beside %s", reference);
+	wire_call_finish(call, WIRE_INTERNAL, text);
 }
 
 int no_such_job(struct err *e, const char *id)

@@ -32,7 +32,7 @@ static void finish_refused(struct wire_call *call, const struct effect *answer)
 		wire_call_finish_with(
 			call, WIRE_UNAVAILABLE, answer->error.text, &trailer, 1);
 	else
-		wire_call_fail(call, &answer->error);
+		rpc_fail(call, &answer->error);
 }
 
 static void on_answer(void *ctx, const struct effect *answer)
@@ -71,7 +71,7 @@ static void check_and_hand_over(struct submitting *s, const struct buf *requirem
 	struct err e = { 0 };
 
 	if (intake_check_requirements(&intake, requirements, &e) < 0)
-		wire_call_fail(s->asker.call, &e);
+		rpc_fail(s->asker.call, &e);
 	else
 		hand_over(s);
 }
@@ -90,7 +90,7 @@ static void on_requirements(void *ctx, const struct buf *found, const struct err
 	if (!asker_is_back(&s->asker))
 		return;
 	if (failed)
-		wire_call_fail(s->asker.call, failed);
+		rpc_fail(s->asker.call, failed);
 	else
 		check_and_hand_over(s, found);
 }
@@ -104,7 +104,7 @@ static void unknown_package(struct submitting *s)
 	err_set(&e, ERR_NOT_FOUND,
 		"package_digest %s is not known here: send it by UploadPackage first",
 		digest);
-	wire_call_fail(s->asker.call, &e);
+	rpc_fail(s->asker.call, &e);
 }
 
 /* The first slice tells the size, and of a small package it is the whole. */
@@ -119,7 +119,9 @@ static void on_package(void *ctx, struct store_slice *slice, const struct err *f
 	if (failed && failed->code == ERR_NOT_FOUND) {
 		unknown_package(s);
 	} else if (failed) {
-		wire_call_fail(s->asker.call, failed);
+		e = *failed;
+		e.code = ERR_INTERNAL; /* it is known, and not there */
+		rpc_fail(s->asker.call, &e);
 	} else if (slice->total > (int64_t)slice->len) {
 		s->asker.asked = true;
 		upload_look(relay_uploads(s->asker.rpc->config.relay),
@@ -127,7 +129,7 @@ static void on_package(void *ctx, struct store_slice *slice, const struct err *f
 			s);
 	} else if (package_requirements(slice->bytes, slice->len, INTAKE_REQUIREMENTS_MAX,
 			   &found, &e) < 0) {
-		wire_call_fail(s->asker.call, &e);
+		rpc_fail(s->asker.call, &e);
 	} else {
 		check_and_hand_over(s, &found);
 	}
@@ -150,7 +152,7 @@ static void on_submit(struct wire_call *call, ProtobufCMessage *message)
 
 	wire_message_free(message);
 	if (!s) {
-		wire_call_fail(call, &e);
+		rpc_fail(call, &e);
 		return;
 	}
 

@@ -35,7 +35,7 @@ static void fini_upload(struct asker *a)
 static void refuse(struct upload *u, const struct err *e)
 {
 	u->answered = true;
-	wire_call_fail(u->asker.call, e);
+	rpc_fail(u->asker.call, e);
 }
 
 static void reply(struct upload *u, int64_t size)
@@ -268,7 +268,7 @@ static void on_ask_missing(struct wire_call *call, ProtobufCMessage *message)
 	struct err e = { 0 };
 
 	if (ask_missing(q, (void *)message, &e) < 0)
-		wire_call_fail(call, &e);
+		rpc_fail(call, &e);
 	wire_message_free(message);
 }
 

@@ -146,7 +146,7 @@ static void on_events(void *ctx, struct store_events *events, const struct err *
 	if (failed) {
 		if (failed->code == ERR_NOT_FOUND)
 			no_such_job(&e, w->job);
-		wire_call_fail(w->asker.call, e.code ? &e : failed);
+		rpc_fail(w->asker.call, e.code ? &e : failed);
 		return;
 	}
 	drop_events(w);
@@ -201,7 +201,7 @@ static void send_message(struct watch *w, const Cumulus__Orchestrator__JobEvent 
 	struct err e = { 0 };
 
 	if (wire_call_send(w->asker.call, m, &e) < 0)
-		wire_call_fail(w->asker.call, &e);
+		rpc_fail(w->asker.call, &e);
 }
 
 static void send_event(struct watch *w, const struct job_state_event *ev)
@@ -261,7 +261,7 @@ static void on_bytes(void *ctx, const uint8_t *bytes, size_t len, int64_t end,
 	if (!asker_is_back(&w->asker))
 		return;
 	if (failed) {
-		wire_call_fail(w->asker.call, failed);
+		rpc_fail(w->asker.call, failed);
 		return;
 	}
 	tape_filled(&w->tape, bytes, len, end);
@@ -418,7 +418,7 @@ static void on_watch(struct wire_call *call, ProtobufCMessage *message)
 		wire_call_finish(call, WIRE_INVALID_ARGUMENT,
 			"after_sequence and output_offset must not be negative");
 	else if (!id_valid(m->job_id, 'j') && no_such_job(&e, m->job_id) < 0)
-		wire_call_fail(call, &e);
+		rpc_fail(call, &e);
 	else
 		begin(new_watch(call, m->job_id, m->after_sequence, m->output_offset));
 	wire_message_free(message);
