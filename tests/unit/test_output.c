@@ -59,9 +59,26 @@ static void on_failed(void *ctx, const struct err *why)
 	f->failed = *why;
 }
 
+/* On the worker's thread: whatever begins with "bad" is no package. */
+static int check_upload(int fd, int64_t size, struct err *e)
+{
+	char head[3];
+
+	(void)size;
+	if (pread(fd, head, sizeof(head), 0) == sizeof(head) && !memcmp(head, "bad", 3))
+		return err_set(e, ERR_INVALID, "it is bad");
+	return 0;
+}
+
 static void open_both(struct fixture *f)
 {
-	struct uploads_config uploads = { f->folder, f, on_wake, on_failed };
+	const struct uploads_config uploads = {
+		.dirfd = f->folder,
+		.ctx = f,
+		.wake = on_wake,
+		.on_failed = on_failed,
+		.check = check_upload,
+	};
 	struct err e = { 0 };
 
 	f->output = output_open(&f->config, &e);
@@ -490,6 +507,57 @@ static void more_than_the_stated_size_is_refused(void **state)
 	assert_int_equal(f->end, 0);
 }
 
+static void an_upload_that_is_no_package_never_gets_its_name(void **state)
+{
+	struct fixture *f = *state;
+	struct digest digest = digest_of("bad one", 7);
+
+	upload(f, &digest, "bad one", 0, 7);
+	assert_int_equal(f->failed.code, ERR_INVALID);
+	assert_string_equal(f->failed.text, "it is bad");
+	assert_false(package_is_there(f, &digest, ""));
+	assert_false(package_is_there(f, &digest, ".part"));
+	assert_int_equal(upload(f, &digest, "bad one", 0, 0), 0);
+}
+
+static int first_letter(int fd, int64_t size, struct buf *found, struct err *e)
+{
+	char letter;
+
+	if (pread(fd, &letter, 1, 0) != 1)
+		return err_set(e, ERR_INVALID, "%lld bytes", (long long)size);
+	buf_add(found, &letter, 1);
+	return 0;
+}
+
+static void on_seen(void *ctx, const struct buf *found, const struct err *failed)
+{
+	struct fixture *f = ctx;
+
+	f->answers++;
+	f->failed = failed ? *failed : (struct err){ 0 };
+	f->len = found->len;
+	if (found->len)
+		memcpy(f->bytes, found->data, found->len);
+}
+
+static void a_whole_package_can_be_looked_into_and_no_other(void **state)
+{
+	struct fixture *f = *state;
+	struct digest digest = digest_of("right", 5);
+
+	assert_int_equal(upload(f, &digest, "right", 0, 3), 3);
+	upload_look(f->uploads, &digest, first_letter, on_seen, f);
+	await(f);
+	assert_int_equal(f->failed.code, ERR_NOT_FOUND);
+	assert_int_equal(upload(f, &digest, "right", 3, 2), 5);
+	upload_look(f->uploads, &digest, first_letter, on_seen, f);
+	await(f);
+	assert_int_equal(f->failed.code, ERR_NONE);
+	assert_int_equal(f->len, 1);
+	assert_int_equal(f->bytes[0], 'r');
+}
+
 static void an_upload_without_room_can_go_on_later(void **state)
 {
 	struct fixture *f = *state;
@@ -524,6 +592,8 @@ int main(void)
 		T(an_upload_goes_on_after_a_restart_and_is_checked_at_its_end),
 		T(an_upload_with_other_bytes_is_refused_and_forgotten),
 		T(more_than_the_stated_size_is_refused),
+		T(an_upload_that_is_no_package_never_gets_its_name),
+		T(a_whole_package_can_be_looked_into_and_no_other),
 		T(an_upload_without_room_can_go_on_later),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -245,6 +246,105 @@ static void damaged_zips_get_an_answer(void **state)
 	assert_int_equal(package_check(NULL, 0, &package_defaults, &e), -1);
 }
 
+/* A file and the same bytes in memory get the same verdict. */
+static int check_file(const struct buf *zip, struct err *e)
+{
+	CLEANUP(close_file) FILE *f = tmpfile();
+
+	assert_non_null(f);
+	assert_int_equal(fwrite(zip->data, 1, zip->len, f), zip->len);
+	assert_int_equal(fflush(f), 0);
+	return package_check_file(fileno(f), zip->len, &package_defaults, e);
+}
+
+static void a_file_is_checked_like_bytes_in_memory(void **state)
+{
+	(void)state;
+	const struct entry good[] = { { "main.py", code, 0, false },
+		{ "a/b.py", "x", 0, false } };
+	const struct entry bad[] = { { "main.py", code, 0, false },
+		{ "../b.py", "x", 0, false } };
+	CLEANUP(buf_fini) struct buf zip = { 0 };
+	struct err e = { 0 };
+
+	make_zip(&zip, good, 2);
+	assert_int_equal(check_file(&zip, &e), 0);
+	zip.len -= 1;
+	assert_int_equal(check_file(&zip, &e), -1);
+	assert_true(str_starts(e.text, "package: not a ZIP"));
+	buf_clear(&zip);
+	make_zip(&zip, bad, 2);
+	assert_int_equal(check_file(&zip, &e), -1);
+	assert_true(str_starts(e.text, "package: entry "));
+}
+
+static void what_two_readers_could_read_in_two_ways_is_refused(void **state)
+{
+	(void)state;
+	static const uint8_t second_end[22] = { 'P', 'K', 5, 6 };
+	static const uint8_t locator[20] = { 'P', 'K', 6, 7 };
+	const struct entry entries[] = { { "main.py", code, 0, false } };
+	CLEANUP(buf_fini) struct buf zip = { 0 };
+	CLEANUP(buf_fini) struct buf wide = { 0 };
+	struct err e = { 0 };
+
+	make_zip(&zip, entries, 1);
+	size_t end = zip.len - 22;
+
+	/* ZIP64's locator stands before the end record. */
+	buf_add(&wide, zip.data, end);
+	buf_add(&wide, locator, sizeof(locator));
+	buf_add(&wide, zip.data + end, 22);
+	assert_int_equal(package_check(wide.data, wide.len, &package_defaults, &e), -1);
+	assert_non_null(strstr(e.text, "ZIP64"));
+
+	/* The first end's comment is a second end. */
+	zip.data[end + 20] = sizeof(second_end);
+	buf_add(&zip, second_end, sizeof(second_end));
+	assert_int_equal(package_check(zip.data, zip.len, &package_defaults, &e), -1);
+	assert_non_null(strstr(e.text, "two ends"));
+}
+
+/* 46 bytes and three texts of 64 KiB for each entry: measured before anything is read. */
+static void a_directory_that_would_fill_memory_is_refused(void **state)
+{
+	(void)state;
+	const struct entry entries[] = { { "main.py", code, 0, false } };
+	CLEANUP(buf_fini) struct buf zip = { 0 };
+	struct err e = { 0 };
+	uint8_t end[22];
+
+	make_zip(&zip, entries, 1);
+	memcpy(end, zip.data + zip.len - sizeof(end), sizeof(end));
+	size_t hole = (16 << 20) + 1;
+	memset(buf_reserve(&zip, hole), 0, hole);
+	buf_added(&zip, hole);
+	buf_add(&zip, end, sizeof(end));
+	assert_int_equal(package_check(zip.data, zip.len, &package_defaults, &e), -1);
+	assert_non_null(strstr(e.text, "16 MiB are allowed"));
+}
+
+static void a_name_with_nul_or_without_utf8_is_refused(void **state)
+{
+	(void)state;
+	static const char *const names[] = { "a\0cd", "a\xff\xfe"
+						      "d" };
+	struct err e = { 0 };
+
+	for (size_t i = 0; i < 2; i++) {
+		const struct entry entries[] = { { "main.py", code, 0, false },
+			{ "abcd", "x", 0, false } };
+		CLEANUP(buf_fini) struct buf zip = { 0 };
+
+		make_zip(&zip, entries, 2);
+		for (uint8_t *at; (at = memmem(zip.data, zip.len, "abcd", 4));)
+			memcpy(at, names[i], 4);
+		assert_int_equal(
+			package_check(zip.data, zip.len, &package_defaults, &e), -1);
+		assert_int_equal(e.code, ERR_INVALID);
+	}
+}
+
 static void the_requirements_file_is_found_at_the_top_only(void **state)
 {
 	(void)state;
@@ -280,6 +380,10 @@ int main(void)
 		cmocka_unit_test(overlapping_entries_are_refused),
 		cmocka_unit_test(a_name_that_comes_twice_is_refused),
 		cmocka_unit_test(damaged_zips_get_an_answer),
+		cmocka_unit_test(a_file_is_checked_like_bytes_in_memory),
+		cmocka_unit_test(what_two_readers_could_read_in_two_ways_is_refused),
+		cmocka_unit_test(a_directory_that_would_fill_memory_is_refused),
+		cmocka_unit_test(a_name_with_nul_or_without_utf8_is_refused),
 		cmocka_unit_test(the_requirements_file_is_found_at_the_top_only),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
