@@ -58,6 +58,7 @@ struct daemon {
 	uv_signal_t terminate, interrupt;
 	uv_timer_t patience;
 	bool ending;
+	bool told_worker; /* at the signal it was there, so it knows */
 };
 
 /* ---- settings */
@@ -320,9 +321,10 @@ static void on_drained(struct wire_server *server, void *user)
 {
 	struct daemon *d = user;
 	bool here = workers_connected(d->workers) > 0;
+	bool left = d->told_worker && !here; /* it was quicker than the clients */
 
 	(void)server;
-	if (strcmp(d->config.on_exit, "stop") != 0 || (!here && !d->embedded)) {
+	if (strcmp(d->config.on_exit, "stop") != 0 || (!here && !d->embedded) || left) {
 		close_all(d);
 		return;
 	}
@@ -340,8 +342,10 @@ static void on_signal(uv_signal_t *handle, int number)
 	d->ending = true;
 	log_info("ending", "signal", number == SIGINT ? "INT" : "TERM", "worker",
 		d->config.on_exit, NULL);
-	if (strcmp(d->config.on_exit, "stop") == 0)
+	if (strcmp(d->config.on_exit, "stop") == 0) {
+		d->told_worker = workers_connected(d->workers) > 0;
 		workers_shut_down(d->workers);
+	}
 	wire_server_drain(d->clients, DRAIN_MS, on_drained, d);
 }
 
