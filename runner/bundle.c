@@ -153,7 +153,8 @@ static json_t *make_mounts(const struct bundle *b)
 	json_t *mounts = json_array();
 
 	for (size_t i = 0; i < COUNT(system_mounts); i++)
-		add_mount(mounts, &system_mounts[i]);
+		if (!b->host_network || strcmp(system_mounts[i].at, "/sys") != 0)
+			add_mount(mounts, &system_mounts[i]);
 	add_tmpfs(mounts, "/dev/shm", "noexec,", b->tmp_bytes);
 	add_tmpfs(mounts, "/tmp", "", b->tmp_bytes);
 	add_usr(mounts);
@@ -164,6 +165,8 @@ static json_t *make_mounts(const struct bundle *b)
 		add_scratch(mounts, b->scratch);
 	if (b->environment)
 		add_bind(mounts, "/env", b->environment, "bind,ro,nosuid,nodev");
+	for (size_t i = 0; i < b->bind_count; i++)
+		add_bind(mounts, b->binds[i].at, b->binds[i].source, b->binds[i].options);
 	for (size_t i = 0; i < b->node_count; i++)
 		add_bind(mounts, b->nodes[i], b->nodes[i], "bind,rw,nosuid,noexec");
 	return mounts;
@@ -253,7 +256,9 @@ static json_t *make_linux(const struct bundle *b)
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < COUNT(namespaces); i++)
-		json_array_append_new(list, json_pack("{s:s}", "type", namespaces[i]));
+		if (!b->host_network || strcmp(namespaces[i], "network") != 0)
+			json_array_append_new(
+				list, json_pack("{s:s}", "type", namespaces[i]));
 
 	json_t *l = json_pack("{s:s, s:[], s:o, s:o, s:o, s:o, s:o}", "rootfsPropagation",
 		"private", "devices", "namespaces", list, "uidMappings",

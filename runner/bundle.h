@@ -16,11 +16,23 @@
 #define JOB_UID_COUNT    65536
 #define JOB_PROGRAM_INIT "/opt/cumulus/init"
 
+/* A host path that the container sees. */
+struct bundle_bind {
+	const char *at;
+	const char *source;
+	const char *options; /* comma-separated, as mount takes them */
+};
+
 struct bundle {
-	const char *root;         /* absolute paths of the host, borrowed like all here */
-	const char *package;      /* NULL: no /job/code.zip */
-	const char *scratch;      /* has src/ and work/; NULL: none */
-	const char *environment;  /* NULL: none */
+	const char *root;        /* absolute paths of the host, borrowed like all here */
+	const char *package;     /* NULL: no /job/code.zip */
+	const char *scratch;     /* has src/ and work/; NULL: none */
+	const char *environment; /* NULL: none */
+	const struct bundle_bind *binds; /* more than these */
+	size_t bind_count;
+	/* No network namespace of its own, and then no /sys: a runtime that may not mount a
+	 * fresh one would bind the host's. */
+	bool host_network;
 	uint32_t uid_base;        /* host id of the container's root */
 	int64_t tmp_bytes;        /* limit of /tmp, and of /dev/shm */
 	int64_t file_bytes;       /* limit of one file; 0: none */

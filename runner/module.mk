@@ -1,12 +1,12 @@
 # runclean - what runner and worker share: control groups, exits, cleaning up.
 # base comes before chronos: both have a table.h, and chronos's is its own business.
-runclean_SRCS := cgroup.c exits.c fault.c procs.c runclean.c
+runclean_SRCS := buildfolder.c cgroup.c exits.c fault.c lock.c procs.c runclean.c
 runclean_USES := runfolder frame proto base chronos
 $(eval $(call module,runclean,runner))
 
 # runparts - the runner's parts, for the program and for tests.
-runparts_SRCS := bundle.c channel.c check.c container.c disk.c environment.c finish.c gpu.c \
-  package.c runner.c setup.c supervise.c
+runparts_SRCS := builder.c bundle.c channel.c check.c container.c disk.c environment.c finish.c \
+  gpu.c package.c runner.c setup.c supervise.c
 runparts_USES := runclean runfolder frame proto base chronos
 runparts_PKGS := jansson libzip
 $(eval $(call module,runparts,runner))
@@ -15,6 +15,11 @@ cumulus-runner_SRCS := main.c
 cumulus-runner_USES := runparts runclean runfolder frame proto base chronos
 cumulus-runner_LIBS := -lm
 $(eval $(call program,cumulus-runner,runner))
+
+cumulus-builder_SRCS := builder_main.c
+cumulus-builder_USES := runparts runclean runfolder frame proto base chronos
+cumulus-builder_LIBS := -lm
+$(eval $(call program,cumulus-builder,runner))
 
 # cumulus-init - process 1 of every job; static, and never with a sanitizer in it.
 cumulus-init_SRCS := init.c
@@ -38,7 +43,7 @@ rootfs_PKGS := libseccomp
 $(eval $(call module,rootfs,worker))
 
 # Tests that run containers, with the programs of the same build.
-RUNNER_WORLD := $(BUILD)/bin/cumulus-runner $(BUILD)/bin/cumulus-init \
+RUNNER_WORLD := $(BUILD)/bin/cumulus-runner $(BUILD)/bin/cumulus-builder $(BUILD)/bin/cumulus-init \
   $(BUILD)/lib/cumulus/harness.py $(BUILD)/lib/cumulus/cumulus.py
 
 test_runner_container_USES := rootfs runparts runclean runfolder frame proto base chronos
