@@ -53,8 +53,13 @@ static int spec_check(const Cumulus__Worker__RunSpec *spec, struct err *e)
 			spec->format, RUNFOLDER_FORMAT);
 
 	const char *fault = spec_fault(spec);
+	size_t len = cumulus__worker__run_spec__get_packed_size(spec);
 
-	return fault ? err_set(e, ERR_INVALID, "run spec: %s", fault) : 0;
+	if (fault)
+		return err_set(e, ERR_INVALID, "run spec: %s", fault);
+	if (len > SPEC_MAX)
+		return err_set(e, ERR_INVALID, "run spec of %zu bytes is too large", len);
+	return 0;
 }
 
 static bool has_spec(int dirfd)
@@ -89,6 +94,25 @@ static int empty_file(int dirfd, const char *name, struct err *e)
 	return fd < 0 ? err_sys(e, "create %s", name) : 0;
 }
 
+static int write_spec(int dirfd, const Cumulus__Worker__RunSpec *spec, struct err *e)
+{
+	size_t len = cumulus__worker__run_spec__get_packed_size(spec);
+
+	CLEANUP(free_ptr) uint8_t *bytes = xmalloc(len + 1);
+
+	cumulus__worker__run_spec__pack(spec, bytes);
+	return file_write(dirfd, RUN_FILE_SPEC, bytes, len, 0600, true, e);
+}
+
+int runfolder_replace_spec(int dirfd, const Cumulus__Worker__RunSpec *spec, struct err *e)
+{
+	struct err ignored;
+
+	if (!e)
+		e = &ignored;
+	return spec_check(spec, e) < 0 ? -1 : write_spec(dirfd, spec, e);
+}
+
 int runfolder_create(int runs_fd, const Cumulus__Worker__RunSpec *spec, struct err *e)
 {
 	struct err ignored;
@@ -106,18 +130,11 @@ int runfolder_create(int runs_fd, const Cumulus__Worker__RunSpec *spec, struct e
 	if (there)
 		return err_set(e, ERR_CONFLICT, "run %s is there already", name);
 
-	size_t len = cumulus__worker__run_spec__get_packed_size(spec);
-	if (len > SPEC_MAX)
-		return err_set(e, ERR_INVALID, "run spec of %zu bytes is too large", len);
-	CLEANUP(free_ptr) uint8_t *bytes = xmalloc(len + 1);
-	cumulus__worker__run_spec__pack(spec, bytes);
-
 	CLEANUP(close_fd) int fd = dir_open(runs_fd, name, 0700, e);
 	/* The empty files come first, so that the one sync of the folder makes their names
 	 * durable too and the runner has nothing to sync but content. */
 	if (fd < 0 || empty_file(fd, RUN_FILE_LOG, e) < 0 ||
-		empty_file(fd, RUN_FILE_OUTPUT, e) < 0 ||
-		file_write(fd, RUN_FILE_SPEC, bytes, len, 0600, true, e) < 0)
+		empty_file(fd, RUN_FILE_OUTPUT, e) < 0 || write_spec(fd, spec, e) < 0)
 		return err_wrap(e, "run %s", name);
 	if (fsync(runs_fd) < 0)
 		return err_sys(e, "fsync the folder of runs");

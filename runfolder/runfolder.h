@@ -4,7 +4,7 @@
  * runs/<job>.<attempt>/, root's, 0700.  Both sides may be killed at any instruction, and
  * the machine may lose power: whatever was torn reads as absent, never as something else.
  *
- *   spec      worker   RunSpec; durable before the runner is started, never changed
+ *   spec      worker   RunSpec; durable before the runner is started, and not changed after
  *   lock      both     flock; its holder may write the log
  *   log       holder   records, below; each durable before what follows from it
  *   output    worker, then runner   frames (frame.h)
@@ -63,6 +63,11 @@
  * the run is there already. */
 int runfolder_create(
 	int runs_fd, const Cumulus__Worker__RunSpec *spec, struct err *e) MUST_CHECK;
+
+/* Put another spec in the place of one whose runner was not started yet.  Durable when it
+ * returns. */
+int runfolder_replace_spec(
+	int dirfd, const Cumulus__Worker__RunSpec *spec, struct err *e) MUST_CHECK;
 
 /* The folder's descriptor, which the caller closes. */
 int runfolder_open(int runs_fd, const char *name, struct err *e) MUST_CHECK;

@@ -141,6 +141,7 @@ static void judge_setup(const struct runner *r, struct verdict *v)
 
 static void fill_timing(const struct runner *r, Cumulus__Orchestrator__Timing *t)
 {
+	t->environment_ns = r->spec->environment_ns;
 	t->partition_ns = r->partition_ns;
 	t->container_ns = r->container_ns;
 	if (!r->started_ns || !r->channel.main_boot_ns)

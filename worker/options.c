@@ -31,12 +31,25 @@ static const struct setting table[] = {
 		"what calls a job's main(); by default ../lib/cumulus/harness.py" },
 	{ "job-library", SETTING_TEXT, FIELD(job_library), NULL, 0, 0, "FILE",
 		"what a job imports as cumulus; by default ../lib/cumulus/cumulus.py" },
+	{ "builder", SETTING_TEXT, FIELD(builder), NULL, 0, 0, "FILE",
+		"the program that builds one environment; by default cumulus-builder "
+		"beside this one" },
 	{ "runtime", SETTING_TEXT, FIELD(runtime), "auto", 0, 0, "NAME",
 		"crun, runc, or auto: crun where it is, else runc" },
 	{ "run-slots", SETTING_INT, FIELD(run_slots), "64", 1, 1024, "N",
 		"how many runs to hold at once" },
 	{ "package-cache", SETTING_BYTES, FIELD(package_cache_bytes), "10G", 0, 0,
 		"BYTES", "how many bytes of packages to keep" },
+	{ "wheels", SETTING_TEXT, FIELD(wheels), NULL, 0, 0, "DIR",
+		"take requirements from the wheels in this folder, and nothing from the "
+		"network" },
+	{ "environment-cache", SETTING_BYTES, FIELD(environment_cache_bytes), "20G", 0, 0,
+		"BYTES", "how many bytes of environments to keep" },
+	{ "environment-time", SETTING_DURATION, FIELD(environment_time_s), "10m", 1,
+		86400, "TIME", "how long building one environment may take" },
+	{ "environment-disk", SETTING_BYTES, FIELD(environment_disk_bytes), "10G", 1,
+		INT64_C(1) << 50, "SIZE",
+		"how much disk building one environment may take" },
 	{ "no-start-check", SETTING_BOOL, FIELD(no_start_check), NULL, 0, 0, NULL,
 		"trust this machine: do not run an empty container before the first "
 		"job" },
@@ -79,6 +92,9 @@ static int check(struct options *o, struct err *e)
 	if (o->chronos_dir && *o->chronos_dir != '/')
 		return err_set(e, ERR_INVALID, "chronos-dir: \"%s\" needs to be absolute",
 			o->chronos_dir);
+	if (o->wheels && *o->wheels != '/')
+		return err_set(
+			e, ERR_INVALID, "wheels: \"%s\" needs to be absolute", o->wheels);
 	if (chronos_devices_parse(o->devices, &o->device_spec, &why) < 0)
 		return err_set(e, ERR_INVALID, "%s", why.text);
 	return log_level_parse(o->log_level, &o->level, e);

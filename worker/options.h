@@ -22,6 +22,8 @@ struct options {
 	char *init;
 	char *harness;
 	char *job_library;
+	char *builder; /* NULL like those */
+	char *wheels;  /* NULL: from the index */
 	char *runtime; /* crun, runc or auto */
 	char *log_level;
 	bool log_json;
@@ -29,6 +31,9 @@ struct options {
 	int64_t exit_when_idle_s; /* 0: never */
 	int64_t run_slots;
 	int64_t package_cache_bytes;
+	int64_t environment_cache_bytes;
+	int64_t environment_time_s;
+	int64_t environment_disk_bytes;
 
 	/* What the texts mean. */
 	struct chronos_device_spec device_spec;

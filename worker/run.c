@@ -25,10 +25,16 @@
 static const enum run_state_now next_state[RUN_STATE_COUNT][RUN_EVENT_COUNT] = {
 	[RUN_HELD] = { [RUN_EV_HOLD] = RUN_HELD,
 		[RUN_EV_FETCH] = RUN_FETCHING,
+		[RUN_EV_PREPARE] = RUN_PREPARING,
 		[RUN_EV_WATCH] = RUN_WATCHED,
 		[RUN_EV_SWEEP] = RUN_SWEEPING,
 		[RUN_EV_OVER] = RUN_OVER },
 	[RUN_FETCHING] = { [RUN_EV_HOLD] = RUN_HELD,
+		[RUN_EV_PREPARE] = RUN_PREPARING,
+		[RUN_EV_WATCH] = RUN_WATCHED,
+		[RUN_EV_SWEEP] = RUN_SWEEPING,
+		[RUN_EV_OVER] = RUN_OVER },
+	[RUN_PREPARING] = { [RUN_EV_HOLD] = RUN_HELD,
 		[RUN_EV_WATCH] = RUN_WATCHED,
 		[RUN_EV_SWEEP] = RUN_SWEEPING,
 		[RUN_EV_OVER] = RUN_OVER },
@@ -41,7 +47,7 @@ static const enum run_state_now next_state[RUN_STATE_COUNT][RUN_EVENT_COUNT] = {
 };
 
 static const char *const state_names[RUN_STATE_COUNT] = { "none", "held", "fetching",
-	"watched", "sweeping", "over" };
+	"preparing", "watched", "sweeping", "over" };
 
 static void settle(struct run *r);
 static void try_remove(struct run *r);
@@ -54,6 +60,7 @@ static void leave_room(struct run *r)
 	r->holds_room = false;
 	uids_release(&r->owner->uids, r->uid_base);
 	packages_unpin(r->owner->packages, &r->package);
+	prepare_fini(&r->prepare);
 }
 
 static void move(struct run *r, enum run_event ev, const char *why)
@@ -146,7 +153,7 @@ struct sweeping {
 	struct run *run; /* stays until this is done */
 	struct sweep sweep;
 	int lock_fd;
-	char text[512];
+	char text[RUN_MESSAGE_MAX + 1];
 	char last_death[160];
 	struct err why;
 };
@@ -215,6 +222,9 @@ static void sweep(struct run *r, int lock_fd, const char *why)
 		.refused = r->verdict.refused,
 		.kind = r->verdict.kind,
 		.text = s->text,
+		.failed = r->verdict.failed,
+		.reason = r->verdict.reason,
+		.error = r->verdict.error,
 		.last_death = s->last_death,
 	};
 	move(r, RUN_EV_SWEEP, why);
@@ -317,6 +327,87 @@ static void refuse(struct run *r, Cumulus__Worker__RefusedKind kind, const char 
 	settle(r);
 }
 
+/* Its set-up has failed for good: let it end so.  error may be NULL. */
+static void fail(struct run *r, Cumulus__Orchestrator__Reason reason, const char *text,
+	const char *error)
+{
+	r->verdict.failed = true;
+	r->verdict.reason = reason;
+	str_join(r->verdict.text, sizeof(r->verdict.text), text, "", "");
+	free(r->verdict.error);
+	r->verdict.error = error ? xstrdup(error) : NULL;
+	move(r, RUN_EV_HOLD, "its set-up has failed");
+	settle(r);
+}
+
+/* ---- its environment */
+
+static void take_environment(struct run *r, const struct digest *lock)
+{
+	bool begun, over;
+	struct err e = { 0 };
+
+	if (prepare_take(&r->prepare, lock, &e) == 0 && look(r, &begun, &over, &e) == 0) {
+		launch(r);
+		return;
+	}
+	if (e.code != ERR_CONFLICT)
+		log_error("cannot give a run its environment", "run", r->name, "why",
+			e.text, NULL);
+	move(r, RUN_EV_HOLD, "no environment yet");
+	runs_try_again(r->owner, RUNS_AGAIN_MS);
+}
+
+static void on_prepared(struct prepare *p, const struct env_end *end)
+{
+	struct run *r = (struct run *)((char *)p - offsetof(struct run, prepare));
+
+	if (r->state != RUN_PREPARING)
+		return;
+	if (end->outcome == ENV_READY)
+		take_environment(r, &end->lock);
+	else if (end->outcome == ENV_REFUSED)
+		fail(r, CUMULUS__ORCHESTRATOR__REASON__ENVIRONMENT_FAILED, end->text,
+			end->error);
+	else
+		refuse(r, CUMULUS__WORKER__REFUSED_KIND__REFUSED_TRANSIENT, end->text,
+			"");
+}
+
+static void look_at_limit(struct run *r)
+{
+	char text[128];
+
+	if (!prepare_is_late(&r->prepare)) {
+		runs_try_again(r->owner, RUNS_AGAIN_MS);
+		return;
+	}
+	str_put(text, sizeof(text),
+		"set-up took more than %lld s: its environment was not built yet",
+		(long long)(r->prepare.limit_ns / NS_PER_S));
+	fail(r, CUMULUS__ORCHESTRATOR__REASON__SETUP_TIMED_OUT, text, NULL);
+}
+
+/* Its package is here. */
+static void prepare(struct run *r)
+{
+	struct digest lock;
+	struct err e = { 0 };
+
+	if (!r->prepare.needed) {
+		launch(r);
+	} else if (prepare_find(&r->prepare, &lock)) {
+		take_environment(r, &lock);
+	} else if (prepare_want(&r->prepare, &e) == 0) {
+		move(r, RUN_EV_PREPARE, "its environment is not here");
+		runs_try_again(r->owner, RUNS_AGAIN_MS);
+	} else {
+		log_error("cannot prepare a run", "run", r->name, "why", e.text, NULL);
+		move(r, RUN_EV_HOLD, "no environment yet");
+		runs_try_again(r->owner, RUNS_AGAIN_MS);
+	}
+}
+
 static void on_fetched(struct fetch_wait *w, const struct err *why)
 {
 	struct run *r = (struct run *)((char *)w - offsetof(struct run, fetch));
@@ -324,7 +415,7 @@ static void on_fetched(struct fetch_wait *w, const struct err *why)
 	if (r->state != RUN_FETCHING)
 		return;
 	if (!why) {
-		launch(r);
+		prepare(r);
 		return;
 	}
 
@@ -344,7 +435,7 @@ static void proceed(struct run *r)
 		return;
 	}
 	if (packages_has(r->owner->packages, &r->package)) {
-		launch(r);
+		prepare(r);
 		return;
 	}
 	move(r, RUN_EV_FETCH, "its package is not here");
@@ -385,8 +476,8 @@ static void settle_locked(struct run *r, int lock_fd)
 	}
 	if (r->state == RUN_WATCHED && !begun)
 		r->false_starts++;
-	if (begun || r->stop_asked || r->verdict.refused || !r->same_boot ||
-		r->false_starts >= FALSE_STARTS_MAX) {
+	if (begun || r->stop_asked || r->verdict.refused || r->verdict.failed ||
+		!r->same_boot || r->false_starts >= FALSE_STARTS_MAX) {
 		sweep(r, lock_fd,
 			begun ? "its runner is gone" : "it ends before it began");
 		return;
@@ -405,6 +496,7 @@ static void settle(struct run *r)
 	int lock_fd = runfolder_lock(r->dirfd, &e);
 
 	fetcher_leave(&r->fetch);
+	prepare_leave(&r->prepare);
 	if (lock_fd >= 0) {
 		settle_locked(r, lock_fd);
 	} else if (e.code == ERR_CONFLICT) {
@@ -434,6 +526,8 @@ void run_try_again(struct run *r)
 		settle(r);
 	else if (r->state == RUN_WATCHED)
 		look_for_end(r);
+	else if (r->state == RUN_PREPARING)
+		look_at_limit(r);
 }
 
 /* ---- the folder changes */
@@ -499,6 +593,8 @@ static struct run *run_new(
 	upload_init(&r->upload, owner->uploads, r->job, r->attempt, dirfd);
 
 	packages_pin(owner->packages, &r->package);
+	prepare_init(&r->prepare, owner->environments, dirfd, spec);
+	r->prepare.done = on_prepared;
 	r->holds_room = true;
 	runs_add(owner, r);
 	return r;
@@ -576,6 +672,7 @@ void run_free(struct run *r)
 		free(r->sweeping);
 	}
 	close_fd(&r->dirfd);
+	free(r->verdict.error);
 	free(r);
 }
 
@@ -684,7 +781,7 @@ void run_stop(struct run *r, Cumulus__Worker__StopWhy why, int32_t grace)
 	if (runfolder_write_stop(r->dirfd, &stop, &e) < 0)
 		log_error("cannot stop a run", "run", r->name, "why", e.text, NULL);
 	log_info("run is to stop", "run", r->name, NULL);
-	if (r->state == RUN_HELD || r->state == RUN_FETCHING)
+	if (r->state == RUN_HELD || r->state == RUN_FETCHING || r->state == RUN_PREPARING)
 		settle(r);
 }
 
@@ -698,7 +795,8 @@ void run_committed(struct run *r, int64_t report, int64_t output)
 void run_forget(struct run *r)
 {
 	r->forgotten = true;
-	if (r->state == RUN_FETCHING || (r->state == RUN_WATCHED && !r->stop_asked)) {
+	if (r->state == RUN_FETCHING || r->state == RUN_PREPARING ||
+		(r->state == RUN_WATCHED && !r->stop_asked)) {
 		/* Forget of a run that is not over: nobody wants it any more. */
 		run_stop(r, CUMULUS__WORKER__STOP_WHY__STOP_BACKSTOP, 0);
 		return;

@@ -6,6 +6,9 @@
  *            │                  │                        │                      │
  *            └── ended unbegun ─┴─▶ SWEEPING             └──▶ OVER ◀── cleaned ─┘
  *
+ * A run with requirements waits in PREPARING, between FETCHING and WATCHED, where its
+ * environment is not there yet.
+ *
  * OVER means that the log has its last record.  The folder goes when cumulusd says Forget.
  *
  * Thread: loop.  Cleaning and removing happen on pool threads, with the run's lock held;
@@ -21,6 +24,7 @@
 #include "id.h"
 #include "list.h"
 #include "minder.h"
+#include "prepare.h"
 #include "reports.h"
 #include "runs.h"
 #include "table.h"
@@ -32,6 +36,7 @@ enum run_state_now {
 	RUN_NONE = 0,
 	RUN_HELD,
 	RUN_FETCHING,
+	RUN_PREPARING,
 	RUN_WATCHED,
 	RUN_SWEEPING,
 	RUN_OVER,
@@ -41,6 +46,7 @@ enum run_state_now {
 enum run_event {
 	RUN_EV_HOLD,
 	RUN_EV_FETCH,
+	RUN_EV_PREPARE,
 	RUN_EV_WATCH,
 	RUN_EV_SWEEP,
 	RUN_EV_OVER,
@@ -51,7 +57,10 @@ enum run_event {
 struct run_verdict {
 	bool refused; /* Refused, else there is none yet */
 	Cumulus__Worker__RefusedKind kind;
-	char text[512];
+	bool failed; /* Ended with this reason, else there is none yet */
+	Cumulus__Orchestrator__Reason reason;
+	char text[RUN_MESSAGE_MAX + 1];
+	char *error; /* owned; NULL: no more than the text */
 };
 
 struct sweeping;
@@ -79,7 +88,7 @@ struct run {
 	bool stop_asked;
 	bool forgotten;  /* the folder goes as soon as it can */
 	bool removing;   /* on a pool thread, now */
-	bool holds_room; /* its user ids and its package are taken */
+	bool holds_room; /* its user ids, its package and its environment are taken */
 	Cumulus__Worker__StopWhy stop_why;
 	struct run_verdict verdict;
 	unsigned false_starts;     /* runners that died before anything had begun */
@@ -87,6 +96,7 @@ struct run {
 	struct minder *minder;     /* of our child; NULL when there is none */
 	struct sweeping *sweeping; /* a cleaning to be tried again; NULL otherwise */
 	struct fetch_wait fetch;
+	struct prepare prepare;
 	struct watch watch;
 
 	bool known; /* to cumulusd, on this stream */

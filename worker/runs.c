@@ -91,6 +91,8 @@ void runs_close(struct runs *rs)
 		return;
 	rs->open = false;
 	uv_timer_stop(&rs->again);
+	environments_stop(rs->environments);
+	uv_timer_stop(&rs->again); /* what ended meanwhile may have started it */
 	/* Cleanings and removals use their runs until they are done. */
 	while (rs->busy)
 		uv_run(rs->loop, UV_RUN_ONCE);

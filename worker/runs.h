@@ -24,8 +24,9 @@ struct run;
 
 struct runs {
 	uv_loop_t *loop;
-	struct home *home;         /* borrowed */
-	struct packages *packages; /* borrowed */
+	struct home *home;                 /* borrowed */
+	struct packages *packages;         /* borrowed */
+	struct environments *environments; /* borrowed; after runs_open() */
 	struct uids uids;
 	struct fetcher *fetcher;
 	struct uploads *uploads;

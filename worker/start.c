@@ -10,15 +10,18 @@
 #include "id.h"
 #include "str.h"
 
-#define DURATION_MAX_S (INT32_C(366) * 86400)
-#define SETUP_LIMIT_S  600
-#define GRACE_S        3
-#define GRACE_MAX_S    3600
-#define MEMORY_BYTES   (INT64_C(4) << 30)
-#define DISK_BYTES     (INT64_C(2) << 30)
-#define OUTPUT_BYTES   (INT64_C(64) << 20)
-#define RESULT_BYTES   (INT64_C(7) << 19) /* 3.5 MiB */
-#define PIDS           512
+#define DURATION_MAX_S   (INT32_C(366) * 86400)
+#define SETUP_LIMIT_S    600
+#define GRACE_S          3
+#define GRACE_MAX_S      3600
+#define MEMORY_BYTES     (INT64_C(4) << 30)
+#define DISK_BYTES       (INT64_C(2) << 30)
+#define OUTPUT_BYTES     (INT64_C(64) << 20)
+#define RESULT_BYTES     (INT64_C(7) << 19) /* 3.5 MiB */
+#define PIDS             512
+
+#define REQUIREMENTS_MAX 256
+#define REQUIREMENT_MAX  512
 
 static int in_range(const char *field, int64_t n, int64_t min, int64_t max, struct err *e)
 {
@@ -68,6 +71,24 @@ static int check_limits(const Cumulus__Worker__RunLimits *l, struct err *e)
 		       : 0;
 }
 
+/* Each is a word of the resolver's; cumulusd has parsed them. */
+static int check_requirements(const Cumulus__Worker__Start *m, struct err *e)
+{
+	if (in_range("requirements", (int64_t)m->n_requirements, 0, REQUIREMENTS_MAX, e) <
+		0)
+		return -1;
+	for (size_t i = 0; i < m->n_requirements; i++) {
+		const char *line = m->requirements[i];
+		size_t len = strlen(line);
+
+		if (!len || len > REQUIREMENT_MAX || *line == '-' ||
+			strpbrk(line, "\r\n"))
+			return err_set(e, ERR_INVALID,
+				"requirements has what is no requirement");
+	}
+	return 0;
+}
+
 int start_check(
 	const Cumulus__Worker__Start *m, const struct devices *devices, struct err *e)
 {
@@ -84,6 +105,8 @@ int start_check(
 		in_range("setup_limit", m->setup_limit, 0, 86400, e) < 0 ||
 		in_range("grace", m->grace, 0, GRACE_MAX_S, e) < 0 ||
 		check_limits(m->limits, e) < 0)
+		return -1;
+	if (check_requirements(m, e) < 0)
 		return -1;
 	if (!str_empty(m->image))
 		return err_set(e, ERR_UNSUPPORTED, "image: this worker has no images");

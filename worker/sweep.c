@@ -38,6 +38,13 @@ static void end_as_ended(struct ending_record *r, Cumulus__Orchestrator__Reason 
 	r->ended.error = r->text;
 }
 
+static void end_as_failed(const struct sweep *s, struct ending_record *r)
+{
+	end_as_ended(r, s->reason, s->text, "");
+	if (s->error)
+		r->ended.error = (char *)s->error;
+}
+
 static void end_as_stopped(struct ending_record *r, Cumulus__Worker__StopWhy why)
 {
 	switch (why) {
@@ -65,6 +72,8 @@ static void decide(const struct sweep *s, struct ending_record *r)
 		end_as_stopped(r, s->stop_why);
 	else if (s->refused)
 		end_as_refused(r, s->kind, s->text);
+	else if (s->failed)
+		end_as_failed(s, r);
 	else if (!s->same_boot)
 		end_as_refused(r, CUMULUS__WORKER__REFUSED_KIND__REFUSED_TRANSIENT,
 			"the machine was restarted before the run began");

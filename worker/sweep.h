@@ -21,6 +21,9 @@ struct sweep {
 	bool refused; /* it could not be started: kind and text say why */
 	Cumulus__Worker__RefusedKind kind;
 	const char *text;
+	bool failed; /* it could not be set up: reason, text and error say why */
+	Cumulus__Orchestrator__Reason reason;
+	const char *error;      /* text, then more; NULL: there is no more */
 	const char *last_death; /* how its last runner died; "" when not known */
 };
 

@@ -450,14 +450,38 @@ static int open_machine(struct worker *w, struct err *e)
 	w->memory_bytes = memory_of_machine();
 	w->chronos_dir = choose_chronos_dir(w);
 	w->runner_path = choose_file(w->options->runner, "cumulus-runner", e);
-	if (!w->runner_path || devices_open(&w->devices, &w->options->device_spec,
-				       w->chronos_dir, w->home.worker_id, problem, e) < 0)
+	w->builder_path = w->runner_path
+				  ? choose_file(w->options->builder, "cumulus-builder", e)
+				  : NULL;
+	if (!w->builder_path ||
+		devices_open(&w->devices, &w->options->device_spec, w->chronos_dir,
+			w->home.worker_id, problem, e) < 0)
 		return -1;
 	if (*problem)
 		log_error("no devices", "why", problem, NULL);
 	check_machine(w);
 	distributions_add_host(&w->distributions);
 	return 0;
+}
+
+static int open_environments(struct worker *w, struct err *e)
+{
+	const struct environments_config config = {
+		.loop = &w->loop,
+		.folder_fd = w->home.fd,
+		.path = w->home.path,
+		.builder_path = w->builder_path,
+		.root_path = w->root_path ? w->root_path : "",
+		.runtime = w->options->runtime,
+		.wheels = w->options->wheels,
+		.uids = &w->runs.uids,
+		.limit_bytes = w->options->environment_cache_bytes,
+		.time_s = w->options->environment_time_s,
+		.disk_bytes = w->options->environment_disk_bytes,
+	};
+
+	w->environments = w->runs.environments = environments_open(&config, e);
+	return w->environments ? 0 : -1;
 }
 
 static int open_runs(struct worker *w, struct err *e)
@@ -492,6 +516,8 @@ static int open_runs(struct worker *w, struct err *e)
 	if (runs_open(&w->runs, (uint32_t)w->options->run_slots * 2, e) < 0)
 		return -1;
 	w->link = link_new(&w->loop, w->options->connect, &on);
+	if (open_environments(w, e) < 0)
+		return -1;
 	return runs_load(&w->runs, e);
 }
 
@@ -548,10 +574,12 @@ void worker_close(struct worker *w)
 	uv_run(&w->loop, UV_RUN_DEFAULT);
 	uv_loop_close(&w->loop);
 
+	environments_close(w->environments);
 	packages_close(w->packages);
 	distributions_fini(&w->distributions);
 	devices_close(&w->devices);
 	free(w->root_path);
+	free(w->builder_path);
 	free(w->runner_path);
 	free(w->chronos_dir);
 	home_close(&w->home);

@@ -26,10 +26,12 @@ struct worker {
 	struct devices devices;
 	struct distributions distributions;
 	struct packages *packages;
+	struct environments *environments;
 	struct runs runs;
 	struct link *link;
-	char *chronos_dir; /* owned; NULL: Chronos's own */
-	char *runner_path; /* owned */
+	char *chronos_dir;  /* owned; NULL: Chronos's own */
+	char *runner_path;  /* owned */
+	char *builder_path; /* owned */
 	char *root_path; /* owned; the root folder of jobs; NULL when none could be built */
 	char unfit[512]; /* why no job can run on this machine; "" when one can */
 	int32_t cpus;
