@@ -241,8 +241,6 @@ static int open_client_server(
 		.relay = d->relay,
 		.limits = submission_defaults,
 		.package = package_defaults,
-		.version_of = workers_installed_version,
-		.version_ctx = d->workers,
 		.engine_name = engine_local.name,
 		.engine_is_connected = engine_local.is_connected,
 		.engine_ctx = engine_local.ctx,

@@ -156,8 +156,10 @@ struct core_report {
 	int32_t attempt;
 	int64_t number;
 	enum report_kind kind;
+	/* SETTING_UP */
+	const char *environment; /* its lock's digest; borrowed, like all pointers here */
 	/* STARTED */
-	const char *partition; /* borrowed, like all pointers here */
+	const char *partition;
 	const char *container;
 	int64_t output_at; /* bytes of this attempt's output before it */
 	/* ENDED */

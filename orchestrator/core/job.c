@@ -17,6 +17,7 @@ void job_facts_fini(struct job_facts *f)
 	free(f->message);
 	free(f->partition);
 	free(f->container);
+	free(f->environment);
 	*f = (struct job_facts){ 0 };
 }
 
@@ -30,6 +31,7 @@ struct job_facts job_facts_dup(const struct job_facts *f)
 	copy.message = dup_or_null(f->message);
 	copy.partition = dup_or_null(f->partition);
 	copy.container = dup_or_null(f->container);
+	copy.environment = dup_or_null(f->environment);
 	return copy;
 }
 

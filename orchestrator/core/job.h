@@ -60,6 +60,7 @@ struct job_facts {
 	char *message;              /* owned, one line; NULL reads as "" */
 	char *partition;            /* owned, NULL = none yet */
 	char *container;            /* owned, NULL = none yet */
+	char *environment; /* owned, its lock's digest; NULL = none, or not yet */
 	struct job_timing timing;
 };
 

@@ -387,9 +387,10 @@ static void forget_attempt(struct job *job)
 	free(f->devices);
 	free(f->partition);
 	free(f->container);
+	free(f->environment);
 	f->devices = NULL;
 	f->device_count = 0;
-	f->partition = f->container = NULL;
+	f->partition = f->container = f->environment = NULL;
 	f->started_ns = 0;
 	f->report = 0;
 	f->exit_known = false;

@@ -102,6 +102,20 @@ static void tell_forget(struct core *c, const struct worker *w,
 
 /* ---- reports of leases */
 
+/* The environment stands; nothing that a stream shows has changed. */
+static void take_setting_up(struct core *c, struct job *job, const struct core_report *r)
+{
+	struct job_facts *f = &job->facts;
+
+	if (f->state != JOB_CREATING_PARTITION || job->run->ended)
+		return;
+	f->report = r->number;
+	free(f->environment);
+	f->environment = str_empty(r->environment) ? NULL : xstrdup(r->environment);
+	job_touch(c, job);
+	acknowledge(c, job->run->worker, r, r->number, job->last_record);
+}
+
 static void take_started(struct core *c, struct job *job, const struct core_report *r)
 {
 	struct job_facts *f = &job->facts;
@@ -251,6 +265,8 @@ static void take(struct core *c, struct job *job, const struct core_report *r)
 		return;
 	}
 	job->run->worker->refusals = 0;
+	if (r->kind == REPORT_SETTING_UP)
+		take_setting_up(c, job, r);
 	if (r->kind == REPORT_STARTED)
 		take_started(c, job, r);
 	if (r->kind == REPORT_ENDED && !job->run->ended) {

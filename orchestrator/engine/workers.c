@@ -10,6 +10,7 @@
 #include "blobs.h"
 #include "log.h"
 #include "orchestrator.pb-c.h"
+#include "requirement.h"
 #include "str.h"
 #include "table.h"
 #include "worker.pb-c.h"
@@ -293,9 +294,36 @@ static void copy_env(
 	}
 }
 
-static Cumulus__Worker__ToWorker *start_message(struct workers *w, const struct effect *e,
+/* What a worker said in its Hello. */
+static const char *installed_on(void *ctx, const char *name)
+{
+	const struct stream *s = ctx;
+
+	for (size_t i = 0; s->hello && i < s->hello->n_distributions; i++)
+		if (strcmp(s->hello->distributions[i]->name, name) == 0)
+			return s->hello->distributions[i]->version;
+	return NULL;
+}
+
+/* Nothing is asked of a worker whose Python has it all: the run needs no environment. */
+static void copy_requirements(Cumulus__Worker__Start *start, struct stream *s,
+	const Cumulus__Orchestrator__JobSubmission *m)
+{
+	bool there = true;
+
+	for (size_t i = 0; i < m->n_requirements; i++)
+		there = there &&
+			requirement_satisfied(m->requirements[i], installed_on, s);
+	if (there)
+		return;
+	start->n_requirements = m->n_requirements;
+	start->requirements = dup_strings(m->requirements, m->n_requirements);
+}
+
+static Cumulus__Worker__ToWorker *start_message(struct stream *s, const struct effect *e,
 	const Cumulus__Orchestrator__JobSubmission *m, const struct store_spec *spec)
 {
+	const struct workers *w = s->workers;
 	Cumulus__Worker__ToWorker *to =
 		new_message(CUMULUS__WORKER__TO_WORKER__KIND_START);
 	Cumulus__Worker__Start *start = to->start = xmalloc(sizeof(*start));
@@ -307,8 +335,7 @@ static Cumulus__Worker__ToWorker *start_message(struct workers *w, const struct 
 	start->attempt = e->attempt;
 	start->package_digest = xstrdup(digest);
 	start->package_size = spec->package_size;
-	start->n_requirements = m->n_requirements;
-	start->requirements = dup_strings(m->requirements, m->n_requirements);
+	copy_requirements(start, s, m);
 	copy_env(start, m);
 	start->n_args = m->n_args;
 	start->args = dup_strings(m->args, m->n_args);
@@ -349,7 +376,7 @@ static void on_start(void *ctx, const struct effect *e, const struct store_spec 
 			failed.text, NULL);
 		return;
 	}
-	send_command(s, start_message(w, e, m, spec));
+	send_command(s, start_message(s, e, m, spec));
 	wire_message_free(m);
 }
 
@@ -519,6 +546,7 @@ static bool read_report(
 		return true;
 	case CUMULUS__WORKER__REPORT__KIND_SETTING_UP:
 		r->kind = REPORT_SETTING_UP;
+		r->environment = m->setting_up->lock;
 		return true;
 	case CUMULUS__WORKER__REPORT__KIND_STARTED:
 		r->kind = REPORT_STARTED;
@@ -676,31 +704,6 @@ void workers_free(struct workers *w)
 	assert(list_empty(&w->streams));
 	blobs_free(w->blobs);
 	free(w);
-}
-
-static const char *version_on(const struct stream *s, const char *name)
-{
-	for (size_t i = 0; s->hello && i < s->hello->n_distributions; i++)
-		if (strcmp(s->hello->distributions[i]->name, name) == 0)
-			return s->hello->distributions[i]->version;
-	return NULL;
-}
-
-const char *workers_installed_version(void *workers, const char *name)
-{
-	struct workers *w = workers;
-	const char *common = NULL;
-
-	list_each(it, &w->streams)
-	{
-		struct stream *s = list_entry(it, struct stream, link);
-		const char *version = *s->worker ? version_on(s, name) : common;
-
-		if (*s->worker && (!version || (common && strcmp(common, version) != 0)))
-			return NULL;
-		common = version;
-	}
-	return common;
 }
 
 void workers_shut_down(struct workers *w)

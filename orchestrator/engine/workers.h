@@ -31,9 +31,6 @@ struct workers *workers_new(
 /* After the server is closed.  NULL is fine. */
 void workers_free(struct workers *w);
 
-/* The version of a distribution that every connected worker's Python has; NULL = none. */
-const char *workers_installed_version(void *workers, const char *name);
-
 /* Tell all workers to stop their runs and to end, also those that dial from now on. */
 void workers_shut_down(struct workers *w);
 /* How many streams are open. */

@@ -98,76 +98,139 @@ static int check_args(
 	return 0;
 }
 
-static int check_requirement(const struct intake *in, const char *line, struct err *e)
+static int check_requirements(
+	const struct submission_limits *l, const Submission *m, struct err *e)
 {
-	char quoted[STR_QUOTE_SIZE];
-
-	if (requirement_check(in->limits, line, e) < 0)
-		return -1;
-	if (requirement_satisfied(line, in->version_of, in->version_ctx))
-		return 0;
-	return err_set(e, ERR_UNSUPPORTED,
-		"requirements: \"%s\" is not what the workers' Python already has, and "
-		"environments are not built yet (docs/limits.md)",
-		str_quote(quoted, line, strlen(line)));
-}
-
-static int check_requirements(const struct intake *in, const Submission *m, struct err *e)
-{
-	if (m->n_requirements > in->limits->requirements)
+	if (m->n_requirements > l->requirements)
 		return err_set(e, ERR_INVALID,
 			"requirements has %zu lines, %zu are allowed", m->n_requirements,
-			in->limits->requirements);
+			l->requirements);
 	for (size_t i = 0; i < m->n_requirements; i++)
-		if (check_requirement(in, m->requirements[i], e) < 0)
+		if (requirement_check(l, m->requirements[i], e) < 0)
 			return -1;
 	return 0;
 }
 
-/* The same lines, with comments and blank ones. */
-int intake_check_requirements(
-	const struct intake *in, const struct buf *file, struct err *e)
+static uint8_t *take_bytes(struct buf *b, size_t *len)
 {
-	CLEANUP(buf_fini) struct buf text = { 0 };
+	uint8_t *bytes = b->data;
+
+	*len = b->len;
+	*b = (struct buf){ 0 };
+	return bytes;
+}
+
+/* ---- the package's requirements.txt: the same lines, with comments and blank ones */
+
+struct lines {
+	char **list; /* owned; into text */
+	size_t count;
+};
+
+static void lines_fini(struct lines *lines)
+{
+	free(lines->list);
+}
+
+static int take_line(struct lines *lines, const struct intake *in, char *line,
+	size_t before, struct err *e)
+{
+	if (before + lines->count >= in->limits->requirements)
+		return err_set(e, ERR_INVALID,
+			"with those of the submission these are more than the %zu lines "
+			"of "
+			"requirements that are allowed",
+			in->limits->requirements);
+	if (requirement_check(in->limits, line, e) < 0)
+		return -1;
+	lines->list = xreallocarray(lines->list, lines->count + 1, sizeof(*lines->list));
+	lines->list[lines->count++] = line;
+	return 0;
+}
+
+static int take_lines(struct lines *lines, const struct intake *in, char *text,
+	size_t before, struct err *e)
+{
 	char *rest = NULL;
 
-	buf_add(&text, file->data, file->len);
-	buf_add(&text, "", 1);
-	for (char *line = strtok_r((char *)text.data, "\r\n", &rest); line;
+	for (char *line = strtok_r(text, "\r\n", &rest); line;
 		line = strtok_r(NULL, "\r\n", &rest)) {
 		char *comment = *line == '#' ? line : strstr(line, " #");
 
 		if (comment)
 			*comment = '\0';
 		line += strspn(line, " \t");
-		if (*line && check_requirement(in, line, e) < 0)
+		if (*line && take_line(lines, in, line, before, e) < 0)
 			return err_wrap(e, "requirements.txt of the package");
 	}
 	return 0;
 }
 
-static int check_carried(const struct intake *in, const Submission *m, struct err *e)
+static size_t count_requirements(const struct submission *s)
+{
+	struct err ignored;
+	Submission *m = (void *)wire_message_read(
+		&cumulus__orchestrator__job_submission__descriptor, s->spec, s->spec_len,
+		&ignored);
+	size_t count = m ? m->n_requirements : 0;
+
+	if (m)
+		wire_message_free(&m->base);
+	return count;
+}
+
+/* A packed message behind another is merged with it: its repeated fields are appended. */
+static void append_requirements(struct submission *s, const struct lines *lines)
+{
+	Submission more = CUMULUS__ORCHESTRATOR__JOB_SUBMISSION__INIT;
+	CLEANUP(buf_fini) struct buf spec = { 0 };
+
+	more.requirements = lines->list;
+	more.n_requirements = lines->count;
+	buf_add(&spec, s->spec, s->spec_len);
+	wire_message_write(&more, &spec);
+	free(s->spec);
+	s->spec = take_bytes(&spec, &s->spec_len);
+}
+
+int intake_add_requirements(const struct intake *in, struct submission *s,
+	const struct buf *file, struct err *e)
+{
+	CLEANUP(lines_fini) struct lines lines = { 0 };
+	CLEANUP(buf_fini) struct buf copy = { 0 };
+
+	if (!file->len)
+		return 0;
+	buf_add(&copy, file->data, file->len);
+	buf_add(&copy, "", 1);
+	if (take_lines(&lines, in, (char *)copy.data, count_requirements(s), e) < 0)
+		return -1;
+	if (lines.count)
+		append_requirements(s, &lines);
+	return 0;
+}
+
+static int check_carried(
+	const struct intake *in, const Submission *m, struct buf *file, struct err *e)
 {
 	const ProtobufCBinaryData *zip = &m->code_package;
-	CLEANUP(buf_fini) struct buf file = { 0 };
 
 	if (zip->len > (size_t)in->limits->package_bytes)
 		return err_set(e, ERR_INVALID,
 			"code_package has %zu bytes, %lld are allowed; a larger one is "
 			"uploaded first and named by package_digest",
 			zip->len, (long long)in->limits->package_bytes);
-	if (package_check(zip->data, zip->len, in->package, e) < 0 ||
-		package_requirements(
-			zip->data, zip->len, INTAKE_REQUIREMENTS_MAX, &file, e) < 0)
+	if (package_check(zip->data, zip->len, in->package, e) < 0)
 		return -1;
-	return intake_check_requirements(in, &file, e);
+	return package_requirements(
+		zip->data, zip->len, INTAKE_REQUIREMENTS_MAX, file, e);
 }
 
-static int check_package(
-	const struct intake *in, const Submission *m, struct digest *named, struct err *e)
+static int check_package(const struct intake *in, const Submission *m,
+	struct digest *named, struct buf *file, struct err *e)
 {
 	if (!*m->package_digest)
-		return check_carried(in, m, e);
+		return check_carried(in, m, file, e);
 	if (m->code_package.len)
 		return err_set(e, ERR_INVALID,
 			"code_package and package_digest exclude each other");
@@ -177,7 +240,7 @@ static int check_package(
 }
 
 static int check_fields(const struct intake *in, const Submission *m,
-	struct amount *amount, struct digest *named, struct err *e)
+	struct amount *amount, struct digest *named, struct buf *file, struct err *e)
 {
 	const struct submission_limits *l = in->limits;
 
@@ -191,9 +254,9 @@ static int check_fields(const struct intake *in, const Submission *m,
 		return -1;
 	if (check_limits(m->limits, e) < 0 || check_env(m, l, e) < 0 ||
 		check_labels(m, l, e) < 0 || check_args(m, l, e) < 0 ||
-		check_requirements(in, m, e) < 0)
+		check_requirements(l, m, e) < 0)
 		return -1;
-	return check_package(in, m, named, e);
+	return check_package(in, m, named, file, e);
 }
 
 static int compare_env(const void *a, const void *b)
@@ -226,15 +289,6 @@ static int check_unique(const Submission *m, struct err *e)
 			return err_set(e, ERR_INVALID, "labels names %.64s twice",
 				m->labels[i]->key);
 	return 0;
-}
-
-static uint8_t *take_bytes(struct buf *b, size_t *len)
-{
-	uint8_t *bytes = b->data;
-
-	*len = b->len;
-	*b = (struct buf){ 0 };
-	return bytes;
 }
 
 /* The submission without its package but with its digest: what is stored, and, since its
@@ -270,10 +324,11 @@ struct submission *intake_read(
 {
 	struct amount amount;
 	struct digest named = { 0 };
+	CLEANUP(buf_fini) struct buf file = { 0 };
 
 	sort_maps(m);
 	if (check_served(m, e) < 0 || check_unique(m, e) < 0 ||
-		check_fields(in, m, &amount, &named, e) < 0)
+		check_fields(in, m, &amount, &named, &file, e) < 0)
 		return NULL;
 
 	struct submission *s = xcalloc(1, sizeof(*s));
@@ -294,5 +349,9 @@ struct submission *intake_read(
 	m->code_package = (ProtobufCBinaryData){ 0 };
 	pack_spec(m, s);
 	pack_labels(m, s);
+	if (intake_add_requirements(in, s, &file, e) < 0) {
+		submission_free(s);
+		return NULL;
+	}
 	return s;
 }

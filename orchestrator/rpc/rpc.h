@@ -7,7 +7,6 @@
 
 #include "relay.h"
 #include "package.h"
-#include "requirement.h"
 #include "submission.h"
 #include "wire.h"
 
@@ -17,8 +16,6 @@ struct rpc_config {
 	struct relay *relay;
 	struct submission_limits limits;
 	struct package_limits package;
-	installed_version *version_of; /* what the workers' Python has */
-	void *version_ctx;
 	const char *engine_name;
 	bool (*engine_is_connected)(void *ctx);
 	void *engine_ctx;

@@ -61,8 +61,7 @@ static void hand_over(struct submitting *s)
 
 static struct intake intake_of(const struct rpc *r)
 {
-	return (struct intake){ &r->config.limits, &r->config.package,
-		r->config.version_of, r->config.version_ctx };
+	return (struct intake){ &r->config.limits, &r->config.package };
 }
 
 static void check_and_hand_over(struct submitting *s, const struct buf *requirements)
@@ -70,7 +69,7 @@ static void check_and_hand_over(struct submitting *s, const struct buf *requirem
 	const struct intake intake = intake_of(s->asker.rpc);
 	struct err e = { 0 };
 
-	if (intake_check_requirements(&intake, requirements, &e) < 0)
+	if (intake_add_requirements(&intake, s->submission, requirements, &e) < 0)
 		rpc_fail(s->asker.call, &e);
 	else
 		hand_over(s);

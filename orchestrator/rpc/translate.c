@@ -70,6 +70,7 @@ static void add_facts(struct status_message *s, const struct job_facts *f)
 	m->worker_id = text(f->worker);
 	m->partition_id = text(f->partition);
 	m->container_id = text(f->container);
+	m->environment = text(f->environment);
 	m->created_at = f->created_ns / NS_PER_S;
 	m->started_at = f->started_ns / NS_PER_S;
 	m->completed_at = f->completed_ns / NS_PER_S;

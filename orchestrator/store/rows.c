@@ -91,6 +91,7 @@ static void bind_facts(sqlite3_stmt *s, const struct job_facts *f, const char *d
 	bind_text(s, COLUMN_message + 1, f->message);
 	bind_text(s, COLUMN_partition + 1, f->partition);
 	bind_text(s, COLUMN_container + 1, f->container);
+	bind_text(s, COLUMN_environment + 1, f->environment);
 	bind_fact(s, COLUMN_queued_ns, f->timing.queued);
 	bind_fact(s, COLUMN_environment_ns, f->timing.environment);
 	bind_fact(s, COLUMN_partition_ns, f->timing.partition);
@@ -173,6 +174,7 @@ static int read_fact_texts(sqlite3_stmt *row, struct job_facts *f, struct err *e
 	f->message = column_text_dup(row, COLUMN_message);
 	f->partition = column_text_dup(row, COLUMN_partition);
 	f->container = column_text_dup(row, COLUMN_container);
+	f->environment = column_text_dup(row, COLUMN_environment);
 	return devices_unpack(devices, f, e);
 }
 

@@ -119,8 +119,12 @@ static const char version_1[] =
 	"  attempts INTEGER NOT NULL"
 	") WITHOUT ROWID;";
 
+static const char version_2[] =
+	"ALTER TABLE jobs ADD COLUMN environment TEXT;"; /* its lock's digest */
+
 const char *const schema_steps[] = {
 	version_1,
+	version_2,
 };
 const size_t schema_step_count = sizeof(schema_steps) / sizeof(*schema_steps);
 

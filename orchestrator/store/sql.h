@@ -76,6 +76,7 @@ extern const char *const sql_text[SQL_COUNT];
 	X(message)                                                                       \
 	X(partition)                                                                     \
 	X(container)                                                                     \
+	X(environment)                                                                   \
 	X(queued_ns)                                                                     \
 	X(environment_ns)                                                                \
 	X(partition_ns)                                                                  \

@@ -109,12 +109,6 @@ def test_requirements_that_the_host_has_work(client, line):
     assert story.value == 6
 
 
-def test_a_requirement_that_the_host_has_not_is_unimplemented(client):
-    code, details = client.refused(requirements=["surely-not-installed-here"])
-    assert code == grpc.StatusCode.UNIMPLEMENTED
-    assert "requirements" in details and "surely-not-installed-here" in details
-
-
 @pytest.mark.parametrize("line", ["", "--index-url=http://x", "a b", "./folder", "x" * 513,
                                   "git+https://example.org/x", "numpy\n--pre", "-r other.txt"])
 def test_a_line_that_is_no_requirement_is_invalid(client, line):
