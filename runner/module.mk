@@ -67,3 +67,6 @@ $(BUILD)/tests/test_runner_start: $(RUNNER_WORLD)
 test_runner_parts_USES := runparts runclean runfolder frame proto base chronos
 test_runner_parts_LIBS := -lm
 $(eval $(call unit_test,test_runner_parts))
+
+test_lock_USES := runclean runfolder frame proto base chronos
+$(eval $(call unit_test,test_lock))

@@ -29,6 +29,7 @@ build=(
 	'libseccomp-dev|system call filters'
 	'crun|runs the jobs'\'' containers'
 	'python3|runs the jobs'\'' code'
+	'python3-pip|builds their environments'
 )
 test=(
 	'clang|the second compiler'

@@ -327,6 +327,7 @@ static struct record *rich_end(struct fixture *f)
 	r->facts.message = xstrdup("exited with status 253");
 	r->facts.partition = xstrdup("p-1");
 	r->facts.container = xstrdup("c.1");
+	r->facts.environment = xstrdup("sha256:abc");
 	r->facts.timing = (struct job_timing){ 1, 2, 3, 4, 5, 6 };
 	r->result = bytes_of(300, 3);
 	r->result_len = 300;
@@ -359,6 +360,7 @@ static void check_rich_facts(const struct job_facts *have, const struct job_fact
 	assert_string_equal(have->message, want->message);
 	assert_string_equal(have->partition, want->partition);
 	assert_string_equal(have->container, want->container);
+	assert_string_equal(have->environment, want->environment);
 	assert_memory_equal(&have->timing, &want->timing, sizeof(want->timing));
 }
 
