@@ -664,7 +664,7 @@ static int make_lock(struct builder *b, struct buf *lock, size_t *count, struct 
 static int build(struct builder *b, char name[], size_t size, struct err *e)
 {
 	CLEANUP(buf_fini) struct buf lock = { 0 };
-	size_t count;
+	size_t count = 0;
 	struct stat st;
 
 	if (prepare(b, e) < 0 || resolve(b, e) < 0 || make_lock(b, &lock, &count, e) < 0)

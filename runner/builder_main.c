@@ -112,5 +112,5 @@ int main(int argc, char **argv)
 		end = run(&o);
 	}
 	settings_fini(table, &o);
-	return end;
+	return (int)end;
 }
