@@ -14,12 +14,12 @@
 #define CGROUP_MAX ((size_t)65536)
 
 /* Without a note there is no process: it comes first. */
-static int clean_group(int environments_fd, const char *id, struct err *e)
+int build_stop(int environments_fd, const char *id, struct err *e)
 {
 	CLEANUP(free_ptr) char *path = str_fmt("%s/" BUILD_CGROUP, id);
 	CLEANUP(buf_fini) struct buf bytes = { 0 };
 	CLEANUP(cgroup_fini) struct cgroup g = { 0 };
-	struct err why;
+	struct err why = { 0 };
 
 	if (file_read(environments_fd, path, CGROUP_MAX, &bytes, &why) < 0) {
 		if (why.code == ERR_NOT_FOUND)
@@ -40,7 +40,7 @@ int build_remove(int environments_fd, const char *id, struct err *e)
 
 	if (!e)
 		e = &ignored;
-	if (clean_group(environments_fd, id, e) < 0)
+	if (build_stop(environments_fd, id, e) < 0)
 		return err_wrap(e, "build %s", id);
 	return tree_remove(environments_fd, id, e);
 }

@@ -39,6 +39,9 @@
 /* Exit statuses of the builder. */
 enum build_end { BUILD_DONE = 0, BUILD_BROKEN = 1, BUILD_USAGE = 2, BUILD_REFUSED = 3 };
 
-/* Kill what is left of a build whose builder is gone, and remove its folder.  May be
+/* Kill what is left of a build whose builder is gone, and remove its control group.  May be
+ * repeated.  ERR_UNAVAILABLE: a process does not die (yet). */
+int build_stop(int environments_fd, const char *id, struct err *e) MUST_CHECK;
+/* The same, and remove its folder.  May be
  * repeated; absent is fine.  ERR_UNAVAILABLE: a process does not die (yet). */
 int build_remove(int environments_fd, const char *id, struct err *e) MUST_CHECK;

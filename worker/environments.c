@@ -222,9 +222,15 @@ static struct environment *note(struct environments *v, const struct digest *loc
 static void look_at(struct environments *v, const char *name)
 {
 	struct digest lock;
-	struct err ignored;
+	struct err ignored, e = { 0 };
 
-	if (id_valid(name, BUILD_ID_KIND) || str_starts(name, GONE)) {
+	if (id_valid(name, BUILD_ID_KIND)) {
+		/* Now: its user ids may be given to a run next. */
+		if (build_stop(v->fd, name, &e) < 0)
+			log_warn("cannot stop a build of before", "build", name, "why",
+				e.text, NULL);
+		queue_removal(v, name);
+	} else if (str_starts(name, GONE)) {
 		queue_removal(v, name);
 	} else if (strlen(name) == PACKAGE_HEX_SIZE - 1 &&
 		   hex_decode(lock.bytes, sizeof(lock.bytes), name, &ignored) == 0 &&

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "environments.h"
 #include "id.h"
 #include "log.h"
 #include "run.h"

@@ -20,6 +20,7 @@
 #include "watch.h"
 #include "worker.pb-c.h"
 
+struct environments;
 struct run;
 
 struct runs {

@@ -12,6 +12,7 @@
 #include "cgroup.h"
 #include "cleanup.h"
 #include "file.h"
+#include "environments.h"
 #include "hello.h"
 #include "log.h"
 #include "rootfs.h"

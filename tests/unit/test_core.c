@@ -534,6 +534,40 @@ static void an_end_whose_output_never_comes_is_taken_at_the_backstop(void **stat
 	assert_int_equal(driver_record(d, job)->event.output_at, OUTPUT_OFFSET(1, 50));
 }
 
+static void an_environment_that_stands_is_recorded_without_an_event(void **state)
+{
+	struct driver *d = *state;
+	const char *job = driver_submit_half(d);
+	int64_t sequence = driver_record(d, job)->facts.last_sequence;
+	struct core_report ready = driver_report_of(d, job, REPORT_SETTING_UP, 2);
+
+	ready.environment = "sha256:abc";
+	driver_report(d, &ready);
+	assert_int_equal(driver_state(d, job), JOB_CREATING_PARTITION);
+	assert_string_equal(driver_record(d, job)->facts.environment, "sha256:abc");
+	assert_int_equal(driver_record(d, job)->facts.last_sequence, sequence);
+	assert_int_equal(driver_last(d, EFFECT_COMMITTED, job)->report, 2);
+
+	struct core_report started = driver_report_of(d, job, REPORT_STARTED, 3);
+	driver_report(d, &started);
+	assert_int_equal(driver_state(d, job), JOB_RUNNING);
+	assert_string_equal(driver_record(d, job)->facts.environment, "sha256:abc");
+}
+
+static void a_refused_placement_takes_its_environment_with_it(void **state)
+{
+	struct driver *d = *state;
+	const char *job = driver_submit_half(d);
+	struct core_report ready = driver_report_of(d, job, REPORT_SETTING_UP, 2);
+	struct core_report refused = driver_report_of(d, job, REPORT_REFUSED, 3);
+
+	ready.environment = "sha256:abc";
+	driver_report(d, &ready);
+	refused.refused = REFUSED_TRANSIENT;
+	driver_report(d, &refused);
+	assert_null(driver_record(d, job)->facts.environment);
+}
+
 static void running_is_always_seen_before_completed(void **state)
 {
 	struct driver *d = *state;
@@ -948,6 +982,8 @@ int main(void)
 		TEST(an_end_waits_for_its_output),
 		TEST(an_end_does_not_wait_for_output_that_is_lost),
 		TEST(an_end_whose_output_never_comes_is_taken_at_the_backstop),
+		TEST(an_environment_that_stands_is_recorded_without_an_event),
+		TEST(a_refused_placement_takes_its_environment_with_it),
 		TEST(running_is_always_seen_before_completed),
 		TEST(a_run_that_can_never_start_fails_with_its_text),
 		TEST(progress_is_latest_wins),

@@ -112,6 +112,29 @@ static void a_spec_comes_back_and_its_run_is_made_once(void **state)
 	cumulus__worker__run_spec__free_unpacked(spec, NULL);
 }
 
+static void a_spec_is_replaced_by_a_valid_one_only(void **state)
+{
+	struct place *p = *state;
+	Cumulus__Worker__RunSpec *spec = runfolder_read_spec(p->dirfd, &p->e);
+	Cumulus__Worker__RunSpec changed = *spec;
+
+	changed.environment_path = (char *)"/somewhere";
+	changed.environment_lock = (char *)"sha256:abc";
+	changed.environment_ns = 7;
+	assert_ok(runfolder_replace_spec(p->dirfd, &changed, &p->e));
+	changed.environment_path = (char *)"not/absolute";
+	assert_code(ERR_INVALID, runfolder_replace_spec(p->dirfd, &changed, &p->e));
+	cumulus__worker__run_spec__free_unpacked(spec, NULL);
+
+	spec = runfolder_read_spec(p->dirfd, &p->e);
+	assert_non_null(spec);
+	assert_string_equal(spec->start->job_id, p->job);
+	assert_string_equal(spec->environment_path, "/somewhere");
+	assert_string_equal(spec->environment_lock, "sha256:abc");
+	assert_int_equal(spec->environment_ns, 7);
+	cumulus__worker__run_spec__free_unpacked(spec, NULL);
+}
+
 static void another_format_is_not_read(void **state)
 {
 	struct place *p = *state;
@@ -435,6 +458,7 @@ int main(void)
 #define test(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		test(a_spec_comes_back_and_its_run_is_made_once),
+		test(a_spec_is_replaced_by_a_valid_one_only),
 		test(another_format_is_not_read),
 		test(a_spec_cut_anywhere_never_reads_as_another),
 		test(only_whole_runs_are_listed_and_remnants_go),
