@@ -152,7 +152,7 @@ int chronos_renew(struct chronos *c, const char *name, uint64_t duration_ns,
 		return -1;
 	uint64_t now_ns = chronos_now_ns();
 	int rc = chronos_record_find_own(c->state, name, now_ns, &p, e);
-	if (rc == 0) {
+	if (p) {
 		FAULT_POINT("before renewal");
 		__atomic_store_n(&p->expires_ns, now_ns + duration_ns, __ATOMIC_RELEASE);
 		if (p->joinable)
@@ -171,7 +171,7 @@ int chronos_release(struct chronos *c, const char *name, struct chronos_error *e
 	if (chronos_state_lock(c, e) < 0)
 		return -1;
 	int rc = chronos_record_find_own(c->state, name, chronos_now_ns(), &p, e);
-	if (rc == 0) {
+	if (p) {
 		FAULT_POINT("before release");
 		if (p->joinable)
 			chronos_share_end(c, p->id);

@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "embedded.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -169,6 +170,7 @@ static void write_name(const struct embedded_worker *w)
 	char *at = w->argv[0];
 	char *end = at;
 
+	assert(at); /* the kernel gives every program a name */
 	for (char **a = w->argv; *a; a++)
 		end = *a + strlen(*a);
 	memset(at, 0, (size_t)(end - at));
