@@ -605,6 +605,7 @@ type Output struct {
 	Offset        int64                  `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
 	Data          []byte                 `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
 	NextOffset    int64                  `protobuf:"varint,4,opt,name=next_offset,json=nextOffset,proto3" json:"next_offset,omitempty"`
+	TimestampNs   int64                  `protobuf:"varint,5,opt,name=timestamp_ns,json=timestampNs,proto3" json:"timestamp_ns,omitempty"` // when the worker read it, Unix nanoseconds
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -663,6 +664,13 @@ func (x *Output) GetData() []byte {
 func (x *Output) GetNextOffset() int64 {
 	if x != nil {
 		return x.NextOffset
+	}
+	return 0
+}
+
+func (x *Output) GetTimestampNs() int64 {
+	if x != nil {
+		return x.TimestampNs
 	}
 	return 0
 }
@@ -2809,13 +2817,14 @@ const file_orchestrator_proto_rawDesc = "" +
 	"\x06output\x18\x11 \x01(\v2\x1c.cumulus.orchestrator.OutputR\x06output\x124\n" +
 	"\x06reason\x18\x12 \x01(\x0e2\x1c.cumulus.orchestrator.ReasonR\x06reason\x12\x18\n" +
 	"\aattempt\x18\x13 \x01(\x05R\aattempt\x12!\n" +
-	"\ftimestamp_ns\x18\x14 \x01(\x03R\vtimestampNs\"\x91\x01\n" +
+	"\ftimestamp_ns\x18\x14 \x01(\x03R\vtimestampNs\"\xb4\x01\n" +
 	"\x06Output\x12:\n" +
 	"\x06stream\x18\x01 \x01(\x0e2\".cumulus.orchestrator.OutputStreamR\x06stream\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x12\n" +
 	"\x04data\x18\x03 \x01(\fR\x04data\x12\x1f\n" +
 	"\vnext_offset\x18\x04 \x01(\x03R\n" +
-	"nextOffset\")\n" +
+	"nextOffset\x12!\n" +
+	"\ftimestamp_ns\x18\x05 \x01(\x03R\vtimestampNs\")\n" +
 	"\x10JobStatusRequest\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\"\xc8\b\n" +
 	"\tJobStatus\x12\x15\n" +

@@ -151,6 +151,7 @@ static void send_piece(struct logs *l, const struct tape_piece *p, size_t skip)
 	m.stream = (Cumulus__Orchestrator__OutputStream)p->stream;
 	m.offset = p->offset;
 	m.next_offset = p->next_offset;
+	m.timestamp_ns = p->wall_ns;
 	m.data.data = (uint8_t *)(uintptr_t)p->data + skip;
 	m.data.len = p->len - skip;
 	if (wire_call_send(l->asker.call, &m, &e) < 0)

@@ -81,6 +81,12 @@ static bool is_dry(const struct tape *t, int64_t limit)
 		       t->dry_end;
 }
 
+/* The times are a worker's, and its clock may jump: without arithmetic that could overflow. */
+static bool is_same_moment(int64_t first_ns, int64_t ns)
+{
+	return ns >= first_ns && (uint64_t)ns - (uint64_t)first_ns < TAPE_PIECE_NS;
+}
+
 enum tape_found tape_next(struct tape *t, int64_t limit, struct tape_piece *out)
 {
 	struct frame f;
@@ -95,14 +101,17 @@ enum tape_found tape_next(struct tape *t, int64_t limit, struct tape_piece *out)
 	}
 	keep_slice(t);
 
-	*out = (struct tape_piece){ .stream = f.stream, .offset = t->at };
+	*out = (struct tape_piece){
+		.stream = f.stream, .offset = t->at, .wall_ns = f.wall_ns
+	};
 	buf_clear(&t->data);
 	do {
 		buf_add(&t->data, f.data, f.len);
 		t->at += (int64_t)f.size;
 		if (read_frame(t, limit, &f) != FRAME_OK)
 			break;
-	} while (f.stream == out->stream && t->data.len + f.len <= TAPE_PIECE_MAX);
+	} while (f.stream == out->stream && is_same_moment(out->wall_ns, f.wall_ns) &&
+		 t->data.len + f.len <= TAPE_PIECE_MAX);
 	out->next_offset = t->at;
 	out->data = t->data.data;
 	out->len = t->data.len;

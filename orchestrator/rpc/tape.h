@@ -16,6 +16,10 @@
 #define TAPE_PIECE_MAX                                                                   \
 	(64 * 1024) /* bytes of data in one piece, or one frame's if more */
 
+#define TAPE_PIECE_NS                                                                    \
+	(10 * 1000 *                                                                     \
+		1000) /* of time in one piece, so that its time is true of all of it */
+
 #define TAPE_SLICES_MAX 64 /* in memory, of one shelf */
 
 struct tape_shelf {
@@ -38,10 +42,11 @@ struct tape {
 	struct buf data; /* of the last piece */
 };
 
-/* One or more frames of one stream, one after the other. */
+/* One or more frames of one stream, one after the other, written at about the same time. */
 struct tape_piece {
 	enum frame_stream stream;
 	int64_t offset, next_offset;
+	int64_t wall_ns;     /* of the first frame */
 	const uint8_t *data; /* borrowed until the next tape_ call */
 	size_t len;
 };

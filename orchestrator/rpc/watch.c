@@ -294,6 +294,7 @@ static void send_piece(struct watch *w, const struct tape_piece *p)
 	out.stream = (Cumulus__Orchestrator__OutputStream)p->stream;
 	out.offset = p->offset;
 	out.next_offset = p->next_offset;
+	out.timestamp_ns = p->wall_ns;
 	out.data.data = (uint8_t *)(uintptr_t)p->data;
 	out.data.len = p->len;
 	m.job_id = w->job;

@@ -364,6 +364,17 @@ def test_logs_are_what_the_job_printed(client):
         assert said == story.output(stream)
 
 
+def test_output_says_when_it_was_written(client):
+    story = client.run("import time\ndef main():\n    print(time.time_ns(), flush=True)\n"
+                       "    time.sleep(0.5)\n    print(time.time_ns())\n")
+    told = [e.output for e in story.events if e.HasField("output")]
+    logs = client.logs(story.job, streams=[pb.STDOUT])
+    wrote = [(int(line), o.timestamp_ns) for o in told for line in o.data.split()]
+    assert len(wrote) == 2 and all(0 <= read - at < 60e9 for at, read in wrote)
+    # Asked for later, the times are the same ones.
+    assert [(o.data, o.timestamp_ns) for o in logs] == [(o.data, o.timestamp_ns) for o in told]
+
+
 def test_logs_of_one_stream_only(client):
     job = client.run(CHATTY).job
     logs = client.logs(job, streams=[pb.STDERR])
