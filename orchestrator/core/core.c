@@ -441,6 +441,8 @@ static void make_live(struct core *c, struct job *job)
 	c->fresh_count--;
 	c->counts.submitted++;
 	job->committed_sequence = 1;
+	core_log(c, job, JOB_NONE, job->facts.state, job->facts.reason,
+		job->facts.message);
 	job_enqueue(c, job);
 	for (size_t i = 0; i < job->cancel_count; i++)
 		job_cancel(c, job, job->cancels[i]);

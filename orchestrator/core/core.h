@@ -314,6 +314,8 @@ bool core_lease_after(const struct core *c, const char *worker, const char *uuid
 struct core_counts {
 	uint32_t waiting; /* SCHEDULING */
 	uint32_t active;  /* CREATING_PARTITION or RUNNING */
+	uint32_t in_state[JOB_STATE_COUNT];     /* of those that are not finished */
+	uint32_t waiting_for[JOB_REASON_COUNT]; /* of those in SCHEDULING, by reason */
 	uint32_t ready_workers;
 	uint64_t finished[JOB_STATE_COUNT]; /* since the start, by final state */
 	uint64_t submitted;

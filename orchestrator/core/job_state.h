@@ -53,6 +53,7 @@ enum job_reason {
 	REASON_DISK_LIMIT = 30,
 	REASON_CHECK_FAILED = 31,
 	REASON_RUNNER_LOST = 32,
+	JOB_REASON_COUNT
 };
 
 /* On refusal returns -1 with ERR_CONFLICT and leaves *to alone.  Both arguments must be

@@ -63,18 +63,41 @@ void job_free(struct core *c, struct job *job)
 
 /* ---- counting */
 
-static void count(struct core *c, enum job_state from, enum job_state to)
+/* One of a later version, back in an earlier one, is counted as none. */
+static enum job_reason counted_reason(const struct job *job)
 {
-	if (from == JOB_SCHEDULING)
+	return job->facts.reason < JOB_REASON_COUNT ? job->facts.reason : REASON_NONE;
+}
+
+/* What the job is now is counted no more. */
+static void count_out(struct core *c, const struct job *job)
+{
+	enum job_state state = job->facts.state;
+
+	c->counts.in_state[state]--;
+	if (state == JOB_SCHEDULING) {
 		c->counts.waiting--;
-	if (from == JOB_CREATING_PARTITION || from == JOB_RUNNING)
+		c->counts.waiting_for[counted_reason(job)]--;
+	}
+	if (state == JOB_CREATING_PARTITION || state == JOB_RUNNING)
 		c->counts.active--;
-	if (to == JOB_SCHEDULING)
+}
+
+static void count_in(struct core *c, const struct job *job)
+{
+	enum job_state state = job->facts.state;
+
+	if (job_state_final(state)) {
+		c->counts.finished[state]++;
+		return;
+	}
+	c->counts.in_state[state]++;
+	if (state == JOB_SCHEDULING) {
 		c->counts.waiting++;
-	if (to == JOB_CREATING_PARTITION || to == JOB_RUNNING)
+		c->counts.waiting_for[counted_reason(job)]++;
+	} else {
 		c->counts.active++;
-	if (job_state_final(to))
-		c->counts.finished[to]++;
+	}
 }
 
 /* ---- records */
@@ -151,6 +174,7 @@ void job_move(struct core *c, struct job *job, enum job_event ev, enum job_reaso
 	enum job_state from = f->state;
 	struct err e;
 
+	count_out(c, job);
 	if (job_state_next(from, ev, &f->state, &e) < 0)
 		abort(); /* callers look at the state first */
 	f->reason = reason;
@@ -160,7 +184,7 @@ void job_move(struct core *c, struct job *job, enum job_event ev, enum job_reaso
 	if (job_state_final(f->state))
 		f->completed_ns = c->now.wall_ns;
 	set_message(job, message);
-	count(c, from, f->state);
+	count_in(c, job);
 
 	struct job_state_event event = last_event(c, job);
 	struct record *r = record_new(c, job, RECORD_CHANGE, from);
@@ -209,7 +233,7 @@ static void dequeue(struct core *c, struct job *job)
 
 void job_enqueue(struct core *c, struct job *job)
 {
-	count(c, JOB_NONE, job->facts.state);
+	count_in(c, job);
 	if (!job->run) {
 		enqueue(c, job);
 		return;
@@ -351,7 +375,7 @@ void job_restored(struct core *c, struct job *job)
 		job->run->ends_ns = NEVER; /* nobody knows whether it runs */
 		return;
 	}
-	count(c, JOB_NONE, job->facts.state);
+	count_in(c, job);
 	if (!job->run) {
 		enqueue(c, job);
 		return;

@@ -515,10 +515,17 @@ static void read_timing(const Cumulus__Orchestrator__Timing *m, struct job_timin
 	};
 }
 
+/* One that only a later version knows cannot be stored. */
+static enum job_reason read_reason(Cumulus__Orchestrator__Reason reason)
+{
+	return (unsigned)reason < JOB_REASON_COUNT ? (enum job_reason)reason
+						   : REASON_OUTCOME_UNKNOWN;
+}
+
 static void read_ended(const Cumulus__Worker__Ended *m, struct core_report *r)
 {
 	r->kind = REPORT_ENDED;
-	r->reason = (enum job_reason)m->reason;
+	r->reason = read_reason(m->reason);
 	r->exit_known = m->exit_case == CUMULUS__WORKER__ENDED__EXIT_EXIT_CODE;
 	r->exit_code = r->exit_known ? m->exit_code : 0;
 	r->message = m->message;

@@ -291,6 +291,14 @@ static void check_end(struct sim *sim)
 			"all is over, but the core has %u waiting, %u active, %u "
 			"hundredths leased",
 			n.waiting, n.active, n.hundredths_leased);
+	for (size_t i = 0; i < JOB_STATE_COUNT; i++)
+		if (n.in_state[i])
+			sim_fail(sim, "all is over, but the core counts %u in state %zu",
+				n.in_state[i], i);
+	for (size_t i = 0; i < JOB_REASON_COUNT; i++)
+		if (n.waiting_for[i])
+			sim_fail(sim, "all is over, but %u wait for reason %zu",
+				n.waiting_for[i], i);
 	if (n.last_committed != n.last_issued)
 		sim_fail(sim, "all is over, but not committed");
 	clients_check_end(sim);

@@ -864,6 +864,44 @@ static void a_device_that_is_gone_stays_while_it_is_leased(void **state)
 	assert_int_equal(w.device_count, 1);
 }
 
+static void jobs_are_counted_by_state_and_by_what_they_wait_for(void **state)
+{
+	struct driver *d = *state;
+	const char *first =
+		driver_submit(d, (struct wish){ .amount = { 2, 100 }, .max_retries = 1 });
+
+	driver_submit_half(d);
+	driver_started(d, first);
+
+	struct core_counts n = core_count(d->core);
+	assert_int_equal(n.in_state[JOB_RUNNING], 1);
+	assert_int_equal(n.in_state[JOB_SCHEDULING], 1);
+	assert_int_equal(n.waiting_for[REASON_WAITING_FOR_GPU], 1);
+	assert_int_equal(n.waiting_for[REASON_NONE], 0);
+
+	/* The retry backs off, and the other one takes its place. */
+	driver_ended(d, first, REASON_CODE_FAILED);
+	*state = d = driver_crash(d);
+	n = core_count(d->core);
+	assert_int_equal(n.in_state[JOB_RUNNING], 0);
+	assert_int_equal(n.in_state[JOB_CREATING_PARTITION], 1);
+	assert_int_equal(n.in_state[JOB_SCHEDULING], 1);
+	assert_int_equal(n.waiting_for[REASON_CODE_FAILED], 1);
+	assert_int_equal(n.waiting_for[REASON_WAITING_FOR_GPU], 0);
+	assert_int_equal(n.finished[JOB_FAILED], 0);
+}
+
+static void a_new_job_is_logged_once_it_is_durable(void **state)
+{
+	struct driver *d = *state;
+
+	d->auto_commit = false;
+	const char *half = driver_submit_half(d);
+	assert_int_equal(driver_count(d, EFFECT_LOG, half), 0);
+	driver_commit(d);
+	assert_true(driver_count(d, EFFECT_LOG, half) >= 1);
+}
+
 /* ---- restoring */
 
 static void after_a_crash_jobs_go_on_where_they_were(void **state)
@@ -1001,6 +1039,8 @@ int main(void)
 		TEST(a_run_of_another_cluster_is_never_forgotten),
 		TEST(an_older_stream_does_not_replace_a_newer_one),
 		TEST(a_device_that_is_gone_stays_while_it_is_leased),
+		TEST(jobs_are_counted_by_state_and_by_what_they_wait_for),
+		TEST(a_new_job_is_logged_once_it_is_durable),
 		TEST(after_a_crash_jobs_go_on_where_they_were),
 		TEST(deadlines_begin_again_after_a_crash),
 		TEST(a_given_up_lease_is_restored),
