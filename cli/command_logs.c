@@ -11,6 +11,7 @@
 #include "message.h"
 #include "remote.h"
 #include "str.h"
+#include "text.h"
 
 #define RETRY_MS     500
 #define LOST_MOST_MS 60000
@@ -28,8 +29,9 @@ static const struct {
 
 struct logs {
 	struct cli *cli;
-	int64_t offset; /* up to here it was printed */
-	bool heard;     /* something came over this connection */
+	int64_t offset;                   /* up to here it was printed */
+	bool heard;                       /* something came over this connection */
+	bool mid_line[STDERR_FILENO + 1]; /* with --timestamps: where this file stands */
 	enum wire_over over;
 	enum exit_code code;
 	struct err e;
@@ -44,22 +46,48 @@ static int stream_parse(const char *name, OutputStream *stream, struct err *e)
 		}
 	}
 	return err_set(e, ERR_INVALID,
-		"--stream: \"%.40s\" is not stdout, stderr or system", name);
+		"--stream: \"%.40s\" is none of stdout, stderr, system", name);
+}
+
+/* Each line behind the time at which its beginning was read. */
+static void put_stamped(
+	struct logs *l, int fd, const Cumulus__Orchestrator__Output *output)
+{
+	CLEANUP(buf_fini) struct buf out = { 0 };
+	const char *at = (const char *)output->data.data;
+	const char *end = at + output->data.len;
+	char time[TIME_SIZE];
+
+	text_utc(time, output->timestamp_ns);
+	while (at < end) {
+		const char *line_end = memchr(at, '\n', (size_t)(end - at));
+		size_t len = (size_t)((line_end ? line_end + 1 : end) - at);
+
+		if (!l->mid_line[fd])
+			buf_addf(&out, "%s ", time);
+		buf_add(&out, at, len);
+		l->mid_line[fd] = !line_end;
+		at += len;
+	}
+	put_buf(fd, &out);
 }
 
 static void on_message(struct wire_call *call, ProtobufCMessage *message)
 {
 	struct logs *l = wire_call_user(call);
 	Cumulus__Orchestrator__Output *output = (void *)message;
-	bool out = output->stream == CUMULUS__ORCHESTRATOR__OUTPUT_STREAM__STDOUT;
+	int fd = output->stream == CUMULUS__ORCHESTRATOR__OUTPUT_STREAM__STDOUT
+			 ? STDOUT_FILENO
+			 : STDERR_FILENO;
 
 	l->heard = true;
 	l->offset = output->next_offset;
 	if (l->cli->options->json)
 		json_print_message(message);
+	else if (l->cli->options->timestamps)
+		put_stamped(l, fd, output);
 	else
-		put_bytes(out ? STDOUT_FILENO : STDERR_FILENO, output->data.data,
-			output->data.len);
+		put_bytes(fd, output->data.data, output->data.len);
 	wire_message_free(message);
 }
 

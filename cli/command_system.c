@@ -1,10 +1,11 @@
-/* command_system.c - health, version. */
+/* command_system.c - health, version, completion. */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 #include <unistd.h>
 
 #include "cleanup.h"
 #include "command.h"
+#include "completion.h"
 #include "json.h"
 #include "message.h"
 #include "remote.h"
@@ -83,5 +84,29 @@ enum exit_code command_version(struct cli *cli)
 		json_print(json_pack("{s:s}", "version", CUMULUS_VERSION), false);
 	else
 		put_text(STDOUT_FILENO, "cumulus " CUMULUS_VERSION "\n");
+	return EXIT_DONE;
+}
+
+enum exit_code command_completion(struct cli *cli)
+{
+	const char *shell = cli->options->operands.at[0];
+	const char *script = completion_script(shell);
+	char quoted[STR_QUOTE_SIZE];
+	struct err e = { 0 };
+
+	if (!script) {
+		err_set(&e, ERR_INVALID, "completion: \"%s\" is none of bash, zsh, fish",
+			str_quote(quoted, shell, strlen(shell)));
+		return fail(&e);
+	}
+	put_text(STDOUT_FILENO, script);
+	return EXIT_DONE;
+}
+
+enum exit_code command_complete(struct cli *cli)
+{
+	const struct words *words = &cli->options->operands;
+
+	completion_offer(cli, words->at, words->count);
 	return EXIT_DONE;
 }

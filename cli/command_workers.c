@@ -1,4 +1,4 @@
-/* command_workers.c - workers: the machines, with a bar for each GPU. */
+/* command_workers.c - workers, drain, undrain: the machines and what they may take. */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 #include <unistd.h>
@@ -7,56 +7,12 @@
 #include "command.h"
 #include "json.h"
 #include "message.h"
+#include "pool.h"
 #include "remote.h"
 #include "str.h"
-#include "text.h"
 #include "watch.h"
 
 typedef Cumulus__Orchestrator__WorkerInfo Worker;
-typedef Cumulus__Orchestrator__GPUDevice Device;
-
-/* One line of text from outside, cut to the terminal. */
-static void add_line(struct buf *out, char *line)
-{
-	CLEANUP(free_ptr) char *safe = text_escape(line);
-	size_t columns = terminal_columns(STDOUT_FILENO);
-
-	free(line);
-	if (columns)
-		safe[text_fit(safe, columns)] = '\0';
-	buf_addf(out, "%s\n", safe);
-}
-
-static void draw_device(const Device *d, struct buf *out)
-{
-	char bar[BAR_SIZE], memory[SPAN_SIZE];
-	bool told = *d->enforcement && strcmp(d->enforcement, "off") != 0;
-
-	text_gpu_bar(bar, (double)d->allocated_amount, (double)d->foreign_amount);
-	text_bytes(memory, (int64_t)d->memory_mb << 20);
-	add_line(out,
-		str_fmt("  GPU %d %s %.2f of %.2f  %s (%s, %s)%s%s", d->index, bar,
-			(double)d->allocated_amount, (double)d->total_capacity, d->name,
-			d->kind, memory, told ? "" : "  shares are not enforced",
-			d->foreign_amount > 0 ? "  x: not ours" : ""));
-	for (size_t i = 0; i < d->n_active_partitions; i++) {
-		const Cumulus__Orchestrator__PartitionInfo *p = d->active_partitions[i];
-
-		add_line(out, str_fmt("        %.2f  %s", (double)p->amount,
-				      *p->job_id ? p->job_id : p->partition_id));
-	}
-}
-
-static void draw_worker(const Worker *w, struct buf *out)
-{
-	char memory[SPAN_SIZE];
-
-	add_line(out, str_fmt("%s  %s  %s  %d CPUs, %s, %d running", w->id, w->hostname,
-			      w->status, w->cpus, text_bytes(memory, w->memory_mb << 20),
-			      w->running_jobs));
-	for (size_t i = 0; i < w->n_gpu_devices; i++)
-		draw_device(w->gpu_devices[i], out);
-}
 
 /* NULL: all. */
 static bool wanted(const Worker *w, const char *prefix)
@@ -112,7 +68,7 @@ static enum exit_code draw(struct cli *cli, struct buf *out)
 	}
 	for (size_t i = 0; i < list->n_workers; i++)
 		if (wanted(list->workers[i], prefix))
-			draw_worker(list->workers[i], out);
+			pool_draw_worker(list->workers[i], out);
 	if (found == 0 && !o->quiet)
 		buf_addf(out, "no workers\n");
 	return EXIT_DONE;
@@ -121,4 +77,68 @@ static enum exit_code draw(struct cli *cli, struct buf *out)
 enum exit_code command_workers(struct cli *cli)
 {
 	return watch(cli, draw);
+}
+
+/* ---- drain, undrain */
+
+static enum exit_code change(
+	struct cli *cli, enum remote_method method, const void *request, const char *done)
+{
+	enum exit_code code = EXIT_DONE;
+	struct err e = { 0 };
+	CLEANUP(free_message)
+	Worker *w = (void *)remote_ask(cli->remote, method, request, &code, &e);
+
+	if (!w) {
+		complain(&e);
+		return code;
+	}
+	if (cli->options->json) {
+		json_print_message(&w->base);
+	} else if (!cli->options->quiet) {
+		CLEANUP(buf_fini) struct buf out = { 0 };
+
+		pool_add_line(
+			&out, str_fmt("%s  %s  %s: %s, %d running", w->id, w->hostname,
+				      w->status, done, w->running_jobs));
+		put_buf(STDOUT_FILENO, &out);
+	}
+	return EXIT_DONE;
+}
+
+static char *find_worker(struct cli *cli, enum exit_code *code)
+{
+	struct err e = { 0 };
+	char *id =
+		remote_find_worker(cli->remote, cli->options->operands.at[0], code, &e);
+
+	if (!id)
+		complain(&e);
+	return id;
+}
+
+enum exit_code command_drain(struct cli *cli)
+{
+	Cumulus__Orchestrator__DrainWorkerRequest request =
+		CUMULUS__ORCHESTRATOR__DRAIN_WORKER_REQUEST__INIT;
+	enum exit_code code = EXIT_DONE;
+	CLEANUP(free_ptr) char *id = find_worker(cli, &code);
+
+	if (!id)
+		return code;
+	request.worker_id = id;
+	return change(cli, REMOTE_DRAIN_WORKER, &request, "it takes no new jobs");
+}
+
+enum exit_code command_undrain(struct cli *cli)
+{
+	Cumulus__Orchestrator__ResumeWorkerRequest request =
+		CUMULUS__ORCHESTRATOR__RESUME_WORKER_REQUEST__INIT;
+	enum exit_code code = EXIT_DONE;
+	CLEANUP(free_ptr) char *id = find_worker(cli, &code);
+
+	if (!id)
+		return code;
+	request.worker_id = id;
+	return change(cli, REMOTE_RESUME_WORKER, &request, "it takes jobs again");
 }

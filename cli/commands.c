@@ -6,9 +6,30 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "job_filter.h"
+#include "job_table.h"
 #include "str.h"
+#include "text.h"
 
 #define AT(field) offsetof(struct options, field)
+
+/* What can be cancelled. */
+#define LIVE_CHOICES "waiting,starting,running"
+
+#define WATCH_FLAG                                                                       \
+	{                                                                                \
+		'w', "watch", FLAG_SWITCH, AT(watch), NULL, "again every two seconds"    \
+	}
+
+/* What ps and cancel share. */
+#define FILTER_FLAGS                                                                     \
+	{ 'n', "name", FLAG_TEXT, AT(name), "PREFIX", "whose names begin so" },          \
+		{ 0, "label", FLAG_WORDS, AT(labels), "K=V",                             \
+			"with this label; may be repeated" },                            \
+	{                                                                                \
+		0, "since", FLAG_SECONDS, AT(since_s), "TIME",                           \
+			"submitted at most so long ago"                                  \
+	}
 
 /* What run and submit share. */
 #define SUBMISSION_FLAGS                                                                 \
@@ -27,6 +48,8 @@
 			"submitting again with this key finds the same job" },           \
 		{ 0, "no-wait", FLAG_SWITCH, AT(no_wait), NULL,                          \
 			"refuse it rather than wait for a GPU" },                        \
+		{ 0, "retries", FLAG_COUNT, AT(retries), "N",                            \
+			"start it again after a failure, at most so often" },            \
 		{ 0, "priority", FLAG_INTEGER, AT(priority), "N",                        \
 			"-100 to 100, higher first" },                                   \
 		{ 0, "cpus", FLAG_NUMBER, AT(cpus), "N", "limit of processors" },        \
@@ -52,13 +75,22 @@ static const struct flag submit_flags[] = {
 
 static const struct flag ps_flags[] = {
 	{ 'a', "all", FLAG_SWITCH, AT(all), NULL, "finished jobs too" },
-	{ 0, "since", FLAG_SECONDS, AT(since_s), "TIME",
-		"submitted at most so long ago" },
-	{ 'f', "filter", FLAG_TEXT, AT(states), "STATES",
-		"waiting,starting,running,completed,failed,cancelled" },
-	{ 'n', "name", FLAG_TEXT, AT(name), "PREFIX", "whose names begin so" },
-	{ 0, "label", FLAG_WORDS, AT(labels), "K=V", "with this label; may be repeated" },
-	{ 'w', "watch", FLAG_SWITCH, AT(watch), NULL, "again every two seconds" },
+	{ 'f', "filter", FLAG_LIST, AT(states), "STATES", JOB_STATE_CHOICES },
+	FILTER_FLAGS,
+	{ 'o', "columns", FLAG_LIST, AT(columns), "COLUMNS", JOB_COLUMN_CHOICES },
+	WATCH_FLAG,
+	{ 0 },
+};
+
+static const struct flag cancel_flags[] = {
+	{ 'a', "all", FLAG_SWITCH, AT(all), NULL, "all that have not ended" },
+	{ 'f', "filter", FLAG_LIST, AT(states), "STATES", LIVE_CHOICES },
+	FILTER_FLAGS,
+	{ 0 },
+};
+
+static const struct flag top_flags[] = {
+	{ 'o', "columns", FLAG_LIST, AT(columns), "COLUMNS", JOB_COLUMN_CHOICES },
 	{ 0 },
 };
 
@@ -77,14 +109,15 @@ static const struct flag attach_flags[] = {
 static const struct flag logs_flags[] = {
 	{ 'f', "follow", FLAG_SWITCH, AT(follow), NULL, "go on until the job ends" },
 	{ 'n', "lines", FLAG_COUNT, AT(tail_lines), "N", "only the last N lines" },
-	{ 0, "stream", FLAG_TEXT, AT(stream), "NAME", "only stdout, stderr or system" },
-	{ 0, "timestamps", FLAG_REFUSED, 0, NULL,
-		"the times of output are not kept yet" },
+	{ 0, "stream", FLAG_TEXT, AT(stream), "stdout|stderr|system",
+		"only what went there" },
+	{ 0, "timestamps", FLAG_SWITCH, AT(timestamps), NULL,
+		"each line behind its time, in UTC" },
 	{ 0 },
 };
 
 static const struct flag workers_flags[] = {
-	{ 'w', "watch", FLAG_SWITCH, AT(watch), NULL, "again every two seconds" },
+	WATCH_FLAG,
 	{ 0 },
 };
 
@@ -121,6 +154,25 @@ static const char run_details[] =
 static const char follow_details[] =
 	"Ctrl-C once leaves the job running; twice within 2 s cancels it.\n";
 
+static const char cancel_details[] =
+	"Named by ids, or all that have not ended and that every given filter means.  A job\n"
+	"that has ended already is no failure.\n";
+
+static const char top_details[] =
+	"Again every two seconds, until Ctrl-C; on a pipe and with --json, once.\n";
+
+static const char worker_details[] = "WORKER is its id or its hostname.\n";
+
+static const char doctor_details[] =
+	"Each finding is ok, a warning or a problem, with what mends it.  This machine is\n"
+	"looked at when the server is on it.  Exits with 1 when there is a problem.\n";
+
+static const char completion_details[] =
+	"SHELL is bash, zsh or fish:\n"
+	"  bash  source <(cumulus completion bash)         in ~/.bashrc\n"
+	"  zsh   source <(cumulus completion zsh)          in ~/.zshrc, after compinit\n"
+	"  fish  cumulus completion fish | source          in ~/.config/fish/config.fish\n";
+
 static const char health_details[] =
 	"A degraded system exits with 0 and a warning, an unhealthy one with 1.\n";
 
@@ -130,6 +182,7 @@ const struct command commands[] = {
 		.operands = "PATH [-- ARGS...]",
 		.operands_min = 1,
 		.operands_max = 1,
+		.operand = OPERAND_PATH,
 		.job_args = true,
 		.flags = run_flags,
 		.exits = FOLLOWS | BIT(EXIT_NO_PLACE),
@@ -140,6 +193,7 @@ const struct command commands[] = {
 		.operands = "PATH [-- ARGS...]",
 		.operands_min = 1,
 		.operands_max = 1,
+		.operand = OPERAND_PATH,
 		.job_args = true,
 		.flags = submit_flags,
 		.exits = ASKS | BIT(EXIT_NO_PLACE),
@@ -156,13 +210,31 @@ const struct command commands[] = {
 		.operands = "ID",
 		.operands_min = 1,
 		.operands_max = 1,
+		.operand = OPERAND_JOB,
 		.exits = ASKS | BIT(EXIT_NOT_FOUND),
 		.run = command_status },
+	{ .name = "why",
+		.summary = "what a job waits for, or why it ended as it did",
+		.operands = "ID",
+		.operands_min = 1,
+		.operands_max = 1,
+		.operand = OPERAND_JOB,
+		.exits = ASKS | BIT(EXIT_NOT_FOUND),
+		.run = command_why },
+	{ .name = "timing",
+		.summary = "where a job's time went",
+		.operands = "ID",
+		.operands_min = 1,
+		.operands_max = 1,
+		.operand = OPERAND_JOB,
+		.exits = ASKS | BIT(EXIT_NOT_FOUND),
+		.run = command_timing },
 	{ .name = "result",
 		.summary = "print what a job returned",
 		.operands = "ID",
 		.operands_min = 1,
 		.operands_max = 1,
+		.operand = OPERAND_JOB,
 		.flags = result_flags,
 		.exits = FOLLOWS | BIT(EXIT_NOT_FOUND),
 		.run = command_result },
@@ -171,6 +243,7 @@ const struct command commands[] = {
 		.operands = "ID",
 		.operands_min = 1,
 		.operands_max = 1,
+		.operand = OPERAND_JOB,
 		.flags = logs_flags,
 		.exits = ASKS | BIT(EXIT_NOT_FOUND),
 		.run = command_logs },
@@ -179,30 +252,65 @@ const struct command commands[] = {
 		.operands = "ID",
 		.operands_min = 1,
 		.operands_max = 1,
+		.operand = OPERAND_JOB,
 		.flags = attach_flags,
 		.exits = FOLLOWS | BIT(EXIT_NOT_FOUND),
 		.details = follow_details,
 		.run = command_attach },
 	{ .name = "cancel",
 		.summary = "cancel jobs",
-		.operands = "ID...",
-		.operands_min = 1,
+		.operands = "[ID...]",
 		.operands_max = SIZE_MAX,
+		.operand = OPERAND_LIVE_JOB,
+		.flags = cancel_flags,
+		.details = cancel_details,
 		.exits = ASKS | BIT(EXIT_NOT_FOUND),
 		.run = command_cancel },
 	{ .name = "workers",
 		.summary = "the machines, with a bar for each GPU",
 		.operands = "[ID]",
 		.operands_max = 1,
+		.operand = OPERAND_WORKER,
 		.flags = workers_flags,
 		.exits = ASKS | BIT(EXIT_NOT_FOUND),
 		.run = command_workers },
+	{ .name = "top",
+		.summary = "the system, its GPUs and its jobs on one screen",
+		.operands = "",
+		.flags = top_flags,
+		.exits = ASKS,
+		.details = top_details,
+		.run = command_top },
+	{ .name = "drain",
+		.summary = "let a worker finish its jobs and take no new ones",
+		.operands = "WORKER",
+		.operands_min = 1,
+		.operands_max = 1,
+		.operand = OPERAND_WORKER,
+		.exits = ASKS | BIT(EXIT_NOT_FOUND),
+		.details = worker_details,
+		.run = command_drain },
+	{ .name = "undrain",
+		.summary = "let a worker take jobs again",
+		.operands = "WORKER",
+		.operands_min = 1,
+		.operands_max = 1,
+		.operand = OPERAND_WORKER,
+		.exits = ASKS | BIT(EXIT_NOT_FOUND),
+		.details = worker_details,
+		.run = command_undrain },
 	{ .name = "health",
 		.summary = "is the system well?",
 		.operands = "",
 		.exits = ASKS | BIT(EXIT_JOB_FAILED),
 		.details = health_details,
 		.run = command_health },
+	{ .name = "doctor",
+		.summary = "is this server, and this machine, fit to run jobs?",
+		.operands = "",
+		.exits = BIT(EXIT_DONE) | BIT(EXIT_JOB_FAILED) | BIT(EXIT_USAGE),
+		.details = doctor_details,
+		.run = command_doctor },
 	{ .name = "dev",
 		.summary = "a whole system for this machine, in the foreground",
 		.operands = "",
@@ -210,6 +318,16 @@ const struct command commands[] = {
 		.exits = BIT(EXIT_DONE) | BIT(EXIT_JOB_FAILED) | BIT(EXIT_USAGE),
 		.local = true,
 		.run = command_dev },
+	{ .name = "completion",
+		.summary = "a script by which a shell completes commands",
+		.operands = "SHELL",
+		.operands_min = 1,
+		.operands_max = 1,
+		.operand = OPERAND_SHELL,
+		.exits = BIT(EXIT_DONE) | BIT(EXIT_USAGE),
+		.details = completion_details,
+		.local = true,
+		.run = command_completion },
 	{ .name = "version",
 		.summary = "which version this is",
 		.operands = "",
@@ -220,20 +338,21 @@ const struct command commands[] = {
 		.summary = "this list, or more about one command",
 		.operands = "[COMMAND]",
 		.operands_max = 1,
+		.operand = OPERAND_COMMAND,
 		.exits = BIT(EXIT_DONE) | BIT(EXIT_USAGE),
 		.local = true,
 		.run = command_help_about },
 
-	{ .name = "why", .not_yet = "cumulus status ID names what a job waits for" },
-	{ .name = "timing",
-		.not_yet = "cumulus status ID shows the times that are kept" },
+	{ .name = "__complete",
+		.summary = "what a shell may offer next",
+		.operands = "WORD...",
+		.operands_max = SIZE_MAX,
+		.exits = BIT(EXIT_DONE),
+		.local = true,
+		.hidden = true,
+		.run = command_complete },
 	{ .name = "pause", .not_yet = "jobs cannot be paused yet" },
 	{ .name = "resume", .not_yet = "jobs cannot be paused yet" },
-	{ .name = "top", .not_yet = "cumulus workers --watch shows the shares" },
-	{ .name = "drain", .not_yet = "workers cannot be drained yet" },
-	{ .name = "undrain", .not_yet = "workers cannot be drained yet" },
-	{ .name = "doctor", .not_yet = "cumulus health says how the system is" },
-	{ .name = "completion", .not_yet = "there are no completions for shells yet" },
 	{ .name = "token", .not_yet = "there is no authentication yet" },
 	{ .name = "env", .not_yet = "there are no cached environments yet" },
 	{ .name = "admin", .not_yet = "there are no commands of administration yet" },
@@ -267,7 +386,7 @@ void commands_help(FILE *to)
 {
 	fputs("usage: cumulus COMMAND [options]\n\n", to);
 	for (const struct command *c = commands; c->name; c++)
-		if (!c->not_yet)
+		if (!c->not_yet && !c->hidden)
 			fprintf(to, "  %-10s %s\n", c->name, c->summary);
 	fputs("\nEvery command has --help.  Ids may be shortened while they are unique.\n"
 	      "Settings: ~/.config/cumulus/config.yaml (address: HOST:PORT), then\n"
@@ -284,7 +403,7 @@ enum exit_code command_help_about(struct cli *cli)
 		commands_help(stdout);
 		return EXIT_DONE;
 	}
-	if (!about || about->not_yet) {
+	if (!about || about->not_yet || about->hidden) {
 		char quoted[STR_QUOTE_SIZE];
 
 		fprintf(stderr, "cumulus: there is no command \"%s\"; see cumulus help\n",
@@ -297,7 +416,10 @@ enum exit_code command_help_about(struct cli *cli)
 
 void complain(const struct err *e)
 {
-	fprintf(stderr, "cumulus: %s\n", e->text);
+	/* The server's words may be in it. */
+	CLEANUP(free_ptr) char *safe = text_escape(e->text);
+
+	fprintf(stderr, "cumulus: %s\n", safe);
 }
 
 enum exit_code fail(const struct err *e)

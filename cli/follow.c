@@ -47,9 +47,9 @@ struct follow {
 	int64_t lost_ns;   /* since when there is no connection; 0: there is one */
 	uint64_t retry_ms; /* how long to wait before the next try */
 
-	uv_signal_t interrupt;
+	uv_signal_t interrupt, resize;
 	uv_timer_t tick, detach, retry;
-	unsigned handles; /* of these four, not closed yet */
+	unsigned handles; /* of these five, not closed yet */
 
 	bool done;
 	enum exit_code code;
@@ -298,6 +298,14 @@ static void on_tick(uv_timer_t *timer)
 	narrator_tick(f->narrator);
 }
 
+static void on_resize(uv_signal_t *handle, int number)
+{
+	struct follow *f = handle->data;
+
+	(void)number;
+	narrator_tick(f->narrator);
+}
+
 static void on_handle_closed(uv_handle_t *handle)
 {
 	struct follow *f = handle->data;
@@ -309,18 +317,22 @@ static void open_handles(struct follow *f)
 {
 	uv_loop_t *loop = &f->remote->loop;
 
-	if (uv_signal_init(loop, &f->interrupt) || uv_timer_init(loop, &f->tick) ||
-		uv_timer_init(loop, &f->detach) || uv_timer_init(loop, &f->retry) ||
+	if (uv_signal_init(loop, &f->interrupt) || uv_signal_init(loop, &f->resize) ||
+		uv_timer_init(loop, &f->tick) || uv_timer_init(loop, &f->detach) ||
+		uv_timer_init(loop, &f->retry) ||
 		uv_signal_start(&f->interrupt, on_interrupt, SIGINT) ||
+		uv_signal_start(&f->resize, on_resize, SIGWINCH) ||
 		uv_timer_start(&f->tick, on_tick, TICK_MS, TICK_MS))
 		abort();
-	f->interrupt.data = f->tick.data = f->detach.data = f->retry.data = f;
-	f->handles = 4;
+	f->interrupt.data = f->resize.data = f->tick.data = f->detach.data =
+		f->retry.data = f;
+	f->handles = 5;
 }
 
 static void close_handles(struct follow *f)
 {
 	uv_close((uv_handle_t *)&f->interrupt, on_handle_closed);
+	uv_close((uv_handle_t *)&f->resize, on_handle_closed);
 	uv_close((uv_handle_t *)&f->tick, on_handle_closed);
 	uv_close((uv_handle_t *)&f->detach, on_handle_closed);
 	uv_close((uv_handle_t *)&f->retry, on_handle_closed);

@@ -1,8 +1,10 @@
 /* main.c - cumulus: finds the command, reads its words, runs it. */
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
 #include <locale.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cleanup.h"
 #include "command.h"
@@ -39,7 +41,7 @@ static int run(const struct command *command, const struct options *options)
 	return (int)code;
 }
 
-int main(int argc, char **argv)
+static int program(int argc, char **argv)
 {
 	CLEANUP(options_fini) struct options options;
 	struct err e = { 0 };
@@ -51,6 +53,8 @@ int main(int argc, char **argv)
 	options_init(&options);
 	if (options_parse_leading(argc, argv, &at, &options, &e) < 0)
 		return (int)fail(&e);
+	if (options.version)
+		return run(command_find("version"), &options);
 	if (at == argc) {
 		commands_help(options.help ? stdout : stderr);
 		return options.help ? EXIT_DONE : EXIT_USAGE;
@@ -70,5 +74,28 @@ int main(int argc, char **argv)
 		command_help(command, stdout);
 		return EXIT_DONE;
 	}
-	return run(command, &options);
+	return run(options.version ? command_find("version") : command, &options);
+}
+
+/* A standard file that is closed would become a socket of ours, and output would go there.
+ * Opened for reading, writing to it fails as it should. */
+static void fill_standard_files(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDONLY);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd > STDERR_FILENO)
+		close(fd);
+}
+
+int main(int argc, char **argv)
+{
+	fill_standard_files();
+
+	int code = program(argc, argv);
+
+	put_rest();
+	return code;
 }

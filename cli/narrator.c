@@ -100,17 +100,39 @@ char *narrate_live(JobState state, double progress, const char *doing, int64_t e
 	return line;
 }
 
+/* What takes the last line away; the caller frees it.  It is gone then. */
+static char *erasure(struct narrator *n)
+{
+	size_t columns = terminal_columns(STDERR_FILENO);
+	/* A terminal that became narrower has folded the line. */
+	size_t folds = n->live && columns ? (n->live - 1) / columns : 0;
+	CLEANUP(free_ptr) char *up = folds ? str_fmt("\033[%zuA", folds) : NULL;
+	char *erase = n->live ? str_fmt("\r%s\033[J", up ? up : "") : str_fmt("%s", "");
+
+	n->live = 0;
+	return erase;
+}
+
 static void hide_live(struct narrator *n)
 {
-	if (n->live)
-		put_text(STDERR_FILENO, "\r\033[K");
-	n->live = false;
+	CLEANUP(free_ptr) char *erase = erasure(n);
+
+	put_text(STDERR_FILENO, erase);
+}
+
+/* Whatever colour the job left behind, ours is plain. */
+static const char *plain(struct narrator *n)
+{
+	bool was = n->styled;
+
+	n->styled = false;
+	return was && n->terminal->err_moves ? "\033[0m" : "";
 }
 
 static void show_live(struct narrator *n)
 {
-	if (!n->terminal->err_tty || n->json || n->quiet || n->mid_line || !n->state_ns ||
-		state_is_final(n->state))
+	if (!n->terminal->err_moves || n->json || n->quiet || n->mid_line ||
+		!n->state_ns || state_is_final(n->state))
 		return;
 
 	int64_t elapsed_s = (clock_boot_ns() - n->state_ns) / NS_PER_S;
@@ -119,11 +141,14 @@ static void show_live(struct narrator *n)
 		terminal_columns(STDERR_FILENO));
 	bool colour = n->terminal->err_colour;
 	CLEANUP(free_ptr)
-	char *drawn = str_fmt("\r\033[K%s%s%s", terminal_colour(colour, COLOUR_DIM), line,
+	char *erase = erasure(n);
+	CLEANUP(free_ptr)
+	char *drawn = str_fmt("%s%s%s%s%s", erase, plain(n),
+		terminal_colour(colour, COLOUR_DIM), line,
 		terminal_colour(colour, COLOUR_NONE));
 
 	put_text(STDERR_FILENO, drawn);
-	n->live = true;
+	n->live = text_width(line);
 }
 
 /* A line of ours, on a line of its own. */
@@ -131,7 +156,7 @@ static void put_line(struct narrator *n, enum colour colour, const char *line)
 {
 	bool enabled = n->terminal->err_colour && colour != COLOUR_NONE;
 	CLEANUP(free_ptr)
-	char *whole = str_fmt("%s%s%s%s\n", n->mid_line ? "\n" : "",
+	char *whole = str_fmt("%s%s%s%s%s\n", plain(n), n->mid_line ? "\n" : "",
 		terminal_colour(enabled, colour), line,
 		terminal_colour(enabled, COLOUR_NONE));
 
@@ -152,7 +177,9 @@ void narrator_note(struct narrator *n, const char *format, ...)
 	va_end(args);
 	if (n->quiet)
 		return;
-	put_line(n, COLOUR_DIM, fixed);
+
+	CLEANUP(free_ptr) char *safe = text_escape(fixed);
+	put_line(n, COLOUR_DIM, safe);
 	show_live(n);
 }
 
@@ -171,8 +198,10 @@ static void tell_output(struct narrator *n, const Cumulus__Orchestrator__Output 
 
 	bool mid_line = output->data.data[output->data.len - 1] != '\n';
 
-	if (tty)
+	if (tty) {
 		n->mid_line = mid_line;
+		n->styled |= memchr(output->data.data, '\033', output->data.len) != NULL;
+	}
 	if (out)
 		n->out_mid_line = mid_line;
 }
@@ -190,7 +219,7 @@ static void tell_progress(struct narrator *n, const JobEvent *event)
 
 	n->progress = (double)event->progress;
 	set_doing(n, event->message);
-	if (n->terminal->err_tty || n->quiet || !changed)
+	if (n->terminal->err_moves || n->quiet || !changed)
 		return;
 
 	CLEANUP(free_ptr)

@@ -24,8 +24,9 @@ struct narrator {
 	Cumulus__Orchestrator__JobState state;
 	char *doing; /* owned: what the last line says; NULL: nothing */
 	double progress;
-	bool live;         /* the last line stands on the terminal */
+	size_t live;       /* columns of the last line that stands on the terminal */
 	bool out_mid_line; /* stdout, whatever it is, stands inside a line */
+	bool styled;       /* the job sent escapes to the terminal */
 	bool mid_line;     /* the job's last byte on the terminal was not a line end */
 };
 
@@ -37,7 +38,7 @@ void narrator_note(struct narrator *n, const char *format, ...) PRINTF_LIKE(2, 3
 /* The result of a COMPLETED event, to its file or to stdout. */
 int narrator_result(
 	struct narrator *n, const ProtobufCBinaryData *result, struct err *e) MUST_CHECK;
-/* Time went by: draw the last line again. */
+/* Time went by, or the terminal changed its size: draw the last line again. */
 void narrator_tick(struct narrator *n);
 /* Take the last line away: the story is over. */
 void narrator_end(struct narrator *n);

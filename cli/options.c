@@ -20,6 +20,8 @@ const struct flag common_flags[] = {
 		"the server (default 127.0.0.1:50051)" },
 	{ 0, "token", FLAG_TEXT, offsetof(struct options, token), "TOKEN",
 		"refused until the server has authentication" },
+	{ 'V', "version", FLAG_SWITCH, offsetof(struct options, version), NULL,
+		"print the version and end" },
 	{ 'h', "help", FLAG_SWITCH, offsetof(struct options, help), NULL, "this text" },
 	{ 0 },
 };
@@ -97,6 +99,7 @@ static int assign(
 		*(bool *)field = true;
 		return 0;
 	case FLAG_TEXT:
+	case FLAG_LIST:
 		*(const char **)field = text;
 		return 0;
 	case FLAG_WORDS:
@@ -114,10 +117,8 @@ static int assign(
 		return parse_hundredths(text, field, e);
 	case FLAG_NUMBER:
 		return parse_number(text, field, e);
-	case FLAG_REFUSED:
-		break;
 	}
-	return err_set(e, ERR_UNSUPPORTED, "%s", f->help);
+	return err_set(e, ERR_INTERNAL, "a flag without a type");
 }
 
 /* Give f its value: inline (NULL: none there) or the next word. */
@@ -145,8 +146,12 @@ static int take_long(struct reader *r, const char *word, struct err *e)
 	size_t len = equals ? (size_t)(equals - word) - 2 : strlen(word) - 2;
 	const struct flag *f = find_long(r, word + 2, len);
 
-	if (!f)
-		return err_set(e, ERR_INVALID, "unknown option %.64s", word);
+	if (!f) {
+		char quoted[STR_QUOTE_SIZE];
+
+		return err_set(e, ERR_INVALID, "unknown option %s",
+			str_quote(quoted, word, strlen(word)));
+	}
 	return take_value(r, f, equals ? equals + 1 : NULL, e);
 }
 
@@ -182,7 +187,7 @@ static bool is_flag(const char *word)
 int options_parse_leading(
 	int argc, char **argv, int *at, struct options *o, struct err *e)
 {
-	struct reader r = { argv, argc, 1, { common_flags, NULL }, o };
+	struct reader r = { argv, argc, 1, { common_flags }, o };
 
 	while (r.at < argc && is_flag(argv[r.at]))
 		if (take_flag(&r, e) < 0)
@@ -193,7 +198,7 @@ int options_parse_leading(
 
 static int check_operands(const struct command *c, const struct options *o, struct err *e)
 {
-	if (o->help)
+	if (o->help || o->version)
 		return 0;
 	if (o->operands.count < c->operands_min)
 		return err_set(e, ERR_INVALID, "%s wants %s; see cumulus %s --help",
@@ -222,12 +227,31 @@ int options_parse(const struct command *command, int argc, char **argv, struct o
 	return check_operands(command, o, e);
 }
 
+const struct flag *flag_find(const struct flag *table, const char *word)
+{
+	const struct reader r = { .tables = { table, common_flags } };
+	const struct flag *f = NULL;
+
+	if (str_starts(word, "--"))
+		return find_long(&r, word + 2, strcspn(word + 2, "="));
+	for (const char *c = word + 1; *c; c++) {
+		f = find_letter(&r, *c);
+		if (!f || f->argument)
+			return f;
+	}
+	return f;
+}
+
+bool flag_has_value(const struct flag *f, const char *word)
+{
+	const char *letter = f->letter ? strchr(word + 1, f->letter) : NULL;
+
+	return word[1] != '-' && f->argument && letter && letter[1];
+}
+
 void flags_print(const struct flag *flags, FILE *to)
 {
 	for (const struct flag *f = flags; f && f->name; f++) {
-		if (f->type == FLAG_REFUSED)
-			continue;
-
 		char letter[5] = { f->letter ? '-' : ' ', f->letter ? f->letter : ' ',
 			f->letter ? ',' : ' ', ' ' };
 		CLEANUP(free_ptr)

@@ -11,10 +11,10 @@
 #include "str.h"
 #include "xalloc.h"
 
-#define PAGE_SIZE      500
-#define ASK_TIMEOUT_MS 30000
+#define PAGE_SIZE   500
+#define PATIENCE_MS 30000
 
-#define SERVICE        "/cumulus.orchestrator.OrchestratorService/"
+#define SERVICE     "/cumulus.orchestrator.OrchestratorService/"
 
 #define METHOD(name, in, out, how)                                                       \
 	{                                                                                \
@@ -45,11 +45,17 @@ static const struct wire_method methods[REMOTE_METHOD_COUNT] = {
 		METHOD("MissingPackages", package_digests, package_digests, WIRE_UNARY),
 	[REMOTE_UPLOAD_PACKAGE] =
 		METHOD("UploadPackage", package_chunk, package_info, WIRE_CLIENT_STREAMS),
+	[REMOTE_EXPLAIN_JOB] =
+		METHOD("ExplainJob", explain_job_request, explanation, WIRE_UNARY),
+	[REMOTE_DRAIN_WORKER] =
+		METHOD("DrainWorker", drain_worker_request, worker_info, WIRE_UNARY),
+	[REMOTE_RESUME_WORKER] =
+		METHOD("ResumeWorker", resume_worker_request, worker_info, WIRE_UNARY),
 };
 
 void remote_init(struct remote *r, const char *address)
 {
-	*r = (struct remote){ .address = xstrdup(address) };
+	*r = (struct remote){ .address = xstrdup(address), .patience_ms = PATIENCE_MS };
 	if (uv_loop_init(&r->loop) != 0)
 		abort();
 }
@@ -175,7 +181,7 @@ ProtobufCMessage *remote_ask(struct remote *r, enum remote_method method,
 {
 	const struct wire_request request = { .method = &methods[method],
 		.message = message,
-		.timeout_ms = ASK_TIMEOUT_MS };
+		.timeout_ms = r->patience_ms };
 
 	return ask(r, &request, code, e);
 }
@@ -233,6 +239,7 @@ int remote_each_page(struct remote *r, Cumulus__Orchestrator__ListJobsRequest *r
 	return 0;
 }
 
+/* The one id that begins so. */
 struct search {
 	const char *prefix;
 	char *found; /* owned */
@@ -245,19 +252,52 @@ bool remote_id_begins(const char *id, const char *prefix)
 	       (id[0] && id[1] == '-' && str_starts(id + 2, prefix));
 }
 
+static void search_take(struct search *s, const char *id)
+{
+	s->twice = s->found != NULL;
+	if (!s->twice)
+		s->found = xstrdup(id);
+}
+
+/* What was found, or why there is none.  Ends the search. */
+static char *search_end(
+	struct search *s, const char *what, enum exit_code *code, struct err *e)
+{
+	char quoted[STR_QUOTE_SIZE];
+
+	if (s->found && !s->twice)
+		return s->found;
+	str_quote(quoted, s->prefix, strlen(s->prefix));
+	*code = s->twice ? EXIT_USAGE : EXIT_NOT_FOUND;
+	if (s->twice)
+		err_set(e, ERR_INVALID, "more than one %s begins with %s", what, quoted);
+	else
+		err_set(e, ERR_NOT_FOUND, "no %s begins with %s", what, quoted);
+	free(s->found);
+	return NULL;
+}
+
+/* A search without anything to go by would find whatever is alone. */
+static int check_prefix(const char *prefix, const char *what, const char *empty,
+	enum exit_code *code, struct err *e)
+{
+	char quoted[STR_QUOTE_SIZE];
+
+	if (*prefix && strcmp(prefix, empty) != 0)
+		return 0;
+	*code = EXIT_USAGE;
+	return err_set(e, ERR_INVALID, "\"%s\" is not the id of a %s",
+		str_quote(quoted, prefix, strlen(prefix)), what);
+}
+
 static bool search_page(const Cumulus__Orchestrator__JobList *page, void *user)
 {
 	struct search *s = user;
 
-	for (size_t i = 0; i < page->n_jobs; i++) {
-		if (!remote_id_begins(page->jobs[i]->job_id, s->prefix))
-			continue;
-		s->twice = s->found != NULL;
-		if (s->twice)
-			return false;
-		s->found = xstrdup(page->jobs[i]->job_id);
-	}
-	return true;
+	for (size_t i = 0; i < page->n_jobs && !s->twice; i++)
+		if (remote_id_begins(page->jobs[i]->job_id, s->prefix))
+			search_take(s, page->jobs[i]->job_id);
+	return !s->twice;
 }
 
 char *remote_find_job(
@@ -266,27 +306,49 @@ char *remote_find_job(
 	Cumulus__Orchestrator__ListJobsRequest request =
 		CUMULUS__ORCHESTRATOR__LIST_JOBS_REQUEST__INIT;
 	struct search s = { .prefix = prefix };
-	char quoted[STR_QUOTE_SIZE];
 
 	if (id_valid(prefix, 'j'))
 		return xstrdup(prefix);
-	str_quote(quoted, prefix, strlen(prefix));
-	if (!*prefix || strcmp(prefix, "j-") == 0) {
-		*code = EXIT_USAGE;
-		err_set(e, ERR_INVALID, "\"%s\" is not the id of a job", quoted);
+	if (check_prefix(prefix, "job", "j-", code, e) < 0)
 		return NULL;
-	}
 	if (remote_each_page(r, &request, search_page, &s, code, e) < 0) {
 		free(s.found);
 		return NULL;
 	}
-	if (s.found && !s.twice)
-		return s.found;
-	*code = s.twice ? EXIT_USAGE : EXIT_NOT_FOUND;
-	if (s.twice)
-		err_set(e, ERR_INVALID, "more than one job begins with %s", quoted);
-	else
-		err_set(e, ERR_NOT_FOUND, "no job begins with %s", quoted);
-	free(s.found);
-	return NULL;
+	return search_end(&s, "job", code, e);
+}
+
+JobStatus *remote_job_status(
+	struct remote *r, const char *prefix, enum exit_code *code, struct err *e)
+{
+	Cumulus__Orchestrator__JobStatusRequest request =
+		CUMULUS__ORCHESTRATOR__JOB_STATUS_REQUEST__INIT;
+	CLEANUP(free_ptr) char *job_id = remote_find_job(r, prefix, code, e);
+
+	if (!job_id)
+		return NULL;
+	request.job_id = job_id;
+	return (void *)remote_ask(r, REMOTE_GET_JOB_STATUS, &request, code, e);
+}
+
+char *remote_find_worker(
+	struct remote *r, const char *prefix, enum exit_code *code, struct err *e)
+{
+	Cumulus__Orchestrator__ListWorkersRequest request =
+		CUMULUS__ORCHESTRATOR__LIST_WORKERS_REQUEST__INIT;
+	struct search s = { .prefix = prefix };
+
+	if (check_prefix(prefix, "worker", "w-", code, e) < 0)
+		return NULL;
+
+	CLEANUP(free_message)
+	Cumulus__Orchestrator__WorkerList *list =
+		(void *)remote_ask(r, REMOTE_LIST_WORKERS, &request, code, e);
+	if (!list)
+		return NULL;
+	for (size_t i = 0; i < list->n_workers; i++)
+		if (remote_id_begins(list->workers[i]->id, prefix) ||
+			strcmp(list->workers[i]->hostname, prefix) == 0)
+			search_take(&s, list->workers[i]->id);
+	return search_end(&s, "worker", code, e);
 }

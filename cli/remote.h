@@ -35,12 +35,16 @@ enum remote_method {
 	REMOTE_GET_JOB_RESULT,
 	REMOTE_MISSING_PACKAGES,
 	REMOTE_UPLOAD_PACKAGE,
+	REMOTE_EXPLAIN_JOB,
+	REMOTE_DRAIN_WORKER,
+	REMOTE_RESUME_WORKER,
 	REMOTE_METHOD_COUNT
 };
 
 struct remote {
 	uv_loop_t loop;
-	char *address; /* owned */
+	char *address;        /* owned */
+	uint64_t patience_ms; /* for one answer; may be set */
 	struct wire_client *client;
 	bool up;   /* this connection stood at some time */
 	bool down; /* and is no more */
@@ -82,6 +86,14 @@ enum exit_code remote_failure(
 /* Find the whole id of a job, given its beginning ("j-" may be left out).  The caller
  * frees it; NULL when there is none or more than one. */
 char *remote_find_job(struct remote *r, const char *prefix, enum exit_code *code,
+	struct err *e) MUST_CHECK;
+
+/* The same of a worker, whose whole hostname will do, too. */
+char *remote_find_worker(struct remote *r, const char *prefix, enum exit_code *code,
+	struct err *e) MUST_CHECK;
+
+/* The status of the one job whose id begins so, for the caller to free. */
+JobStatus *remote_job_status(struct remote *r, const char *prefix, enum exit_code *code,
 	struct err *e) MUST_CHECK;
 
 /* Does this id begin so, with or without its letter? */

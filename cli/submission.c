@@ -115,6 +115,7 @@ static int fill(struct submission *s, const struct options *o, struct err *e)
 	m->name = (char *)(o->name ? o->name : "");
 	m->idempotency_key = s->key;
 	m->priority = (int32_t)o->priority;
+	m->max_retries = (int32_t)o->retries;
 	m->no_wait = o->no_wait;
 	m->args = (char **)o->job_args.at;
 	m->n_args = o->job_args.count;

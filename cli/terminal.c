@@ -17,12 +17,15 @@
 void terminal_init(struct terminal *t)
 {
 	const char *term = getenv("TERM");
-	bool colour = str_empty(getenv("NO_COLOR")) && term && strcmp(term, "dumb") != 0;
+	bool able = !str_empty(term) && strcmp(term, "dumb") != 0;
+	bool colour = str_empty(getenv("NO_COLOR"));
 
 	t->out_tty = isatty(STDOUT_FILENO) == 1;
 	t->err_tty = isatty(STDERR_FILENO) == 1;
-	t->out_colour = t->out_tty && colour;
-	t->err_colour = t->err_tty && colour;
+	t->out_moves = t->out_tty && able;
+	t->err_moves = t->err_tty && able;
+	t->out_colour = t->out_moves && colour;
+	t->err_colour = t->err_moves && colour;
 }
 
 size_t terminal_columns(int fd)
@@ -32,6 +35,15 @@ size_t terminal_columns(int fd)
 	if (ioctl(fd, TIOCGWINSZ, &size) < 0)
 		return 0;
 	return size.ws_col ? size.ws_col : 80;
+}
+
+size_t terminal_rows(int fd)
+{
+	struct winsize size;
+
+	if (ioctl(fd, TIOCGWINSZ, &size) < 0)
+		return 0;
+	return size.ws_row ? size.ws_row : 24;
 }
 
 const char *terminal_colour(bool enabled, enum colour colour)
@@ -56,16 +68,26 @@ static void end_by_broken_pipe(void)
 	_exit(128 + SIGPIPE);
 }
 
-void put_bytes(int fd, const void *bytes, size_t len)
+static void end_by_failed_write(int fd)
 {
-	if (write_all(fd, bytes, len) == 0)
-		return;
 	if (errno == EPIPE)
 		end_by_broken_pipe();
 	if (fd != STDERR_FILENO)
 		dprintf(STDERR_FILENO, "cumulus: write the output: %s\n",
 			strerror(errno));
-	_exit(EXIT_NO_ANSWER);
+	_exit(EXIT_USAGE);
+}
+
+void put_bytes(int fd, const void *bytes, size_t len)
+{
+	if (write_all(fd, bytes, len) < 0)
+		end_by_failed_write(fd);
+}
+
+void put_rest(void)
+{
+	if (fflush(stdout) != 0 || ferror(stdout))
+		end_by_failed_write(STDOUT_FILENO);
 }
 
 void put_text(int fd, const char *text)

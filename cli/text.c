@@ -138,6 +138,22 @@ char *text_time(char out[TIME_SIZE], int64_t unix_s)
 	return out;
 }
 
+char *text_utc(char out[TIME_SIZE], int64_t unix_ns)
+{
+	time_t t = (time_t)(unix_ns / NS_PER_S);
+	struct tm tm;
+	size_t len = 0;
+
+	if (unix_ns > 0 && gmtime_r(&t, &tm))
+		len = strftime(out, TIME_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
+	if (len == 0)
+		snprintf(out, TIME_SIZE, "-");
+	else
+		snprintf(out + len, TIME_SIZE - len, ".%03dZ",
+			(int)(unix_ns % NS_PER_S / NS_PER_MS));
+	return out;
+}
+
 char *text_clock(char out[TIME_SIZE], int64_t unix_ns)
 {
 	struct tm tm = local_time(unix_ns / NS_PER_S);
@@ -207,6 +223,42 @@ static size_t column_width(const struct grid *g, size_t column)
 		width = cell > width ? cell : width;
 	}
 	return width;
+}
+
+void grid_shorten(struct grid *g, size_t columns)
+{
+	for (size_t i = 0; i < g->count; i++) {
+		char *cell = g->cells[i];
+
+		if (i % g->columns + 1 == g->columns || text_width(cell) <= columns)
+			continue;
+		cell[text_fit(cell, columns - 2)] = '\0';
+		g->cells[i] = str_fmt("%s..", cell);
+		free(cell);
+	}
+}
+
+void grid_drop(struct grid *g, size_t column)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < g->count; i++) {
+		if (i % g->columns == column)
+			free(g->cells[i]);
+		else
+			g->cells[kept++] = g->cells[i];
+	}
+	g->count = kept;
+	g->columns--;
+}
+
+size_t grid_front(const struct grid *g)
+{
+	size_t front = 0;
+
+	for (size_t c = 0; c + 1 < g->columns; c++)
+		front += column_width(g, c) + 2;
+	return front;
 }
 
 /* One row as a line without its end. */

@@ -29,6 +29,8 @@ char *text_bytes(char out[SPAN_SIZE], int64_t bytes);
 #define TIME_SIZE 32
 /* Local time, "2026-03-01 12:00:07"; 0 -> "-". */
 char *text_time(char out[TIME_SIZE], int64_t unix_s);
+/* UTC by RFC 3339, "2026-03-01T12:00:07.042Z"; 0 -> "-". */
+char *text_utc(char out[TIME_SIZE], int64_t unix_ns);
 /* Local time of day with milliseconds, "12:00:07.042". */
 char *text_clock(char out[TIME_SIZE], int64_t unix_ns);
 
@@ -49,5 +51,11 @@ struct grid {
 void grid_fini(struct grid *g);
 /* Add the next cell; it is escaped here.  "" shows as "-". */
 void grid_add(struct grid *g, const char *text);
+/* Cut every cell but those of the last column to so many columns, with ".." at its end. */
+void grid_shorten(struct grid *g, size_t columns);
+/* Take one column out of every row. */
+void grid_drop(struct grid *g, size_t column);
+/* Where the last column begins. */
+size_t grid_front(const struct grid *g);
 /* Append all lines; with max > 0 each is cut to so many columns. */
 void grid_print(const struct grid *g, size_t max, struct buf *out);

@@ -183,7 +183,7 @@ int upload_if_large(struct remote *r, struct submission *s,
 
 	struct upload u = {
 		.remote = r,
-		.terminal = quiet || !terminal->err_tty ? NULL : terminal,
+		.terminal = quiet || !terminal->err_moves ? NULL : terminal,
 		.bytes = zip->data,
 		.len = zip->len,
 		.digest = s->digest,

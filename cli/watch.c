@@ -2,6 +2,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "watch.h"
 
+#include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -10,45 +12,119 @@
 
 #define PERIOD_MS 2000
 
-/* From the top left; each line's old rest goes, then everything below. */
-static void put_in_place(const struct buf *picture)
+/* ---- in place */
+
+/* How much of the picture fits in so many lines, and whether that is all of it. */
+static size_t fit(const struct buf *picture, size_t lines, bool *whole)
 {
-	CLEANUP(buf_fini) struct buf out = { 0 };
 	const char *at = (const char *)picture->data;
 	const char *end = at + picture->len;
 
+	while (at < end && lines-- > 0) {
+		const char *line_end = memchr(at, '\n', (size_t)(end - at));
+
+		at = line_end ? line_end + 1 : end;
+	}
+	*whole = at == end;
+	return picture->len - (size_t)(end - at);
+}
+
+/* From the top left; each line's old rest goes, then everything below.  What does not fit
+ * is left out, with a word: a terminal that scrolls would lose the top. */
+static void put_in_place(const struct buf *picture)
+{
+	CLEANUP(buf_fini) struct buf out = { 0 };
+	size_t rows = terminal_rows(STDOUT_FILENO);
+	bool whole = true;
+	size_t len = fit(picture, rows > 1 ? rows - 1 : 1, &whole);
+	const char *at = (const char *)picture->data;
+	const char *end;
+
+	/* The last line is for the word that there is more. */
+	if (!whole)
+		len = fit(picture, rows > 2 ? rows - 2 : 1, &whole);
+	end = at + len;
 	buf_addf(&out, "\033[H");
 	while (at < end) {
 		const char *line_end = memchr(at, '\n', (size_t)(end - at));
-		size_t len = (size_t)((line_end ? line_end : end) - at);
+		size_t line = (size_t)((line_end ? line_end : end) - at);
 
-		buf_add(&out, at, len);
+		buf_add(&out, at, line);
 		buf_addf(&out, "\033[K\n");
-		at += len + 1;
+		at += line + 1;
 	}
-	buf_addf(&out, "\033[J");
+	buf_addf(&out, "%s\033[J", whole ? "" : "...\033[K\n");
 	put_buf(STDOUT_FILENO, &out);
+}
+
+/* ---- until the next picture */
+
+struct wait {
+	uv_timer_t timer;
+	uv_signal_t resize, resume;
+	bool over;
+	unsigned handles; /* not closed yet */
+};
+
+static void on_time(uv_timer_t *timer)
+{
+	((struct wait *)timer->data)->over = true;
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+	(void)number;
+	((struct wait *)handle->data)->over = true;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+	((struct wait *)handle->data)->handles--;
+}
+
+/* Another size, or back from Ctrl-Z: the old picture is spoilt. */
+static void wait_for_next(struct remote *remote)
+{
+	uv_loop_t *loop = &remote->loop;
+	struct wait w = { .handles = 3 };
+
+	if (uv_timer_init(loop, &w.timer) || uv_signal_init(loop, &w.resize) ||
+		uv_signal_init(loop, &w.resume))
+		abort();
+	w.timer.data = w.resize.data = w.resume.data = &w;
+	if (uv_timer_start(&w.timer, on_time, PERIOD_MS, 0) ||
+		uv_signal_start(&w.resize, on_signal, SIGWINCH) ||
+		uv_signal_start(&w.resume, on_signal, SIGCONT))
+		abort();
+	while (!w.over)
+		uv_run(loop, UV_RUN_ONCE);
+	uv_close((uv_handle_t *)&w.timer, on_closed);
+	uv_close((uv_handle_t *)&w.resize, on_closed);
+	uv_close((uv_handle_t *)&w.resume, on_closed);
+	while (w.handles > 0)
+		uv_run(loop, UV_RUN_ONCE);
 }
 
 enum exit_code watch(struct cli *cli, draw_fn *draw)
 {
 	CLEANUP(buf_fini) struct buf picture = { 0 };
-	bool in_place = cli->terminal->out_tty && !cli->options->json;
+	bool again = cli->options->watch;
+	bool in_place = again && cli->terminal->out_moves && !cli->options->json;
 
-	if (cli->options->watch && in_place)
+	if (in_place)
 		put_text(STDOUT_FILENO, "\033[2J");
 	for (;;) {
 		enum exit_code code = draw(cli, &picture);
 
 		if (code != EXIT_DONE)
 			return code;
-		if (cli->options->watch && in_place)
+		if (in_place)
 			put_in_place(&picture);
 		else
 			put_bytes(STDOUT_FILENO, picture.data, picture.len);
 		buf_clear(&picture);
-		if (!cli->options->watch)
+		if (!again)
 			return EXIT_DONE;
-		remote_wait(cli->remote, PERIOD_MS);
+		wait_for_next(cli->remote);
 	}
 }

@@ -9,8 +9,9 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 
+from cli import Cli  # noqa: E402
 from client import Client  # noqa: E402
-from system import System  # noqa: E402
+from system import System, until  # noqa: E402
 
 
 def pytest_collection_modifyitems(items):
@@ -66,3 +67,29 @@ def new_system():
         except AssertionError as failure:
             failures.append(str(failure))
     assert not failures, "\n".join(failures)
+
+
+# ---- the command line
+
+
+@pytest.fixture
+def cli(shared_system, tmp_path):
+    cli = Cli(shared_system.address, tmp_path / "home", shared_system)
+    yield cli
+    for job in cli.json("ps"):
+        cli("cancel", job["job_id"])
+    until(lambda: cli.json("ps") == [], "no job is left")
+
+
+@pytest.fixture
+def no_server(tmp_path):
+    return Cli("127.0.0.1:1", tmp_path / "home")
+
+
+@pytest.fixture
+def script(tmp_path):
+    def write(text, name="job.py"):
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+    return write

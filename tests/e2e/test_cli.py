@@ -5,12 +5,9 @@ SPDX-License-Identifier: Apache-2.0
 import contextlib
 import json
 import os
-import pty
 import re
-import select
 import signal
 import subprocess
-import threading
 import time
 import zipfile
 from concurrent import futures
@@ -19,149 +16,10 @@ from pathlib import Path
 import grpc
 import pytest
 
-from system import BIN, DEADLINE_S, ROOT, pb, rpc, until
-
-CUMULUS = BIN / "cumulus"
-EXAMPLES = ROOT / "examples"
-
-DONE, FAILED, USAGE, CANCELLED, DURATION, NO_ANSWER, NO_PLACE, NOT_FOUND, NOT_ALLOWED = range(9)
-
-UNKNOWN_JOB = "j-aaaaaaaaaaaaaaaa"
-
-SLEEPER = """
-import time
-def main():
-    print("up", flush=True)
-    time.sleep(600)
-"""
-
-COUNTER = """
-import time
-def main():
-    for n in range(60):
-        print("line", n, flush=True)
-        time.sleep(0.1)
-    return n
-"""
-
-
-def environment(home, **more):
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("CUMULUS_")}
-    clean.update(HOME=str(home), TERM="xterm", TZ="UTC", **more)
-    clean.pop("NO_COLOR", None)
-    clean.pop("XDG_CONFIG_HOME", None)
-    return {**clean, **more}
-
-
-class Cli:
-    """`cumulus` with an empty home, speaking to one server."""
-
-    def __init__(self, address, home, system=None):
-        self.address, self.home, self.system = address, home, system
-
-    def env(self, **more):
-        return environment(self.home, CUMULUS_ADDRESS=self.address, **more)
-
-    def __call__(self, *words, code=DONE, **env):
-        done = subprocess.run([CUMULUS, *map(str, words)], capture_output=True,
-                              stdin=subprocess.DEVNULL, timeout=2 * DEADLINE_S,
-                              env=self.env(**env), encoding="utf-8")
-        self.remember(done.stdout + done.stderr)
-        assert done.returncode == code, f"{words}: exit {done.returncode}\n{done.stdout}{done.stderr}"
-        return done
-
-    def remember(self, text):
-        if self.system:
-            self.system.jobs.update(re.findall(r"j-[a-z2-7]{16}", text))
-
-    def json(self, *words, code=DONE):
-        return json.loads(self(*words, "--json", code=code).stdout)
-
-    def submit(self, *words):
-        return self("submit", "--parsable", *words).stdout.strip()
-
-    def state(self, job):
-        return self.json("status", job)["state"]
-
-    def until_state(self, job, *states):
-        return until(lambda: (s := self.state(job)) in states and s, f"{job} is {states}")
-
-
-class Terminal:
-    """`cumulus` on a terminal of its own."""
-
-    def __init__(self, cli, *words, program=CUMULUS, **env):
-        self.cli = cli
-        self.seen = ""
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            os.environ.clear()
-            os.environ.update(cli.env(**env))
-            # A terminal's programs get Ctrl-C, also where CI ignores it (a shell's `&`).
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-            os.execv(program, [str(program), *map(str, words)])
-
-    def read(self):
-        """What has come; False at the end."""
-        if not select.select([self.fd], [], [], 0.05)[0]:
-            return True
-        try:
-            got = os.read(self.fd, 65536)
-        except OSError:  # Linux says so when the other side is closed
-            return False
-        self.seen += got.decode(errors="replace")
-        return bool(got)
-
-    def until(self, text):
-        ended = False
-        end = time.monotonic() + DEADLINE_S
-        while text not in self.seen:
-            assert not ended and time.monotonic() < end, f"no {text!r} in {self.seen!r}"
-            ended = not self.read()
-
-    def interrupt(self):
-        os.write(self.fd, b"\x03")
-
-    def end(self, deadline_s=DEADLINE_S):
-        """Its exit code, once it has ended."""
-        until(lambda: not self.read(), "the program's end", deadline_s)
-        os.close(self.fd)
-        self.fd = -1
-        self.cli.remember(self.seen)
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        """A test that failed hangs up, as a window that is closed; all our programs end then."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            os.waitpid(self.pid, 0)
-            self.cli.remember(self.seen)
-
-
-@pytest.fixture
-def cli(shared_system, tmp_path):
-    cli = Cli(shared_system.address, tmp_path / "home", shared_system)
-    yield cli
-    for job in cli.json("ps"):
-        cli("cancel", job["job_id"])
-    until(lambda: cli.json("ps") == [], "no job is left")
-
-
-@pytest.fixture
-def no_server(tmp_path):
-    return Cli("127.0.0.1:1", tmp_path / "home")
-
-
-@pytest.fixture
-def script(tmp_path):
-    def write(text, name="job.py"):
-        path = tmp_path / name
-        path.write_text(text)
-        return path
-    return write
+from cli import (CANCELLED, COUNTER, CUMULUS, DONE, DURATION, EXAMPLES, FAILED, NO_ANSWER, NO_PLACE,
+                 NOT_ALLOWED, NOT_FOUND, SLEEPER, UNKNOWN_JOB, USAGE, Cli, Following, Terminal,
+                 environment)
+from system import DEADLINE_S, ROOT, pb, rpc, until
 
 
 # ---- jobs
@@ -216,49 +74,6 @@ def test_a_cancelled_job_exits_with_3(cli, script):
         assert run.end() == CANCELLED
     assert cli("cancel", run.job()).stdout.startswith(f"{run.job()}  not cancelled")
     assert "has no result" in cli("result", run.job(), code=CANCELLED).stderr
-
-
-class Following:
-    """A command on pipes, read as it goes."""
-
-    def __init__(self, cli, *words):
-        self.cli, self.words, self.out, self.err = cli, words, "", ""
-
-    def __enter__(self):
-        self.process = subprocess.Popen([CUMULUS, *map(str, self.words)], env=self.cli.env(),
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE)
-        self.readers = [threading.Thread(target=self.read, args=pair) for pair in
-                        ((self.process.stdout, "out"), (self.process.stderr, "err"))]
-        for reader in self.readers:
-            reader.start()
-        return self
-
-    def read(self, pipe, name):
-        for line in pipe:
-            setattr(self, name, getattr(self, name) + line.decode(errors="replace"))
-
-    def until(self, text):
-        until(lambda: text in self.out + self.err or self.process.poll() is not None,
-              f"{text!r}")
-        assert text in self.out + self.err
-
-    def job(self):
-        return re.search(r"j-[a-z2-7]{16}", self.err).group()
-
-    def end(self):
-        code = self.process.wait(timeout=DEADLINE_S)
-        for reader in self.readers:
-            reader.join()
-        return code
-
-    def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.end()
-        self.process.stdout.close()
-        self.process.stderr.close()
-        self.cli.remember(self.err)
 
 
 def test_args_environment_name_and_labels_arrive(cli, script):
@@ -364,11 +179,12 @@ def test_ids_may_be_shortened_while_unique(cli, script):
 
 
 def test_what_does_not_exist_exits_with_7(cli):
-    for command in "status", "logs", "attach", "result", "cancel":
+    for command in "status", "logs", "attach", "result", "cancel", "timing":
         for job in UNKNOWN_JOB, "j-aaaaaaaaa":
             done = cli(command, job, code=NOT_FOUND)
             assert done.stderr.startswith("cumulus: ") and job in done.stderr
-    cli("workers", "w-aaaaaaaaaaaa", code=NOT_FOUND)
+    for command in "workers", "drain", "undrain":
+        assert "w-aaaaaaaaaaaa" in cli(command, "w-aaaaaaaaaaaa", code=NOT_FOUND).stderr
 
 
 def test_cancel_goes_on_after_one_that_is_not_found(cli, script):
@@ -411,14 +227,14 @@ def test_run_as_json_is_one_object_a_line(cli):
 def test_help_is_there_for_every_command_and_names_no_absent_one(no_server):
     listed = no_server("help").stdout
     names = re.findall(r"^  ([a-z]+) ", listed, re.M)
-    assert {"run", "submit", "ps", "status", "logs", "attach", "cancel", "workers", "health",
-            "dev", "version", "result", "help"} == set(names)
+    assert {"run", "submit", "ps", "status", "why", "timing", "result", "logs", "attach", "cancel",
+            "workers", "top", "drain", "undrain", "health", "doctor", "dev", "completion", "version",
+            "help"} == set(names)
     for name in names:
         text = no_server(name, "--help").stdout
         assert text == no_server("help", name).stdout
         assert "--json" in text and "exit codes" in text
-    for absent in "pause", "resume", "top", "drain", "doctor", "completion", "token", "env", \
-                  "admin", "why", "timing":
+    for absent in "pause", "resume", "token", "env", "admin":
         done = no_server(absent, "x", code=USAGE)
         assert done.stderr.count("\n") == 1 and absent in done.stderr
 
@@ -433,8 +249,12 @@ def test_usage_errors_exit_with_2_and_one_line(no_server, script, tmp_path):
                   ["run", tmp_path / "absent"], ["run", tmp_path], ["run", link],
                   ["run", path, "-g", "x"], ["run", path, "-e", "novalue"],
                   ["status"], ["logs", UNKNOWN_JOB, "--stream", "x"],
-                  ["logs", UNKNOWN_JOB, "--timestamps"], ["ps", "-f", "sleeping"],
-                  ["run", path, "--token", "secret"], ["cancel"]]:
+                  ["ps", "-f", "sleeping"], ["ps", "-o", "id,colour"], ["ps", "-o", ""],
+                  ["run", path, "--token", "secret"], ["cancel"], ["cancel", "-a", UNKNOWN_JOB],
+                  ["cancel", "-f", "sleeping"], ["cancel", "-f", "completed"], ["drain"],
+                  ["drain", "w-"], ["timing"], ["why", ""], ["completion"], ["completion", "csh"],
+                  ["top", "x"], ["doctor", "x"], ["logs", "--timestamps"],
+                  ["run", path, "--retries", "many"]]:
         done = no_server(*words, code=USAGE)
         assert done.stdout == ""
         assert words == [] or done.stderr.count("\n") == 1, words
@@ -449,7 +269,9 @@ def test_the_server_names_what_it_refuses(cli, script):
 def test_no_server_exits_with_5_and_says_what_to_do(no_server, script):
     for words in [["ps"], ["health"], ["workers"], ["run", script(SLEEPER)],
                   ["submit", script(SLEEPER)], ["attach", UNKNOWN_JOB], ["logs", "-f", UNKNOWN_JOB],
-                  ["status", UNKNOWN_JOB], ["cancel", UNKNOWN_JOB], ["result", UNKNOWN_JOB]]:
+                  ["status", UNKNOWN_JOB], ["cancel", UNKNOWN_JOB], ["result", UNKNOWN_JOB],
+                  ["why", UNKNOWN_JOB], ["timing", UNKNOWN_JOB], ["top"], ["drain", "w-aaaa"],
+                  ["undrain", "w-aaaa"], ["cancel", "--all"]]:
         done = no_server(*words, code=NO_ANSWER)
         assert "sudo cumulus dev" in done.stderr and "127.0.0.1:1" in done.stderr
     assert no_server("ps", "--address", "nonsense", code=USAGE).stdout == ""

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from test_cli import DONE, NO_ANSWER, USAGE, Cli, Terminal, cli, no_server  # noqa: F401
+from cli import DONE, NO_ANSWER, USAGE, Cli, Terminal
 
 MIB = 1 << 20
 

@@ -117,7 +117,8 @@ static void what_is_wrong_is_named(void **state)
 		{ "run", { "x", "y" }, "arguments of the job stand after --" },
 		{ "run", { NULL }, "run wants PATH" },
 		{ "status", { "a", "b" }, "unexpected \"b\"" },
-		{ "logs", { "a", "--timestamps" }, "not kept yet" },
+		{ "completion", { NULL }, "completion wants SHELL" },
+		{ "run", { "x", "--retries", "-1" }, "--retries" },
 		{ "ps", { "x" }, "unexpected \"x\"" },
 	};
 
@@ -152,10 +153,10 @@ static void the_table_is_consistent(void **state)
 		assert_true((c->run != NULL) != (c->not_yet != NULL));
 		assert_ptr_equal(command_find(c->name), c);
 		assert_true(c->not_yet || (c->exits & 1u << EXIT_DONE));
+		assert_true(c->not_yet || c->operand == OPERAND_NONE || c->operands_max);
 		for (const struct flag *f = c->flags; f && f->name; f++) {
 			assert_non_null(f->help);
-			assert_true((f->argument == NULL) ==
-				    (f->type == FLAG_SWITCH || f->type == FLAG_REFUSED));
+			assert_true((f->argument == NULL) == (f->type == FLAG_SWITCH));
 			for (const struct flag *g = common_flags; g->name; g++) {
 				assert_string_not_equal(f->name, g->name);
 				assert_true(!f->letter || f->letter != g->letter);

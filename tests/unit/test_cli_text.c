@@ -256,9 +256,44 @@ static void a_result_is_json_inside_json(void **state)
 	json_decref(value);
 }
 
+static void a_grid_can_be_made_to_fit(void **state)
+{
+	(void)state;
+	CLEANUP(grid_fini) struct grid g = { .columns = 3 };
+	CLEANUP(buf_fini) struct buf out = { 0 };
+	static const char *const cells[] = { "ID", "NAME", "REASON", "j-1",
+		"a name that is long", "why it waits", "j-2", "漢字漢字漢字", "" };
+
+	for (size_t i = 0; i < sizeof(cells) / sizeof(*cells); i++)
+		grid_add(&g, cells[i]);
+	grid_shorten(&g, 9);
+	assert_string_equal(g.cells[4], "a name ..");
+	assert_string_equal(g.cells[7], "漢字漢..");
+	assert_string_equal(g.cells[5], "why it waits");
+	assert_int_equal(grid_front(&g), 3 + 2 + 9 + 2);
+	grid_drop(&g, 1);
+	grid_print(&g, 0, &out);
+
+	CLEANUP(free_ptr) char *text = buf_take_str(&out);
+	assert_string_equal(text, "ID   REASON\nj-1  why it waits\nj-2  -\n");
+}
+
+static void a_time_is_told_in_utc(void **state)
+{
+	(void)state;
+	char out[TIME_SIZE];
+
+	assert_string_equal(
+		text_utc(out, INT64_C(1772366407042000000)), "2026-03-01T12:00:07.042Z");
+	assert_string_equal(text_utc(out, 0), "-");
+	assert_string_equal(text_utc(out, -1), "-");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_grid_can_be_made_to_fit),
+		cmocka_unit_test(a_time_is_told_in_utc),
 		cmocka_unit_test(nothing_that_a_terminal_obeys_gets_through),
 		cmocka_unit_test(widths_are_columns),
 		cmocka_unit_test(spans_and_sizes_read_well),

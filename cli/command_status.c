@@ -1,4 +1,4 @@
-/* command_job.c - status, cancel: questions about jobs that are named. */
+/* command_status.c - status: everything about one job. */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 #include <string.h>
@@ -158,20 +158,12 @@ static void draw_status(const struct cli *cli, const JobStatus *job, struct buf 
 
 enum exit_code command_status(struct cli *cli)
 {
-	Cumulus__Orchestrator__JobStatusRequest request =
-		CUMULUS__ORCHESTRATOR__JOB_STATUS_REQUEST__INIT;
 	enum exit_code code = EXIT_DONE;
 	struct err e = { 0 };
-	CLEANUP(free_ptr)
-	char *job_id =
-		remote_find_job(cli->remote, cli->options->operands.at[0], &code, &e);
-
-	request.job_id = job_id;
-
 	CLEANUP(free_message)
-	JobStatus *job = !job_id ? NULL
-				 : (JobStatus *)remote_ask(cli->remote,
-					   REMOTE_GET_JOB_STATUS, &request, &code, &e);
+	JobStatus *job =
+		remote_job_status(cli->remote, cli->options->operands.at[0], &code, &e);
+
 	if (!job) {
 		complain(&e);
 		return code;
@@ -185,58 +177,4 @@ enum exit_code command_status(struct cli *cli)
 		put_buf(STDOUT_FILENO, &out);
 	}
 	return EXIT_DONE;
-}
-
-static enum exit_code cancel_one(struct cli *cli, const char *prefix)
-{
-	Cumulus__Orchestrator__JobCancelRequest request =
-		CUMULUS__ORCHESTRATOR__JOB_CANCEL_REQUEST__INIT;
-	enum exit_code code = EXIT_DONE;
-	struct err e = { 0 };
-	CLEANUP(free_ptr) char *job_id = remote_find_job(cli->remote, prefix, &code, &e);
-
-	request.job_id = job_id;
-
-	CLEANUP(free_message)
-	Cumulus__Orchestrator__CancelJobResponse *reply =
-		!job_id ? NULL
-			: (void *)remote_ask(
-				  cli->remote, REMOTE_CANCEL_JOB, &request, &code, &e);
-	if (!reply) {
-		complain(&e);
-		return code;
-	}
-	if (cli->options->json) {
-		json_t *value = json_of_message(&reply->base);
-
-		json_object_set_new(value, "job_id", json_string(job_id));
-		json_print(value, false);
-	} else if (!cli->options->quiet) {
-		CLEANUP(free_ptr) char *message = text_escape(reply->message);
-		CLEANUP(free_ptr)
-		char *line = str_fmt("%s  %s%s%s\n", job_id,
-			reply->cancelled ? "to be cancelled" : "not cancelled",
-			*message ? ": " : "", message);
-
-		put_text(STDOUT_FILENO, line);
-	}
-	return EXIT_DONE;
-}
-
-/* A job that ended already is no failure: what was wanted is so.  One that is not found
- * does not keep the others from being cancelled. */
-enum exit_code command_cancel(struct cli *cli)
-{
-	const struct words *ids = &cli->options->operands;
-	enum exit_code first = EXIT_DONE;
-
-	for (size_t i = 0; i < ids->count; i++) {
-		enum exit_code code = cancel_one(cli, ids->at[i]);
-
-		if (first == EXIT_DONE)
-			first = code;
-		if (code == EXIT_NO_ANSWER)
-			break;
-	}
-	return first;
 }
