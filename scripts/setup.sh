@@ -50,6 +50,11 @@ test=(
 	'zip|makes packages that are not ours'
 	'procps|looks at processes'
 	'util-linux|looks at mounts and locks'
+	'fish|a shell whose completion is tested'
+	'zsh|another'
+	'mandoc|checks the manual pages'
+	'man-db|checks them as readers see them'
+	'systemd|checks the units'
 )
 proto=(
 	'protobuf-compiler|reads proto/*.proto'
