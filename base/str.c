@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cleanup.h"
 #include "xalloc.h"
 
 char *str_fmt(const char *format, ...)
@@ -180,6 +181,28 @@ char *str_quote(char out[STR_QUOTE_SIZE], const void *bytes, size_t len)
 	}
 	snprintf(out + at, STR_QUOTE_SIZE - at, "%s", len > shown ? "..." : "");
 	return out;
+}
+
+size_t str_distance(const char *a, const char *b)
+{
+	size_t n = strlen(b);
+	CLEANUP(free_ptr) size_t *row = xcalloc(n + 1, sizeof(*row));
+
+	for (size_t k = 0; k <= n; k++)
+		row[k] = k;
+	for (size_t i = 0; a[i]; i++) {
+		size_t diagonal = row[0];
+
+		row[0] = i + 1;
+		for (size_t k = 0; k < n; k++) {
+			size_t replaced = diagonal + (a[i] != b[k]);
+			size_t least = row[k] < row[k + 1] ? row[k] : row[k + 1];
+
+			diagonal = row[k + 1];
+			row[k + 1] = replaced < least + 1 ? replaced : least + 1;
+		}
+	}
+	return row[n];
 }
 
 static int not_a(struct err *e, const char *what, const char *text)

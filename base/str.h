@@ -46,6 +46,9 @@ size_t utf8_whole(const void *bytes, size_t len);
 #define STR_QUOTE_SIZE 200
 char *str_quote(char out[STR_QUOTE_SIZE], const void *bytes, size_t len);
 
+/* How many insertions, deletions and replacements of bytes make b of a. */
+size_t str_distance(const char *a, const char *b);
+
 /* Decimal numbers, whole text, no sign or spaces but a '-' for the signed one.
  * ERR_INVALID naming text when it is not one or lies outside min..max. */
 int parse_u64(const char *text, uint64_t min, uint64_t max, uint64_t *n,

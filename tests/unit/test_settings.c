@@ -16,7 +16,7 @@
 #include "str.h"
 
 struct sample {
-	char *listen;
+	char *listen, *on_exit;
 	int64_t size, wait, count;
 	bool json;
 };
@@ -29,6 +29,8 @@ static const struct setting table[] = {
 	{ "wait", SETTING_DURATION, offsetof(struct sample, wait), NULL, 0, 0, "TIME",
 		"x" },
 	{ "count", SETTING_INT, offsetof(struct sample, count), "3", 1, 5, "N", "x" },
+	{ "on-exit", SETTING_CHOICE, offsetof(struct sample, on_exit), "leave", 0, 0,
+		"leave|stop", "x" },
 	{ "json", SETTING_BOOL, offsetof(struct sample, json), NULL, 0, 0, NULL, "x" },
 	{ 0 },
 };
@@ -106,13 +108,111 @@ static void an_error_names_its_source(void **state)
 	assert_string_equal(e.text, "--count wants N");
 	assert_int_equal(LOAD("stray"), -1);
 	assert_int_equal(LOAD("--nope", "1"), -1);
-	assert_string_equal(e.text, "unknown flag --nope");
+	assert_string_equal(e.text, "unknown flag \"--nope\"");
 	setenv("CUMULUS_WAIT", "soon", 1);
 	assert_int_equal(LOAD(), -1);
 	assert_true(str_starts(e.text, "CUMULUS_WAIT: "));
 	unsetenv("CUMULUS_WAIT");
 	assert_int_equal(LOAD("--config", "/nonexistent.yaml"), -1);
 	assert_int_equal(e.code, ERR_NOT_FOUND);
+}
+
+/* What a file with this text is refused for; the file's name is cut off. */
+static const char *refused(const char *text, struct err *e)
+{
+	struct sample s;
+	enum settings_ask ask;
+	char path[32];
+
+	write_config(path, text);
+	*e = (struct err){ 0 };
+	assert_int_equal(
+		load(&s, &ask, e, 3, (const char *[]){ "p", "--config", path }), -1);
+	unlink(path);
+	assert_true(str_starts(e->text, path));
+	return e->text + strlen(path);
+}
+
+static void an_error_of_a_file_names_line_key_value_and_what_is_allowed(void **state)
+{
+	(void)state;
+	struct err e;
+
+	assert_string_equal(refused("lisen: x\n", &e),
+		":1: unknown setting \"lisen\"; did you mean listen?");
+	assert_string_equal(refused("\nwait: soon\n", &e),
+		":2: wait: \"soon\" is not a duration such as 90s, 10m or 2h");
+	assert_string_equal(refused("count: 9\n", &e), ":1: count: 9 is not in 1..5");
+	assert_string_equal(refused("json: maybe\n", &e),
+		":1: json: \"maybe\" is neither yes nor no");
+	assert_string_equal(refused("on-exit: lave\n", &e),
+		":1: on-exit: \"lave\" is not one of leave|stop");
+	assert_string_equal(refused("on-exit: leav\n", &e),
+		":1: on-exit: \"leav\" is not one of leave|stop");
+	assert_string_equal(refused("count: 1\nwait: 1\ncount: 2\n", &e),
+		":3: count: is set in line 1 already");
+	assert_string_equal(refused("count:\n", &e), ":1: count: has no value");
+	assert_string_equal(refused("count: [1]\n", &e), ":1: count: expected one value");
+	assert_string_equal(
+		refused("listen: \"a\\0b\"\n", &e), ":1: listen: has a NUL in its value");
+	assert_string_equal(
+		refused("- count\n", &e), ":1: expected lines of `name: value`");
+	assert_string_equal(
+		refused("count: 1\n---\ncount: 2\n", &e), ":2: a second document begins");
+	assert_string_equal(refused("? [a]\n: b\n", &e), ":1: expected `name: value`");
+}
+
+static void only_live_settings_are_moved(void **state)
+{
+	(void)state;
+	static const char *const live[] = { "wait", "on-exit", "json", NULL };
+	struct sample s, later;
+	enum settings_ask ask;
+	struct err e = { 0 };
+
+	assert_int_equal(LOAD("--listen", "a:1", "--wait", "1m"), 0);
+	assert_int_equal(load(&later, &ask, &e, 6,
+				 (const char *[]){ "p", "--listen=b:2", "--wait=2m",
+					 "--on-exit=stop", "--json", "--count=3" }),
+		0);
+	assert_int_equal(settings_move(table, live, &s, &later), 3);
+	assert_string_equal(s.listen, "a:1");
+	assert_int_equal(s.wait, 120);
+	assert_string_equal(s.on_exit, "stop");
+	assert_true(s.json);
+	assert_string_equal(later.on_exit, "leave");
+	settings_fini(table, &s);
+	settings_fini(table, &later);
+}
+
+/* What is printed as an example is a file that changes nothing. */
+static void the_example_is_a_valid_file_with_every_setting(void **state)
+{
+	(void)state;
+	static const char *const live[] = { "wait", NULL };
+	CLEANUP(free_ptr) char *text = NULL;
+	size_t size = 0;
+	FILE *to = open_memstream(&text, &size);
+
+	settings_example(table, live, to);
+	fclose(to);
+	for (const struct setting *s = table; s->name; s++) {
+		CLEANUP(free_ptr)
+		char *line =
+			str_fmt("\n#%s: %s", s->name, s->fallback ? s->fallback : "");
+
+		assert_non_null(strstr(text, line));
+	}
+
+	struct sample s;
+	enum settings_ask ask;
+	struct err e = { 0 };
+	char path[32];
+	write_config(path, text);
+	assert_int_equal(LOAD("--config", path), 0);
+	assert_int_equal(s.wait, 0);
+	settings_fini(table, &s);
+	unlink(path);
 }
 
 static void help_and_version_need_no_valid_settings(void **state)
@@ -136,6 +236,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(flags_win_over_variables_over_the_file_over_defaults),
 		cmocka_unit_test(an_error_names_its_source),
+		cmocka_unit_test(
+			an_error_of_a_file_names_line_key_value_and_what_is_allowed),
+		cmocka_unit_test(only_live_settings_are_moved),
+		cmocka_unit_test(the_example_is_a_valid_file_with_every_setting),
 		cmocka_unit_test(help_and_version_need_no_valid_settings),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
