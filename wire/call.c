@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "answer.h"
+#include "clock.h"
 #include "hub.h"
 #include "incoming.h"
 #include "status.h"
@@ -53,9 +54,27 @@ static void ending_free(struct ending *ending)
 	free(ending);
 }
 
+void call_count(struct wire_call *call, struct wire_method_stats *stats)
+{
+	call->stats = stats;
+	call->began_ns = clock_boot_ns();
+	stats->started++;
+}
+
+static void count_end(const struct wire_call *call)
+{
+	double seconds = (double)(clock_boot_ns() - call->began_ns) / (double)NS_PER_S;
+
+	call->stats->ended[call->status]++;
+	histogram_add(&call->stats->seconds, seconds);
+}
+
 static void call_free(struct wire_call *call)
 {
 	struct session *s = call->session;
+
+	if (call->stats)
+		count_end(call);
 
 	timers_disarm(&s->hub->timers, &call->deadline);
 	incoming_drop(call);

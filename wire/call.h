@@ -39,6 +39,8 @@ struct wire_call {
 	const struct wire_method *method; /* NULL until the path was understood */
 	const struct wire_handlers *on;
 	void *user, *data;
+	struct wire_method_stats *stats; /* server: where it is counted; NULL: nowhere */
+	int64_t began_ns;
 	struct timer deadline;
 	struct incoming in;
 	uint8_t *out; /* the one message that waits, with its prefix */
@@ -67,6 +69,8 @@ struct wire_call {
 };
 
 struct wire_call *call_new(struct session *s, int32_t stream_id);
+/* Server: it is a call of this method, and will be counted as one that ended. */
+void call_count(struct wire_call *call, struct wire_method_stats *stats);
 /* Before the application has it: as if it had never been. */
 void call_discard(struct wire_call *call);
 /* nghttp2 has let the stream go. */

@@ -67,6 +67,7 @@ static void take_path(struct wire_call *call, const char *value, size_t len)
 	call->method = route->method;
 	call->on = route->on;
 	call->user = route->user;
+	call_count(call, route->stats);
 }
 
 static void take_timeout(struct wire_call *call, const char *value, size_t len)

@@ -26,6 +26,7 @@ struct route { /* a method and who serves it */
 	const struct wire_method *method;
 	const struct wire_handlers *on;
 	void *user;
+	struct wire_method_stats *stats;
 };
 
 struct hub_owner { /* how server and client differ */
@@ -51,7 +52,7 @@ struct hub {
 	struct list dirty;    /* struct session.in_dirty */
 	struct list starved;  /* struct wire_call.in_starved: their windows stay shut */
 	size_t session_count, call_count;
-	uint64_t sessions_total, calls_total;
+	uint64_t sessions_total, calls_total, sent_away;
 	size_t buffered; /* bytes charged for messages that are not complete */
 	struct buf out;  /* what is being gathered for one connection */
 	nghttp2_session_callbacks *callbacks;

@@ -25,6 +25,7 @@ enum server_state { SERVING = 0, DRAINING, DRAIN_LAST, DRAIN_DONE, SERVER_CLOSED
 
 struct served {
 	struct route route;
+	struct wire_method_stats stats;
 	struct table_entry by_path;
 };
 
@@ -64,6 +65,9 @@ static struct wire_server *server_of(struct hub *hub)
 
 /* ---- methods */
 
+static const double call_seconds[] = { 0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5,
+	1, 5, 30, 300, 3600 };
+
 static const struct route *find_route(struct hub *hub, const void *path, size_t len)
 {
 	struct table_entry *entry = table_find(&server_of(hub)->methods, path, len);
@@ -78,7 +82,8 @@ void wire_server_add(struct wire_server *server, const struct wire_method *metho
 
 	assert(method->path[0] == '/' && on->message);
 	assert(!table_find_str(&server->methods, method->path));
-	served->route = (struct route){ method, on, user };
+	served->stats.seconds = HISTOGRAM(call_seconds);
+	served->route = (struct route){ method, on, user, &served->stats };
 	server->served =
 		xreallocarray(server->served, server->count + 1, sizeof(struct served *));
 	server->served[server->count++] = served;
@@ -89,6 +94,12 @@ const struct wire_method *wire_server_method(
 	const struct wire_server *server, size_t index)
 {
 	return index < server->count ? server->served[index]->route.method : NULL;
+}
+
+const struct wire_method_stats *wire_server_method_stats(
+	const struct wire_server *server, size_t index)
+{
+	return index < server->count ? &server->served[index]->stats : NULL;
 }
 
 uv_loop_t *wire_server_loop(const struct wire_server *server)
@@ -431,5 +442,6 @@ struct wire_counts wire_server_counts(const struct wire_server *server)
 		.connections_total = hub->sessions_total,
 		.calls_total = hub->calls_total,
 		.refused = server->refused,
+		.sent_away = hub->sent_away,
 	};
 }

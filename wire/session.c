@@ -404,8 +404,10 @@ void session_count_reset(struct session *s)
 	if (s->reset_tokens > l->resets)
 		s->reset_tokens = l->resets;
 	s->reset_ms = now;
-	if (--s->reset_tokens < 0)
-		nghttp2_session_terminate_session(s->h2, NGHTTP2_ENHANCE_YOUR_CALM);
+	if (--s->reset_tokens >= 0)
+		return;
+	s->hub->sent_away++;
+	nghttp2_session_terminate_session(s->h2, NGHTTP2_ENHANCE_YOUR_CALM);
 }
 
 static void keep_alive(struct session *s, int64_t now)

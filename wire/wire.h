@@ -22,6 +22,7 @@
 #include <uv.h>
 
 #include "err.h"
+#include "histogram.h"
 #include "message.h"
 
 struct wire_server;
@@ -221,6 +222,17 @@ void wire_server_add(struct wire_server *server, const struct wire_method *metho
 const struct wire_method *wire_server_method(
 	const struct wire_server *server, size_t index);
 
+/* The calls of one method since the start; those of paths that nobody serves are in
+ * wire_counts.calls_total only. */
+struct wire_method_stats {
+	uint64_t started;
+	uint64_t ended[WIRE_STATUS_COUNT]; /* by status; the others are open */
+	struct histogram seconds;          /* of those that ended */
+};
+/* Of the method with this index; NULL past the last. */
+const struct wire_method_stats *wire_server_method_stats(
+	const struct wire_server *server, size_t index);
+
 uv_loop_t *wire_server_loop(const struct wire_server *server);
 
 struct wire_tls { /* has its place; listening and connecting with it is ERR_UNSUPPORTED */
@@ -265,7 +277,8 @@ struct wire_counts {
 	size_t connections, calls; /* open now */
 	size_t buffered_bytes;     /* of incomplete messages, now */
 	uint64_t connections_total, calls_total;
-	uint64_t refused; /* connections above the cap or of a wrong uid */
+	uint64_t refused;   /* connections above the cap or of a wrong uid */
+	uint64_t sent_away; /* connections that reset streams too fast */
 };
 struct wire_counts wire_server_counts(const struct wire_server *server);
 
