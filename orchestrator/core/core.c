@@ -73,6 +73,13 @@ void core_free(struct core *c)
 	free(c);
 }
 
+void core_set_limits(struct core *c, const struct core_config *from)
+{
+	c->config.setup_limit_ns = from->setup_limit_ns;
+	c->config.grace_ns = from->grace_ns;
+	c->config.waiting_jobs_max = from->waiting_jobs_max;
+}
+
 void core_log(struct core *c, const struct job *job, enum job_state from,
 	enum job_state to, enum job_reason reason, const char *text)
 {

@@ -54,6 +54,10 @@ int core_restored(struct core *c, const struct core_time *now, struct err *e) MU
 
 /* ---- inputs; each may leave effects to take with core_next_effect() */
 
+/* Take set-up limit, grace and the number of waiting jobs from it, nothing else; deadlines
+ * that run already stay. */
+void core_set_limits(struct core *c, const struct core_config *from);
+
 /* The time; also the answer to EFFECT_WAKE_AT.  Every other input takes the time too. */
 void core_tick(struct core *c, const struct core_time *now);
 
@@ -312,8 +316,8 @@ bool core_lease_after(const struct core *c, const char *worker, const char *uuid
 	const char *after_job, struct job_view *out);
 
 struct core_counts {
-	uint32_t waiting; /* SCHEDULING */
-	uint32_t active;  /* CREATING_PARTITION or RUNNING */
+	uint32_t waiting;                       /* SCHEDULING */
+	uint32_t active;                        /* CREATING_PARTITION or RUNNING */
 	uint32_t in_state[JOB_STATE_COUNT];     /* of those that are not finished */
 	uint32_t waiting_for[JOB_REASON_COUNT]; /* of those in SCHEDULING, by reason */
 	uint32_t ready_workers;

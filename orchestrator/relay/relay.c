@@ -61,6 +61,8 @@ struct relay {
 	bool closing;
 	core_token last_token;
 	struct table requests, audiences, departures, endings;
+	size_t watchers;
+	struct tally tally;
 
 	uv_async_t wake; /* from the store's and the files' threads */
 	uv_timer_t timer;
@@ -89,6 +91,16 @@ struct output *relay_output(struct relay *h)
 struct uploads *relay_uploads(struct relay *h)
 {
 	return h->uploads;
+}
+
+const struct tally *relay_tally(const struct relay *h)
+{
+	return &h->tally;
+}
+
+size_t relay_watchers(const struct relay *h)
+{
+	return h->watchers;
 }
 
 const struct core_time *relay_now(struct relay *h)
@@ -214,6 +226,7 @@ void relay_watch(struct relay *h, const char *job, struct relay_watch *w)
 	}
 	list_append(&a->watchers, &w->link);
 	w->audience = a;
+	h->watchers++;
 }
 
 void relay_unwatch(struct relay_watch *w)
@@ -224,6 +237,7 @@ void relay_unwatch(struct relay_watch *w)
 		return;
 	w->audience = NULL;
 	list_remove(&w->link);
+	a->relay->watchers--;
 	if (!list_empty(&a->watchers))
 		return;
 	table_remove(&a->relay->audiences, &a->entry);
@@ -373,6 +387,10 @@ static void log_move(const struct effect *e)
 	char attempt[16];
 
 	str_put(attempt, sizeof(attempt), "%d", e->attempt);
+	if (!*e->job) {
+		log_warn("core", "why", e->text, NULL);
+		return;
+	}
 	log_info("job moved", "job", e->job, "from",
 		e->from == JOB_NONE ? "" : job_state_name(e->from), "to",
 		job_state_name(e->to), "attempt", attempt, "worker", e->worker, "reason",
@@ -428,6 +446,7 @@ static void carry_out(struct relay *h, struct effect *e)
 		break;
 	case EFFECT_LOG:
 		log_move(e);
+		tally_moved(&h->tally, h->core, e);
 		break;
 	}
 }
@@ -719,6 +738,7 @@ struct relay *relay_open(const struct relay_config *config, struct err *e)
 	struct store_callbacks with_ctx = callbacks;
 	struct relay *h = xcalloc(1, sizeof(*h));
 
+	tally_init(&h->tally);
 	h->on_failed = config->on_failed;
 	h->ctx = config->ctx;
 	open_handles(h, config->loop);

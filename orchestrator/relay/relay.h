@@ -16,6 +16,7 @@
 #include "list.h"
 #include "output.h"
 #include "store.h"
+#include "tally.h"
 #include "upload.h"
 
 struct relay;
@@ -55,6 +56,7 @@ struct core *relay_core(struct relay *h);
 struct store *relay_store(struct relay *h);
 struct output *relay_output(struct relay *h);
 struct uploads *relay_uploads(struct relay *h);
+const struct tally *relay_tally(const struct relay *h);
 const struct core_time *relay_now(struct relay *h); /* of this turn of the loop */
 /* Carry out what the last input left. */
 void relay_turn(struct relay *h);
@@ -93,6 +95,7 @@ struct relay_watch {               /* embedded by the watcher */
 	void (*wake)(void *ctx); /* something of the job may be new; called in any turn */
 };
 
+size_t relay_watchers(const struct relay *h); /* how many there are */
 void relay_watch(struct relay *h, const char *job, struct relay_watch *w);
 /* Harmless for one that is zeroed or watches nothing. */
 void relay_unwatch(struct relay_watch *w);

@@ -26,6 +26,8 @@ struct rpc_config {
 /* Adds its methods to the server, and the two services that every gRPC client knows:
  * grpc.health.v1 and reflection. */
 struct rpc *rpc_new(struct wire_server *server, const struct rpc_config *config);
+/* The longest duration that later submissions may ask for. */
+void rpc_set_duration_max(struct rpc *r, int32_t seconds);
 void rpc_free(struct rpc *r); /* after the server is closed; NULL is fine */
 
 /* What HealthCheck answers, for /healthz too. */

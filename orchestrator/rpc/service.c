@@ -80,6 +80,11 @@ struct rpc *rpc_new(struct wire_server *server, const struct rpc_config *config)
 	return r;
 }
 
+void rpc_set_duration_max(struct rpc *r, int32_t seconds)
+{
+	r->config.limits.duration_max_s = seconds;
+}
+
 void rpc_free(struct rpc *r)
 {
 	if (!r)

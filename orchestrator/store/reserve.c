@@ -11,7 +11,7 @@
 
 #define NAME "reserve"
 
-static int64_t free_bytes(const struct reserve *r)
+int64_t reserve_free_bytes(const struct reserve *r)
 {
 	struct statvfs st;
 
@@ -44,7 +44,7 @@ void reserve_take(struct reserve *r)
 		r->held = true;
 		return;
 	}
-	if (free_bytes(r) < r->low_bytes + r->bytes)
+	if (reserve_free_bytes(r) < r->low_bytes + r->bytes)
 		return;
 	if (make(r))
 		r->held = true;
@@ -60,5 +60,5 @@ void reserve_give_up(struct reserve *r)
 
 bool reserve_disk_low(const struct reserve *r)
 {
-	return !r->held || free_bytes(r) < r->low_bytes;
+	return !r->held || reserve_free_bytes(r) < r->low_bytes;
 }

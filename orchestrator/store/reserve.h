@@ -21,5 +21,7 @@ struct reserve {
 void reserve_take(struct reserve *r);
 /* Remove it; the room is free at once. */
 void reserve_give_up(struct reserve *r);
+/* Of the disk, for us; -1: it cannot be told. */
+int64_t reserve_free_bytes(const struct reserve *r);
 /* Not held, or little is free.  Unknown counts as low. */
 bool reserve_disk_low(const struct reserve *r);

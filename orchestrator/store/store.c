@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "cleanup.h"
@@ -66,6 +67,10 @@ struct store {
 	atomic_uint_fast64_t commits, records, refused;
 	atomic_int_fast64_t group_began_ns; /* 0 = no group is at work */
 	atomic_int_fast64_t history_jobs, history_bytes;
+	atomic_int_fast64_t file_bytes, disk_free_bytes;
+	struct store_groups groups;   /* under the lock */
+	struct store_config limits;   /* under the lock; path is not kept */
+	atomic_bool limits_are_fresh; /* the thread has not taken them yet */
 
 	/* The thread's. */
 	pthread_t thread;
@@ -76,6 +81,10 @@ struct store {
 	int64_t next_tick_ns, next_walk_ns;
 	bool failed;
 };
+
+static const double group_seconds[] = { 0.0002, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025,
+	0.05, 0.1, 0.25, 0.5, 1, 5 };
+static const double group_records[] = { 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000 };
 
 static void ops_free(struct list *ops)
 {
@@ -254,6 +263,10 @@ struct store *store_open(const struct store_config *config, struct err *e)
 
 	init_shared(s);
 	s->folder = s->disk.packages = -1;
+	s->groups.seconds = HISTOGRAM(group_seconds);
+	s->groups.records = HISTOGRAM(group_records);
+	atomic_store(&s->file_bytes, -1);
+	atomic_store(&s->disk_free_bytes, -1);
 	if (open_parts(s, config, e) < 0) {
 		store_close(s);
 		return NULL;
@@ -483,14 +496,15 @@ static int commit_group(struct store *s, struct list *group, struct err *e)
 	return e->code == ERR_EXHAUSTED ? run_without_new_jobs(s, group, e) : -1;
 }
 
-static void settle_group(struct store *s, struct list *group)
+static void settle_group(struct store *s, struct list *group, int64_t took_ns)
 {
+	uint64_t records = 0;
+
 	list_each(it, group)
 	{
 		struct op *op = list_entry(it, struct op, link);
 
-		if (op->number != 0)
-			atomic_fetch_add(&s->records, 1);
+		records += op->number != 0;
 		if (op->number != 0 && op->failed.code != ERR_NONE)
 			atomic_fetch_add(&s->refused, 1);
 		s->history.stale |= op->number != 0;
@@ -498,23 +512,31 @@ static void settle_group(struct store *s, struct list *group)
 			op->type->settle(op);
 	}
 	atomic_fetch_add(&s->commits, 1);
+	atomic_fetch_add(&s->records, records);
+	if (!records)
+		return;
+	pthread_mutex_lock(&s->lock);
+	histogram_add(&s->groups.seconds, (double)took_ns / (double)NS_PER_S);
+	histogram_add(&s->groups.records, (double)records);
+	pthread_mutex_unlock(&s->lock);
 }
 
 static void work_group(struct store *s)
 {
+	int64_t began_ns = clock_boot_ns();
 	struct err e = { 0 };
 	struct list group;
 
 	list_init(&group);
 	cut_group(&s->pending, &group);
-	atomic_store(&s->group_began_ns, clock_boot_ns());
+	atomic_store(&s->group_began_ns, began_ns);
 	if (commit_group(s, &group, &e) < 0) {
 		db_rollback(&s->disk.db);
 		ops_free(&group);
 		fail(s, &e);
 		return; /* group_began_ns stays: whoever looks sees a store that hangs */
 	}
-	settle_group(s, &group);
+	settle_group(s, &group, clock_boot_ns() - began_ns);
 	atomic_store(&s->group_began_ns, 0);
 	hand_back(s, &group);
 }
@@ -560,6 +582,36 @@ static int clean_history(struct store *s, struct err *e)
 	return 0;
 }
 
+static void take_limits(struct store *s)
+{
+	struct store_config limits;
+
+	if (!atomic_exchange(&s->limits_are_fresh, false))
+		return;
+	pthread_mutex_lock(&s->lock);
+	limits = s->limits;
+	pthread_mutex_unlock(&s->lock);
+	s->reserve.low_bytes = limits.disk_low_bytes;
+	s->history.age_ns = limits.history_age_s * NS_PER_S;
+	s->history.jobs_max = limits.history_jobs;
+	s->history.bytes_max = limits.history_bytes;
+}
+
+static int64_t size_of(const struct store *s, const char *name)
+{
+	struct stat st;
+
+	return fstatat(s->folder, name, &st, AT_SYMLINK_NOFOLLOW) == 0 ? st.st_size : 0;
+}
+
+static void look_at_disk(struct store *s)
+{
+	atomic_store(&s->disk_low, reserve_disk_low(&s->reserve));
+	atomic_store(&s->disk_free_bytes, reserve_free_bytes(&s->reserve));
+	atomic_store(
+		&s->file_bytes, size_of(s, "cumulus.db") + size_of(s, "cumulus.db-wal"));
+}
+
 /* Every few seconds, and for as long as the clean-up has more to do. */
 static int tick(struct store *s, int64_t now_ns, struct err *e)
 {
@@ -568,8 +620,9 @@ static int tick(struct store *s, int64_t now_ns, struct err *e)
 		s->next_walk_ns = now_ns + PACKAGE_WALK_NS;
 		s->history.packages_due = true;
 	}
+	take_limits(s);
 	reserve_take(&s->reserve);
-	atomic_store(&s->disk_low, reserve_disk_low(&s->reserve));
+	look_at_disk(s);
 	return clean_history(s, e);
 }
 
@@ -799,5 +852,24 @@ struct store_stats store_stats(const struct store *s)
 		.commit_age_ns = began_ns == 0 ? 0 : clock_boot_ns() - began_ns,
 		.history_jobs = atomic_load(&s->history_jobs),
 		.history_bytes = atomic_load(&s->history_bytes),
+		.file_bytes = atomic_load(&s->file_bytes),
+		.disk_free_bytes = atomic_load(&s->disk_free_bytes),
 	};
+}
+
+struct store_groups store_groups(struct store *s)
+{
+	pthread_mutex_lock(&s->lock);
+	struct store_groups groups = s->groups;
+	pthread_mutex_unlock(&s->lock);
+	return groups;
+}
+
+void store_set_limits(struct store *s, const struct store_config *config)
+{
+	pthread_mutex_lock(&s->lock);
+	s->limits = *config;
+	s->limits.path = NULL;
+	pthread_mutex_unlock(&s->lock);
+	atomic_store(&s->limits_are_fresh, true);
 }

@@ -21,6 +21,7 @@
 #include "core.h"
 #include "digest.h"
 #include "err.h"
+#include "histogram.h"
 #include "job.h"
 #include "record.h"
 
@@ -90,6 +91,10 @@ typedef int store_on_restored(void *ctx, const char *id, struct job_facts *facts
 /* Before store_start().  ERR_INVALID: a row makes no sense; or what the callback said. */
 int store_restore(struct store *s, store_on_restored *on_restored, void *ctx,
 	struct err *e) MUST_CHECK;
+
+/* At any time: how much history is kept and when the disk is low; path and reserve_bytes
+ * are not looked at.  Holds from the next look at the disk, a few seconds later. */
+void store_set_limits(struct store *s, const struct store_config *config);
 
 /* Start the thread, named "store".  All signals are blocked in it. */
 int store_start(struct store *s, const struct store_callbacks *callbacks,
@@ -250,8 +255,19 @@ struct store_stats {
 	int64_t commit_age_ns; /* the group at work has taken so long; 0 = none is */
 	int64_t history_jobs;  /* finished jobs stored */
 	int64_t history_bytes; /* what counts against the limit */
+	/* Looked at every few seconds; -1: not known. */
+	int64_t file_bytes; /* of the database and its log */
+	int64_t disk_free_bytes;
 };
 struct store_stats store_stats(const struct store *s);
+
+/* Groups that wrote something, since the start. */
+struct store_groups {
+	struct histogram seconds; /* to run and commit one */
+	struct histogram records; /* in one */
+};
+/* Waits for a lock, which is never held for long. */
+struct store_groups store_groups(struct store *s);
 
 /* ---- packed labels: key NUL value NUL key NUL value NUL ..., keys rising and unique
  *

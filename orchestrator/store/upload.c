@@ -34,6 +34,7 @@ struct part {
 
 struct uploads {
 	struct files files;
+	struct upload_stats stats; /* the loop's */
 	int (*check)(int fd, int64_t size, struct err *e);
 
 	/* The worker's. */
@@ -252,7 +253,14 @@ static int append_run(struct file_task *task, struct err *e)
 static void append_deliver(struct file_task *task)
 {
 	struct upload_task *t = (struct upload_task *)task;
+	struct upload_stats *stats = &t->uploads->stats;
 
+	if (file_task_failed(task)) {
+		stats->refused++;
+	} else if (t->len) { /* else only a question */
+		stats->bytes += t->len;
+		stats->packages += t->end == t->size;
+	}
 	t->on_end(t->ctx, t->end, file_task_failed(task));
 }
 
@@ -367,6 +375,11 @@ struct uploads *uploads_open(const struct uploads_config *config, struct err *e)
 		return NULL;
 	}
 	return u;
+}
+
+struct upload_stats uploads_stats(const struct uploads *u)
+{
+	return u->stats;
 }
 
 void uploads_deliver(struct uploads *u)

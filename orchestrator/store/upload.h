@@ -38,6 +38,10 @@ struct uploads_config {
 
 struct uploads *uploads_open(
 	const struct uploads_config *config, struct err *e) MUST_CHECK;
+struct upload_stats { /* since the start, by what was delivered */
+	uint64_t bytes, packages, refused;
+};
+struct upload_stats uploads_stats(const struct uploads *u);
 /* Call what has come back.  The callbacks may ask again, but not close. */
 void uploads_deliver(struct uploads *u);
 /* Do all that was asked and join the worker; uploads_deliver() gives out the rest. */
