@@ -790,6 +790,15 @@ static void on_look_closed(uv_handle_t *h)
 	v->look_closed = true;
 }
 
+void environments_set_limits(
+	struct environments *v, int64_t limit_bytes, int64_t time_s, int64_t disk_bytes)
+{
+	v->c.limit_bytes = limit_bytes;
+	v->c.time_s = time_s;
+	v->c.disk_bytes = disk_bytes;
+	evict(v);
+}
+
 void environments_stop(struct environments *v)
 {
 	if (!v || v->stopping)

@@ -69,6 +69,9 @@ struct env_wait {
 
 struct environments *environments_open(
 	const struct environments_config *c, struct err *e) MUST_CHECK;
+/* Later builds, and the next look at how much there is, go by these. */
+void environments_set_limits(
+	struct environments *v, int64_t limit_bytes, int64_t time_s, int64_t disk_bytes);
 /* End all builds; waiters are forgotten, not called.  Runs the loop until they are gone. */
 void environments_stop(struct environments *v);
 void environments_close(struct environments *v); /* stopped; NULL is fine */

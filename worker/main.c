@@ -7,11 +7,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "hangup.h"
 #include "log.h"
+#include "notify.h"
 #include "options.h"
 #include "worker.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_CONFIG = 2 };
+
+/* Before there is a log, to whoever typed it. */
+static int refuse(const struct err *e)
+{
+	fprintf(stderr, "cumulus-worker: %s\n", e->text);
+	return EXIT_CONFIG;
+}
 
 static int complain(int code, const struct err *e)
 {
@@ -31,7 +40,7 @@ static void fill_standard_files(void)
 		close(fd);
 }
 
-static int run(const struct options *o)
+static int run(struct options *o)
 {
 	struct worker w;
 	struct err e = { 0 };
@@ -61,16 +70,17 @@ int main(int argc, char **argv)
 	fill_standard_files();
 	umask(022);
 	signal(SIGPIPE, SIG_IGN);
-	log_init("cumulus-worker", LOG_LEVEL_INFO, false);
+	notify_init();
+	hangup_init();
 	if (options_load(&o, argc, argv, &ask, &e) < 0)
-		return complain(EXIT_CONFIG, &e);
-	if (ask == SETTINGS_HELP)
-		options_help();
-	else if (ask == SETTINGS_VERSION)
-		printf("cumulus-worker %s\n", CUMULUS_VERSION);
-	else if (ask == SETTINGS_RUN) {
+		return refuse(&e);
+	options_answer(&o, ask);
+	if (ask == SETTINGS_RUN) {
 		log_init("cumulus-worker", o.level, o.log_json);
-		code = run(&o);
+		if (o.log_file && log_open(o.log_file, &e) < 0)
+			code = refuse(&e);
+		else
+			code = run(&o);
 	}
 	options_fini(&o);
 	return code;

@@ -34,8 +34,8 @@ static const struct setting table[] = {
 	{ "builder", SETTING_TEXT, FIELD(builder), NULL, 0, 0, "FILE",
 		"the program that builds one environment; by default cumulus-builder "
 		"beside this one" },
-	{ "runtime", SETTING_TEXT, FIELD(runtime), "auto", 0, 0, "NAME",
-		"crun, runc, or auto: crun where it is, else runc" },
+	{ "runtime", SETTING_CHOICE, FIELD(runtime), "auto", 0, 0, "auto|crun|runc",
+		"what makes containers; auto: crun where it is, else runc" },
 	{ "run-slots", SETTING_INT, FIELD(run_slots), "64", 1, 1024, "N",
 		"how many runs to hold at once" },
 	{ "package-cache", SETTING_BYTES, FIELD(package_cache_bytes), "10G", 0, 0,
@@ -56,12 +56,17 @@ static const struct setting table[] = {
 	{ "exit-when-idle", SETTING_DURATION, FIELD(exit_when_idle_s), "0", 0, 0,
 		"SECONDS",
 		"end after so long with neither runs nor a cumulusd; 0: never" },
-	{ "log-level", SETTING_TEXT, FIELD(log_level), "info", 0, 0, "LEVEL",
-		"error, warn, info or debug" },
+	{ "log-level", SETTING_CHOICE, FIELD(log_level), "info", 0, 0,
+		"error|warn|info|debug", "the least important lines that are logged" },
 	{ "log-json", SETTING_BOOL, FIELD(log_json), NULL, 0, 0, NULL,
 		"write the log as JSON lines" },
+	{ "log-file", SETTING_TEXT, FIELD(log_file), NULL, 0, 0, "FILE",
+		"append the log to this file instead of stderr; SIGHUP opens it again" },
 	{ 0 },
 };
+
+static const char *const live[] = { "log-level", "log-json", "package-cache",
+	"environment-cache", "environment-time", "environment-disk", NULL };
 
 static int check_address(const char *address, struct err *e)
 {
@@ -85,10 +90,9 @@ static int check(struct options *o, struct err *e)
 		return -1;
 	if (str_empty(o->data))
 		return err_set(e, ERR_INVALID, "data: names no folder");
-	if (strcmp(o->runtime, "auto") != 0 && strcmp(o->runtime, "crun") != 0 &&
-		strcmp(o->runtime, "runc") != 0)
-		return err_set(e, ERR_INVALID,
-			"runtime: \"%s\" is none of auto, crun, runc", o->runtime);
+	if (o->log_file && *o->log_file != '/')
+		return err_set(e, ERR_INVALID, "log-file: \"%s\" needs to be absolute",
+			o->log_file);
 	if (o->chronos_dir && *o->chronos_dir != '/')
 		return err_set(e, ERR_INVALID, "chronos-dir: \"%s\" needs to be absolute",
 			o->chronos_dir);
@@ -103,10 +107,10 @@ static int check(struct options *o, struct err *e)
 int options_load(
 	struct options *o, int argc, char **argv, enum settings_ask *ask, struct err *e)
 {
-	*o = (struct options){ 0 };
+	*o = (struct options){ .argc = argc, .argv = argv };
 	if (settings_load(table, argc, argv, o, ask, e) < 0)
 		return -1;
-	if (*ask == SETTINGS_HELP || *ask == SETTINGS_VERSION)
+	if (*ask != SETTINGS_RUN && *ask != SETTINGS_CHECK)
 		return 0;
 	if (check(o, e) < 0) {
 		options_fini(o);
@@ -115,14 +119,45 @@ int options_load(
 	return 0;
 }
 
+int options_reload(struct options *o, struct err *e)
+{
+	struct options fresh;
+	enum settings_ask ask;
+
+	if (options_load(&fresh, o->argc, o->argv, &ask, e) < 0)
+		return -1;
+	settings_move(table, live, o, &fresh);
+	o->level = fresh.level;
+	options_fini(&fresh);
+	return 0;
+}
+
 void options_fini(struct options *o)
 {
 	settings_fini(table, o);
 }
 
-void options_help(void)
+void options_answer(const struct options *o, enum settings_ask ask)
 {
-	printf("cumulus-worker - runs jobs on this machine for a cumulusd; needs "
-	       "root\n\n");
-	settings_help(table, stdout);
+	switch (ask) {
+	case SETTINGS_HELP:
+		printf("Usage: cumulus-worker [--setting VALUE]...\n"
+		       "Runs jobs on this machine for a cumulusd; needs root.\n\n");
+		settings_help(table, stdout);
+		return;
+	case SETTINGS_VERSION:
+		printf("cumulus-worker %s\n", CUMULUS_VERSION);
+		return;
+	case SETTINGS_EXAMPLE:
+		settings_example(table, live, stdout);
+		return;
+	case SETTINGS_REFERENCE:
+		settings_reference(table, live, stdout);
+		return;
+	case SETTINGS_CHECK:
+		settings_say_fine(o->argc, o->argv);
+		return;
+	case SETTINGS_RUN:
+		return;
+	}
 }

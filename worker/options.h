@@ -26,6 +26,7 @@ struct options {
 	char *wheels;  /* NULL: from the index */
 	char *runtime; /* crun, runc or auto */
 	char *log_level;
+	char *log_file; /* NULL: stderr */
 	bool log_json;
 	bool no_start_check; /* run no container at the start to see whether one can be run */
 	int64_t exit_when_idle_s; /* 0: never */
@@ -38,10 +39,17 @@ struct options {
 	/* What the texts mean. */
 	struct chronos_device_spec device_spec;
 	enum log_level level;
+
+	int argc; /* what it was loaded from, for the next time; borrowed */
+	char **argv;
 };
 
 /* Fill and check *o.  On failure it holds nothing. */
 int options_load(struct options *o, int argc, char **argv, enum settings_ask *ask,
 	struct err *e) MUST_CHECK;
+/* The same again, after SIGHUP: what may change while the worker runs does, and is logged;
+ * what may not is warned of.  On failure nothing has changed. */
+int options_reload(struct options *o, struct err *e) MUST_CHECK;
 void options_fini(struct options *o);
-void options_help(void);
+/* Answer what was asked instead of running: help, an example file ... */
+void options_answer(const struct options *o, enum settings_ask ask);

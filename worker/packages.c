@@ -210,6 +210,11 @@ static int scan(struct packages *p, bool rebooted, struct err *e)
 	return 0;
 }
 
+void packages_set_limit(struct packages *p, int64_t limit_bytes)
+{
+	p->limit_bytes = limit_bytes;
+}
+
 struct packages *packages_open(int folder_fd, const char *path, int64_t limit_bytes,
 	bool rebooted, struct err *e)
 {

@@ -23,6 +23,8 @@ struct packages;
 /* folder_fd is D/worker, path its name; both are kept as copies. */
 struct packages *packages_open(int folder_fd, const char *path, int64_t limit_bytes,
 	bool rebooted, struct err *e) MUST_CHECK;
+/* From the next package on. */
+void packages_set_limit(struct packages *p, int64_t limit_bytes);
 void packages_close(struct packages *p); /* NULL is fine */
 
 void package_hex(char out[PACKAGE_HEX_SIZE], const struct digest *d);

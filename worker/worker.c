@@ -13,8 +13,10 @@
 #include "cleanup.h"
 #include "file.h"
 #include "environments.h"
+#include "hangup.h"
 #include "hello.h"
 #include "log.h"
+#include "notify.h"
 #include "rootfs.h"
 #include "run.h"
 #include "runfolder.h"
@@ -31,6 +33,7 @@ static void stop(struct worker *w, const char *why)
 	if (w->stopping)
 		return;
 	w->stopping = true;
+	notify_stopping();
 	log_info("worker ends", "why", why, "runs",
 		runs_live(&w->runs) ? "go on" : "none", NULL);
 	uv_stop(&w->loop);
@@ -65,9 +68,47 @@ static void weigh_end(struct worker *w)
 			(uint64_t)w->options->exit_when_idle_s * 1000, 0);
 }
 
+/* After it the handlers are gone: a second signal ends the worker at once. */
 static void on_signal(uv_signal_t *s, int number)
 {
 	stop(s->data, number == SIGINT ? "SIGINT" : "SIGTERM");
+}
+
+static void reload(struct worker *w)
+{
+	struct options *o = w->options;
+	struct err e = { 0 };
+
+	if (o->log_file && log_open(o->log_file, &e) < 0)
+		log_warn("the log goes on in the file of before", "why", e.text, NULL);
+	if (options_reload(o, &e) < 0) {
+		log_error("settings are not read again, nothing is changed", "why",
+			e.text, NULL);
+		return;
+	}
+	log_set(o->level, o->log_json);
+	packages_set_limit(w->packages, o->package_cache_bytes);
+	environments_set_limits(w->environments, o->environment_cache_bytes,
+		o->environment_time_s, o->environment_disk_bytes);
+	log_info("settings are read again", NULL);
+}
+
+static void on_hangup(uv_signal_t *s, int number)
+{
+	(void)number;
+	if (hangup_is_end()) {
+		stop(s->data, "SIGHUP: the terminal has gone");
+		return;
+	}
+	notify_reloading();
+	reload(s->data);
+	notify_ready();
+}
+
+static void on_alive(uv_timer_t *t)
+{
+	(void)t;
+	notify_alive();
 }
 
 /* ---- devices */
@@ -524,19 +565,24 @@ static int open_runs(struct worker *w, struct err *e)
 
 static void start_timers_and_signals(struct worker *w)
 {
-	static const int numbers[] = { SIGTERM, SIGINT };
+	static const int numbers[] = { SIGTERM, SIGINT, SIGHUP };
+	uint64_t alive_ms = notify_alive_ms();
 
+	uv_timer_init(&w->loop, &w->alive_timer);
+	if (alive_ms)
+		uv_timer_start(&w->alive_timer, on_alive, 0, alive_ms);
 	uv_timer_init(&w->loop, &w->look_timer);
 	uv_timer_init(&w->loop, &w->idle_timer);
 	w->look_timer.data = w->idle_timer.data = w;
-	for (size_t i = 0; i < 2; i++) {
+	for (size_t i = 0; i < 3; i++) {
 		uv_signal_init(&w->loop, &w->signals[i]);
 		w->signals[i].data = w;
-		uv_signal_start(&w->signals[i], on_signal, numbers[i]);
+		uv_signal_start(&w->signals[i],
+			numbers[i] == SIGHUP ? on_hangup : on_signal, numbers[i]);
 	}
 }
 
-int worker_open(struct worker *w, const struct options *options, struct err *e)
+int worker_open(struct worker *w, struct options *options, struct err *e)
 {
 	*w = (struct worker){ .options = options };
 	if (home_open(&w->home, options->data, e) < 0)
@@ -554,6 +600,7 @@ void worker_run(struct worker *w)
 {
 	log_info("worker begins", "worker", w->home.worker_id, "data", w->home.data_path,
 		"connect", w->options->connect, NULL);
+	notify_ready();
 	link_start(w->link);
 	look_at_devices(&w->look_timer);
 	weigh_end(w);
@@ -570,7 +617,8 @@ void worker_close(struct worker *w)
 	runs_close(&w->runs);
 	uv_close((uv_handle_t *)&w->look_timer, NULL);
 	uv_close((uv_handle_t *)&w->idle_timer, NULL);
-	for (size_t i = 0; i < 2; i++)
+	uv_close((uv_handle_t *)&w->alive_timer, NULL);
+	for (size_t i = 0; i < 3; i++)
 		uv_close((uv_handle_t *)&w->signals[i], NULL);
 	uv_run(&w->loop, UV_RUN_DEFAULT);
 	uv_loop_close(&w->loop);

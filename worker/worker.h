@@ -20,7 +20,7 @@
 #include "runs.h"
 
 struct worker {
-	const struct options *options; /* borrowed */
+	struct options *options; /* borrowed */
 	uv_loop_t loop;
 	struct home home;
 	struct devices devices;
@@ -43,12 +43,12 @@ struct worker {
 	bool looking;       /* at the devices, on a pool thread */
 	uv_timer_t look_timer;
 	uv_timer_t idle_timer;
-	uv_signal_t signals[2];
+	uv_timer_t alive_timer;
+	uv_signal_t signals[3];
 };
 
 /* Take the folder and find out what the machine has.  Forks; before threads. */
-int worker_open(
-	struct worker *w, const struct options *options, struct err *e) MUST_CHECK;
+int worker_open(struct worker *w, struct options *options, struct err *e) MUST_CHECK;
 /* Run until a signal, a Shutdown or idleness ends it.  The runners go on. */
 void worker_run(struct worker *w);
 void worker_close(struct worker *w);
