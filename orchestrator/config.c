@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "cleanup.h"
-#include "log.h"
 #include "str.h"
 #include "wire.h"
 #include "xalloc.h"
@@ -25,19 +24,23 @@ const struct setting config_table[] = {
 		"where everything durable lives" },
 	{ "devices", SETTING_TEXT, AT(devices), "auto", 0, 0, "KIND",
 		"auto, simulated:N, opencl-cpu or none: for the embedded worker" },
-	{ "engine", SETTING_TEXT, AT(engine), "local", 0, 0, "NAME",
-		"how runs get onto workers: local" },
-	{ "worker", SETTING_TEXT, AT(worker), "embedded", 0, 0, "embedded|external",
+	{ "engine", SETTING_CHOICE, AT(engine), "local", 0, 0, "local",
+		"how runs get onto workers" },
+	{ "worker", SETTING_CHOICE, AT(worker), "embedded", 0, 0, "embedded|external",
 		"start this machine's worker, or wait for one that is started by "
 		"itself" },
 	{ "user", SETTING_TEXT, AT(user), "cumulus", 0, 0, "NAME",
 		"whom to become when started as root" },
-	{ "on-exit", SETTING_TEXT, AT(on_exit), "leave", 0, 0, "leave|stop",
+	{ "on-exit", SETTING_CHOICE, AT(on_exit), "leave", 0, 0, "leave|stop",
 		"at a clean end: leave running jobs running, or stop them and the "
 		"worker" },
-	{ "log-level", SETTING_TEXT, AT(log_level), "info", 0, 0, "LEVEL",
-		"error, warn, info or debug" },
+	{ "log-level", SETTING_CHOICE, AT(log_level), "info", 0, 0,
+		"error|warn|info|debug", "the least important lines that are logged" },
 	{ "log-json", SETTING_BOOL, AT(log_json), NULL, 0, 0, NULL, "log lines as JSON" },
+	{ "log-file", SETTING_TEXT, AT(log_file), NULL, 0, 0, "FILE",
+		"append the log to this file instead of stderr; SIGHUP opens it again" },
+	{ "drain", SETTING_DURATION, AT(drain_s), "2s", 0, 3600, "TIME",
+		"at a clean end: how long open calls get before they are cut off" },
 	{ "setup-limit", SETTING_DURATION, AT(setup_limit_s), "10m", 1, 86400, "TIME",
 		"from a job's placement to the start of its code" },
 	{ "grace", SETTING_DURATION, AT(grace_s), "3s", 0, 3600, "TIME",
@@ -57,26 +60,33 @@ const struct setting config_table[] = {
 		"SIZE", "disk of one job" },
 	{ "history", SETTING_DURATION, AT(history_s), "24h", 60, INT32_MAX, "TIME",
 		"how long finished jobs are kept at least" },
+	{ "history-jobs", SETTING_INT, AT(history_jobs), "100000", 0, INT64_C(1) << 40,
+		"N", "older finished jobs go once there are more than this" },
+	{ "history-bytes", SETTING_BYTES, AT(history_bytes), "16G", 0, INT64_C(1) << 60,
+		"SIZE",
+		"older finished jobs go once their packages, results and outputs take "
+		"more" },
+	{ "disk-low", SETTING_BYTES, AT(disk_low_bytes), "1G", 0, INT64_C(1) << 60,
+		"SIZE", "no new jobs are taken while the disk has less than this free" },
 	{ 0 },
 };
 
-static int check_choice(
-	const char *name, const char *value, const char *const *choices, struct err *e)
-{
-	for (const char *const *c = choices; *c; c++)
-		if (strcmp(value, *c) == 0)
-			return 0;
-	return err_set(e, ERR_INVALID,
-		"%s: \"%.40s\" is not one of its values (see --help)", name, value);
-}
+const char *const config_live[] = { "log-level", "log-json", "drain", "setup-limit",
+	"grace", "max-duration", "max-waiting", "max-output", "job-memory", "job-pids",
+	"job-disk", "history", "history-jobs", "history-bytes", "disk-low", NULL };
 
 static int check_devices(const char *text, struct err *e)
 {
-	static const char *const plain[] = { "auto", "opencl-cpu", "none", NULL };
+	char quoted[STR_QUOTE_SIZE];
 	uint64_t n;
 
+	if (strcmp(text, "auto") == 0 || strcmp(text, "opencl-cpu") == 0 ||
+		strcmp(text, "none") == 0)
+		return 0;
 	if (!str_starts(text, "simulated:"))
-		return check_choice("devices", text, plain, e);
+		return err_set(e, ERR_INVALID,
+			"devices: \"%s\" is not one of auto, simulated:N, opencl-cpu, none",
+			str_quote(quoted, text, strlen(text)));
 	if (parse_u64(text + strlen("simulated:"), 1, 64, &n, e) < 0)
 		return err_wrap(e, "devices");
 	return 0;
@@ -118,18 +128,11 @@ static int make_absolute(char **path, struct err *e)
 
 int config_check(struct config *c, struct err *e)
 {
-	static const char *const engines[] = { "local", NULL };
-	static const char *const workers[] = { "embedded", "external", NULL };
-	static const char *const ends[] = { "leave", "stop", NULL };
-	enum log_level level;
-
-	if (check_choice("engine", c->engine, engines, e) < 0 ||
-		check_choice("worker", c->worker, workers, e) < 0 ||
-		check_choice("on-exit", c->on_exit, ends, e) < 0 ||
-		check_devices(c->devices, e) < 0)
+	if (check_devices(c->devices, e) < 0)
 		return -1;
-	if (log_level_parse(c->log_level, &level, e) < 0)
-		return -1;
+	if (c->log_file && *c->log_file != '/')
+		return err_set(e, ERR_INVALID, "log-file: \"%s\" needs to be absolute",
+			c->log_file);
 	if (check_address("listen", c->listen, e) < 0)
 		return -1;
 	if (strcmp(c->http, "off") != 0 && check_address("http", c->http, e) < 0)

@@ -22,6 +22,8 @@ struct config {
 	char *on_exit; /* leave, stop: what becomes of the embedded worker */
 	char *log_level;
 	bool log_json;
+	char *log_file; /* NULL: stderr */
+	int64_t drain_s;
 	int64_t setup_limit_s;
 	int64_t grace_s;
 	int64_t duration_max_s;
@@ -31,9 +33,14 @@ struct config {
 	int64_t job_pids;
 	int64_t job_disk_bytes;
 	int64_t history_s;
+	int64_t history_jobs;
+	int64_t history_bytes;
+	int64_t disk_low_bytes;
 };
 
 extern const struct setting config_table[];
+/* The settings that SIGHUP changes; the others need a restart.  Ends with NULL. */
+extern const char *const config_live[];
 
 /* Refuse what cannot be served: an address that is not loopback, an unknown engine ... */
 int config_check(struct config *c, struct err *e) MUST_CHECK;

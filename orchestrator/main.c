@@ -17,8 +17,10 @@
 #include "embedded.h"
 #include "engine.h"
 #include "file.h"
+#include "hangup.h"
 #include "http.h"
 #include "log.h"
+#include "notify.h"
 #include "privileges.h"
 #include "relay.h"
 #include "rpc.h"
@@ -27,7 +29,6 @@
 #include "workers.h"
 
 #define EXIT_CONFIG     2
-#define DRAIN_MS        2000  /* open calls get so long at a clean end */
 #define WORKER_END_MS   30000 /* and, with --on-exit stop, the worker */
 #define WORKER_DIAL_MS  5000  /* or so long, when it is not there yet */
 #define FIRST_WORKERS_S 5
@@ -44,6 +45,7 @@ struct daemon {
 	uid_t uid;
 	gid_t gid;
 	char *socket; /* D/orchestrator/worker.sock */
+	int argc;
 	char **argv;
 	int go;     /* embedded_go() */
 	char *hint; /* how to get a worker, where none is started */
@@ -55,9 +57,10 @@ struct daemon {
 	struct workers *workers;
 	struct http *http;
 	struct rpc_health health; /* the last one that http asked for */
-	uv_signal_t terminate, interrupt;
-	uv_timer_t patience;
-	bool ending;
+	int64_t began_wall_ns;
+	uv_signal_t terminate, interrupt, reload;
+	uv_timer_t patience, alive;
+	bool ending, closed;
 	bool told_worker; /* at the signal it was there, so it knows */
 };
 
@@ -91,23 +94,43 @@ static int read_config(struct daemon *d, int argc, char **argv)
 		printf("cumulusd %s\n", CUMULUS_VERSION);
 		return EXIT_SUCCESS + 1;
 	}
+	if (ask == SETTINGS_EXAMPLE) {
+		settings_example(config_table, config_live, stdout);
+		return EXIT_SUCCESS + 1;
+	}
+	if (ask == SETTINGS_REFERENCE) {
+		settings_reference(config_table, config_live, stdout);
+		return EXIT_SUCCESS + 1;
+	}
 	if (config_check(&d->config, &e) < 0) {
 		fprintf(stderr, "cumulusd: %s\n", e.text);
 		return EXIT_CONFIG + 1;
 	}
 	if (ask == SETTINGS_CHECK) {
-		printf("the settings are fine\n");
+		settings_say_fine(argc, argv);
 		return EXIT_SUCCESS + 1;
 	}
 	return 0;
 }
 
-static void start_log(const struct config *c)
+static void set_log(const struct config *c)
 {
 	enum log_level level = LOG_LEVEL_INFO;
 
 	if (log_level_parse(c->log_level, &level, NULL) == 0)
-		log_init("cumulusd", level, c->log_json);
+		log_set(level, c->log_json);
+}
+
+static int start_log(const struct config *c)
+{
+	struct err e = { 0 };
+
+	log_init("cumulusd", LOG_LEVEL_INFO, false);
+	set_log(c);
+	if (!c->log_file || log_open(c->log_file, &e) == 0)
+		return 0;
+	fprintf(stderr, "cumulusd: %s\n", e.text);
+	return -1;
 }
 
 /* ---- as root */
@@ -126,6 +149,7 @@ static int start_worker(struct daemon *d, struct err *e)
 		.devices = d->config.devices,
 		.log_level = d->config.log_level,
 		.log_json = d->config.log_json,
+		.log_file = d->config.log_file,
 		.data_dir = d->folder.dir,
 		.argv = d->argv,
 	};
@@ -142,6 +166,9 @@ static int open_folder(struct daemon *d, struct err *e)
 	d->gid = getegid();
 	if (d->root)
 		privileges_find_user(d->config.user, &d->uid, &d->gid);
+	/* Whom we become must be able to open it again. */
+	if (d->root && d->config.log_file && fchown(STDERR_FILENO, d->uid, d->gid) < 0)
+		return err_sys(e, "give away the log %s", d->config.log_file);
 	d->socket = str_fmt("%s/orchestrator/worker.sock", d->config.data);
 	return data_folder_open(d->config.data, d->uid, d->gid, &d->folder, e);
 }
@@ -180,6 +207,60 @@ static int check_package(int fd, int64_t size, struct err *e)
 	return package_check_file(fd, (uint64_t)size, &package_defaults, e);
 }
 
+/* ---- what the settings mean to each part */
+
+static struct core_config core_config_of(const struct config *c)
+{
+	return (struct core_config){
+		.setup_limit_ns = c->setup_limit_s * NS_PER_S,
+		.grace_ns = c->grace_s * NS_PER_S,
+		.worker_down_after_ns = WORKER_DOWN_S * NS_PER_S,
+		.unknown_after_ns = UNKNOWN_AFTER_S * NS_PER_S,
+		.first_workers_ns = FIRST_WORKERS_S * NS_PER_S,
+		.waiting_jobs_max = (uint32_t)c->waiting_jobs_max,
+	};
+}
+
+static struct store_config store_config_of(const struct config *c)
+{
+	struct store_config store = store_defaults;
+
+	store.history_age_s = c->history_s;
+	store.history_jobs = c->history_jobs;
+	store.history_bytes = c->history_bytes;
+	store.disk_low_bytes = c->disk_low_bytes;
+	return store;
+}
+
+/* The limits of runs; without the parts that it is connected to. */
+static struct workers_config run_limits_of(const struct config *c)
+{
+	return (struct workers_config){
+		.setup_limit_s = (int32_t)c->setup_limit_s,
+		.grace_s = (int32_t)c->grace_s,
+		.memory_bytes = c->job_memory_bytes,
+		.disk_bytes = c->job_disk_bytes,
+		.output_bytes = c->output_bytes,
+		.result_bytes = RESULT_BYTES,
+		.pids = (int32_t)c->job_pids,
+	};
+}
+
+static void use_settings(struct daemon *d)
+{
+	const struct core_config core = core_config_of(&d->config);
+	const struct store_config store = store_config_of(&d->config);
+	const struct workers_config runs = run_limits_of(&d->config);
+
+	set_log(&d->config);
+	core_set_limits(relay_core(d->relay), &core);
+	store_set_limits(relay_store(d->relay), &store);
+	workers_set_limits(d->workers, &runs);
+	rpc_set_duration_max(d->rpc, (int32_t)d->config.duration_max_s);
+}
+
+/* ---- opening the parts */
+
 static int open_relay(struct daemon *d, struct err *e)
 {
 	CLEANUP(free_ptr) char *folder = str_fmt("%s/orchestrator", d->config.data);
@@ -187,22 +268,14 @@ static int open_relay(struct daemon *d, struct err *e)
 		.loop = &d->loop,
 		.folder = folder,
 		.folder_fd = d->folder.orchestrator,
-		.core = {
-			.setup_limit_ns = d->config.setup_limit_s * NS_PER_S,
-			.grace_ns = d->config.grace_s * NS_PER_S,
-			.worker_down_after_ns = WORKER_DOWN_S * NS_PER_S,
-			.unknown_after_ns = UNKNOWN_AFTER_S * NS_PER_S,
-			.first_workers_ns = FIRST_WORKERS_S * NS_PER_S,
-			.waiting_jobs_max = (uint32_t)d->config.waiting_jobs_max,
-		},
-		.store = store_defaults,
+		.core = core_config_of(&d->config),
+		.store = store_config_of(&d->config),
 		.package_check = check_package,
 		.on_failed = on_disk_failed,
 		.ctx = d,
 	};
 
 	config.store.path = folder;
-	config.store.history_age_s = d->config.history_s;
 	d->relay = relay_open(&config, e);
 	return d->relay ? 0 : -1;
 }
@@ -214,20 +287,12 @@ static int open_worker_server(struct daemon *d, struct err *e)
 	/* Started as root, only root's workers are taken; else the user's own too. */
 	const struct wire_listen options = { .uids = uids, .uid_count = d->root ? 1 : 2 };
 	const struct wire_limits limits = { .streams = 100000, .message_bytes = 8 << 20 };
-	const struct workers_config config = {
-		.relay = d->relay,
-		.engine = &engine_local,
-		.cluster_id = store_cluster_id(relay_store(d->relay)),
-		.epoch = store_epoch(relay_store(d->relay)),
-		.setup_limit_s = (int32_t)d->config.setup_limit_s,
-		.grace_s = (int32_t)d->config.grace_s,
-		.memory_bytes = d->config.job_memory_bytes,
-		.disk_bytes = d->config.job_disk_bytes,
-		.output_bytes = d->config.output_bytes,
-		.result_bytes = RESULT_BYTES,
-		.pids = (int32_t)d->config.job_pids,
-	};
+	struct workers_config config = run_limits_of(&d->config);
 
+	config.relay = d->relay;
+	config.engine = &engine_local;
+	config.cluster_id = store_cluster_id(relay_store(d->relay));
+	config.epoch = store_epoch(relay_store(d->relay));
 	d->worker_server = wire_server_new(&d->loop, &limits);
 	d->workers = workers_new(d->worker_server, &config);
 	return wire_server_listen_unix(d->worker_server, d->socket, &options, e);
@@ -257,6 +322,10 @@ static const char *tell_health(void *ctx, const char **why)
 {
 	struct daemon *d = ctx;
 
+	if (d->ending) {
+		*why = "cumulusd is ending";
+		return "unhealthy";
+	}
 	d->health = rpc_health(d->rpc);
 	*why = d->health.message;
 	return d->health.status;
@@ -267,7 +336,13 @@ static int open_http(struct daemon *d, struct err *e)
 	const struct http_config config = {
 		.loop = &d->loop,
 		.address = d->config.http,
-		.relay = d->relay,
+		.figures = {
+			.relay = d->relay,
+			.clients = d->clients,
+			.worker_server = d->worker_server,
+			.workers = d->workers,
+			.began_wall_ns = d->began_wall_ns,
+		},
 		.health = tell_health,
 		.ctx = d,
 	};
@@ -282,9 +357,14 @@ static int open_http(struct daemon *d, struct err *e)
 
 static void close_all(struct daemon *d)
 {
+	if (d->closed)
+		return;
+	d->closed = true;
 	uv_close((uv_handle_t *)&d->terminate, NULL);
 	uv_close((uv_handle_t *)&d->interrupt, NULL);
+	uv_close((uv_handle_t *)&d->reload, NULL);
 	uv_close((uv_handle_t *)&d->patience, NULL);
+	uv_close((uv_handle_t *)&d->alive, NULL);
 	http_close(d->http);
 	wire_server_close(d->clients);
 	wire_server_close(d->worker_server);
@@ -331,23 +411,102 @@ static void on_drained(struct wire_server *server, void *user)
 		&d->patience, on_patience_over, here ? WORKER_END_MS : WORKER_DIAL_MS, 0);
 }
 
-static void on_signal(uv_signal_t *handle, int number)
+static void end(struct daemon *d, const char *why)
 {
-	struct daemon *d = handle->data;
-
-	if (d->ending)
+	if (d->ending) {
+		/* What is not committed has been told to nobody; the rest is on disk. */
+		log_warn("ending at once", "why", why, NULL);
+		close_all(d);
 		return;
+	}
 	d->ending = true;
-	log_info("ending", "signal", number == SIGINT ? "INT" : "TERM", "worker",
-		d->config.on_exit, NULL);
+	notify_stopping();
+	log_info("ending", "why", why, "worker", d->config.on_exit, NULL);
 	if (strcmp(d->config.on_exit, "stop") == 0) {
 		d->told_worker = workers_connected(d->workers) > 0;
 		workers_shut_down(d->workers);
 	}
-	wire_server_drain(d->clients, DRAIN_MS, on_drained, d);
+	wire_server_drain(d->clients, (uint64_t)d->config.drain_s * 1000, on_drained, d);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+	end(handle->data, number == SIGINT ? "SIGINT" : "SIGTERM");
+}
+
+/* ---- reading the settings again */
+
+static int read_again(struct daemon *d, struct config *fresh, struct err *e)
+{
+	enum settings_ask ask;
+
+	if (settings_load(config_table, d->argc, d->argv, fresh, &ask, e) < 0)
+		return -1;
+	if (config_check(fresh, e) == 0)
+		return 0;
+	settings_fini(config_table, fresh);
+	return -1;
+}
+
+static void reload(struct daemon *d)
+{
+	struct config fresh = { 0 };
+	struct err e = { 0 };
+
+	if (d->config.log_file && log_open(d->config.log_file, &e) < 0)
+		log_warn("the log goes on in the file of before", "why", e.text, NULL);
+	if (read_again(d, &fresh, &e) < 0) {
+		log_error("settings are not read again, nothing is changed", "why",
+			e.text, NULL);
+		return;
+	}
+
+	size_t changed = settings_move(config_table, config_live, &d->config, &fresh);
+	settings_fini(config_table, &fresh);
+	use_settings(d);
+	log_info("settings are read again", "changed", changed ? "some" : "none", NULL);
+}
+
+static void on_reload(uv_signal_t *handle, int number)
+{
+	struct daemon *d = handle->data;
+
+	(void)number;
+	if (hangup_is_end()) {
+		end(d, "SIGHUP: the terminal has gone");
+		return;
+	}
+	if (d->ending)
+		return;
+	notify_reloading();
+	reload(d);
+	notify_ready();
+}
+
+static void on_alive(uv_timer_t *timer)
+{
+	(void)timer;
+	notify_alive();
 }
 
 /* ---- the whole */
+
+static void watch_signals(struct daemon *d)
+{
+	uint64_t alive_ms = notify_alive_ms();
+
+	uv_signal_init(&d->loop, &d->terminate);
+	uv_signal_init(&d->loop, &d->interrupt);
+	uv_signal_init(&d->loop, &d->reload);
+	uv_timer_init(&d->loop, &d->patience);
+	uv_timer_init(&d->loop, &d->alive);
+	d->terminate.data = d->interrupt.data = d->reload.data = d->patience.data = d;
+	uv_signal_start(&d->terminate, on_signal, SIGTERM);
+	uv_signal_start(&d->interrupt, on_signal, SIGINT);
+	uv_signal_start(&d->reload, on_reload, SIGHUP);
+	if (alive_ms)
+		uv_timer_start(&d->alive, on_alive, 0, alive_ms);
+}
 
 static int open_parts(struct daemon *d, struct err *e)
 {
@@ -356,12 +515,7 @@ static int open_parts(struct daemon *d, struct err *e)
 	if (open_relay(d, e) < 0 || open_worker_server(d, e) < 0 ||
 		open_client_server(d, bound, e) < 0 || open_http(d, e) < 0)
 		return -1;
-	uv_signal_init(&d->loop, &d->terminate);
-	uv_signal_init(&d->loop, &d->interrupt);
-	uv_timer_init(&d->loop, &d->patience);
-	d->terminate.data = d->interrupt.data = d->patience.data = d;
-	uv_signal_start(&d->terminate, on_signal, SIGTERM);
-	uv_signal_start(&d->interrupt, on_signal, SIGINT);
+	watch_signals(d);
 
 	/* For whoever started us: a person, a script, a test. */
 	printf("listening on %s\n", bound);
@@ -369,6 +523,7 @@ static int open_parts(struct daemon *d, struct err *e)
 		printf("http on port %u\n", http_port(d->http));
 	fflush(stdout);
 	embedded_go(&d->go);
+	notify_ready();
 	log_info("serving", "address", bound, "data", d->config.data, NULL);
 	return 0;
 }
@@ -407,9 +562,14 @@ int main(int argc, char **argv)
 
 	if (stop)
 		return stop - 1;
+	d.argc = argc;
 	d.argv = argv;
 	d.go = -1;
-	start_log(&d.config);
+	d.began_wall_ns = clock_wall_ns();
+	if (start_log(&d.config) < 0)
+		return EXIT_FAILURE;
+	notify_init();
+	hangup_init();
 	signal(SIGPIPE, SIG_IGN);
 	umask(077);
 	uv_loop_init(&d.loop);

@@ -62,7 +62,8 @@ static pid_t spawn(const struct embedded_worker *w)
 {
 	const char *argv[] = { w->program, "--connect", NULL, "--data", w->data,
 		"--devices", w->devices, "--exit-when-idle", IDLE_END_S, "--log-level",
-		w->log_level, w->log_json ? "--log-json" : NULL, NULL };
+		w->log_level, w->log_json ? "--log-json" : "--log-json=no",
+		w->log_file ? "--log-file" : NULL, w->log_file, NULL };
 	CLEANUP(free_ptr) char *address = str_fmt("unix:%s", w->socket);
 	pid_t pid = fork();
 

@@ -18,8 +18,9 @@ struct embedded_worker {
 	const char *devices;
 	const char *log_level;
 	bool log_json;
-	int data_dir; /* fd of D */
-	char **argv;  /* cumulusd's own: the keeper writes its name over it, for ps */
+	const char *log_file; /* NULL: stderr */
+	int data_dir;         /* fd of D */
+	char **argv; /* cumulusd's own: the keeper writes its name over it, for ps */
 };
 
 /* Start one unless D/worker's locks show that there is a keeper (whose worker may just be

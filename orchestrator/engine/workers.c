@@ -704,6 +704,18 @@ struct workers *workers_new(
 	return w;
 }
 
+void workers_set_limits(struct workers *w, const struct workers_config *from)
+{
+	struct workers_config *to = &w->config;
+
+	to->setup_limit_s = from->setup_limit_s;
+	to->grace_s = from->grace_s;
+	to->memory_bytes = from->memory_bytes;
+	to->disk_bytes = from->disk_bytes;
+	to->output_bytes = from->output_bytes;
+	to->pids = from->pids;
+}
+
 void workers_free(struct workers *w)
 {
 	if (!w)

@@ -28,6 +28,8 @@ struct workers_config {
 /* Adds its methods to the server and takes the relay's commands. */
 struct workers *workers_new(
 	struct wire_server *server, const struct workers_config *config);
+/* Later runs get these limits of runs, set-up time and grace; the rest is not looked at. */
+void workers_set_limits(struct workers *w, const struct workers_config *from);
 /* After the server is closed.  NULL is fine. */
 void workers_free(struct workers *w);
 

@@ -76,7 +76,9 @@ static enum MHD_Result metrics_page(const struct http *h, struct MHD_Connection 
 {
 	struct buf body = { 0 };
 
-	metrics_write(h->config.relay, &body);
+	const char *why = "";
+
+	metrics_write(&h->config.figures, h->config.health(h->config.ctx, &why), &body);
 	return reply(c, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8", &body);
 }
 

@@ -9,14 +9,14 @@
 #include <uv.h>
 
 #include "err.h"
-#include "relay.h"
+#include "metrics.h"
 
 struct http;
 
 struct http_config {
 	uv_loop_t *loop;
 	const char *address; /* HOST:PORT, numeric or localhost; port 0 picks one */
-	struct relay *relay;
+	struct figures figures;
 	/* "healthy", "degraded" or "unhealthy", and why. */
 	const char *(*health)(void *ctx, const char **why);
 	void *ctx;

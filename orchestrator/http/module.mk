@@ -1,5 +1,6 @@
 # http - health and metrics.
-http_SRCS := http.c metrics.c
-http_USES := relay store core base
+http_SRCS := http.c metrics.c text.c process.c
+# workers.h says what workers tell of themselves.
+http_USES := engine relay store core wire base
 http_PKGS := libuv libmicrohttpd
 $(eval $(call module,http,orchestrator/http))
