@@ -48,6 +48,19 @@ void log_set(enum log_level most, bool json)
 	atomic_store(&logger.json, json);
 }
 
+const char *log_level_flag(void)
+{
+	static const char *const flags[] = { "--log-level=error", "--log-level=warn",
+		"--log-level=info", "--log-level=debug" };
+
+	return flags[atomic_load(&logger.most)];
+}
+
+const char *log_json_flag(void)
+{
+	return atomic_load(&logger.json) ? "--log-json=yes" : "--log-json=no";
+}
+
 int log_open(const char *path, struct err *e)
 {
 	CLEANUP(close_fd)

@@ -26,6 +26,9 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBU
 void log_init(const char *program, enum log_level most, bool json);
 /* At any time: what log_init() said of it. */
 void log_set(enum log_level most, bool json);
+/* "--log-level=info" and "--log-json=no": what makes a program of ours log alike. */
+const char *log_level_flag(void);
+const char *log_json_flag(void);
 /* Write to this file from now on, appending; it is stderr then, also of programs that are
  * started later.  Again with the same path after it was renamed.  On failure nothing has
  * changed. */

@@ -561,9 +561,9 @@ void settings_example(const struct setting *table, const char *const *live, FILE
 	for (const struct setting *s = table; s->name; s++) {
 		CLEANUP(free_ptr) char *allowed = allowed_dup(s);
 
-		fprintf(to, "\n# %s\n# %s%s\n#%s: %s\n", s->help, allowed,
+		fprintf(to, "\n# %s\n# %s%s\n#%s:%s%s\n", s->help, allowed,
 			is_live(live, s->name) ? "; SIGHUP changes it" : "", s->name,
-			fallback_of(s));
+			*fallback_of(s) ? " " : "", fallback_of(s));
 	}
 }
 
@@ -572,7 +572,7 @@ static void write_cell(FILE *to, const char *text)
 {
 	for (; *text; text++)
 		fprintf(to, "%s%c", *text == '|' ? "\\" : "", *text);
-	fprintf(to, " | ");
+	fprintf(to, " |");
 }
 
 void settings_reference(const struct setting *table, const char *const *live, FILE *to)
@@ -587,7 +587,7 @@ void settings_reference(const struct setting *table, const char *const *live, FI
 			*fallback_of(s) ? "`" : "", fallback_of(s),
 			*fallback_of(s) ? "`" : "");
 		write_cell(to, allowed);
-		fprintf(to, "%s | ", is_live(live, s->name) ? "changes" : "restart");
+		fprintf(to, " %s | ", is_live(live, s->name) ? "changes" : "restart");
 		write_cell(to, s->help);
 		fputc('\n', to);
 	}

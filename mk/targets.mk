@@ -53,11 +53,24 @@ else
 	@echo "SKIPPED crash: there is no tests/crash/module.mk"
 endif
 
+.PHONY: reference
+reference: all ## write the settings and metrics into docs/operate.md and deploy/
+	@$(PYTHON3) scripts/write_reference.py
+
+# promtool alone: Debian's package would start a Prometheus.
+$(TOOLS)/promtool:
+	@mkdir -p $(TOOLS)/deb
+	@echo "  apt     promtool"
+	@cd $(TOOLS)/deb && apt-get -q=2 -o APT::Sandbox::User=root download prometheus && \
+	  dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x --strip-components=3 ./usr/bin/promtool
+	@mv $(TOOLS)/deb/promtool $@ && rm -rf $(TOOLS)/deb && touch $@
+
 # Go compiles its packages as one of the e2e tests, its programs are the clients of others.
 e2e: $(VENV)/.made ## the programs, with clients of today: grpcio, grpc-go, grpcurl (E2E=FILE)
 	@$(MAKE) --no-print-directory -j$(JOBS) all $(TEST_PROGRAMS)
 	@! scripts/new_enough_go.sh || $(MAKE) --no-print-directory \
 	  $(addprefix $(TOOLS)/,grpcurl interop_client h2spec)
+	@! command -v apt-get >/dev/null || $(MAKE) --no-print-directory $(TOOLS)/promtool
 	@$(AS_ROOT) $(VENV)/bin/python -B -m pytest $(E2E)
 
 .PHONY: lint-format lint-clang lint-tidy compile-commands build-objects

@@ -598,7 +598,8 @@ static int spawn(struct env_build *b, struct err *e)
 	const char *const argv[] = { c->builder_path, "--environments", b->owner->path,
 		"--build", b->id, "--root-folder", c->root_path, "--runtime", c->runtime,
 		"--uid-base", uid_base, "--time", time, "--disk", disk, "--worker-pid",
-		pid, c->wheels ? "--wheels" : NULL, c->wheels, NULL };
+		pid, log_level_flag(), log_json_flag(), c->wheels ? "--wheels" : NULL,
+		c->wheels, NULL };
 	const struct child_program how = { argv, (const char *const *)environ, log_fd };
 
 	if (log_fd < 0)

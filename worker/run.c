@@ -285,7 +285,8 @@ static int spawn_runner(struct run *r, struct err *e)
 	const char *chronos_dir = r->owner->chronos_dir;
 	const char *const argv[] = { r->owner->runner_path, "--run-folder", folder,
 		"--root-folder", r->owner->root_path, "--runtime", r->owner->runtime,
-		chronos_dir ? "--chronos-dir" : NULL, chronos_dir, NULL };
+		log_level_flag(), log_json_flag(), chronos_dir ? "--chronos-dir" : NULL,
+		chronos_dir, NULL };
 	static const char *const envp[] = {
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:"
 		"/usr/bin:/sbin:/bin",

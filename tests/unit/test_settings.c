@@ -197,9 +197,12 @@ static void the_example_is_a_valid_file_with_every_setting(void **state)
 	settings_example(table, live, to);
 	fclose(to);
 	for (const struct setting *s = table; s->name; s++) {
+		const char *fallback = s->fallback               ? s->fallback
+				       : s->type == SETTING_BOOL ? "no"
+								 : "";
 		CLEANUP(free_ptr)
 		char *line =
-			str_fmt("\n#%s: %s", s->name, s->fallback ? s->fallback : "");
+			str_fmt("\n#%s:%s%s\n", s->name, *fallback ? " " : "", fallback);
 
 		assert_non_null(strstr(text, line));
 	}
