@@ -242,6 +242,13 @@ int runfolder_remove(int runs_fd, const char *name, struct err *e)
 	return tree_remove(runs_fd, gone, e);
 }
 
+bool runfolder_gone(int dirfd)
+{
+	struct stat st;
+
+	return fstat(dirfd, &st) == 0 && st.st_nlink == 0;
+}
+
 Cumulus__Worker__RunSpec *runfolder_read_spec(int dirfd, struct err *e)
 {
 	CLEANUP(buf_fini) struct buf bytes = { 0 };

@@ -80,6 +80,9 @@ void runfolder_names_free(char **names, size_t count);
 /* Remove runs/<name>.  Takes the lock first: ERR_CONFLICT while a runner has it.  Absent is
  * fine.  The name is gone in one step; a crash leaves a remnant for runfolder_list(). */
 int runfolder_remove(int runs_fd, const char *name, struct err *e) MUST_CHECK;
+/* Has somebody else removed the folder that is open here?  Nothing can be read or written in
+ * it then, and never will be. */
+bool runfolder_gone(int dirfd);
 
 /* Checked: format, ids, sizes, paths.  ERR_UNSUPPORTED for another format.  Free with
  * cumulus__worker__run_spec__free_unpacked(spec, NULL). */

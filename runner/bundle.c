@@ -188,7 +188,8 @@ static json_t *make_limit(
 
 static json_t *make_limits(const struct bundle *b)
 {
-	json_t *limits = json_pack("[o, o]", make_limit("RLIMIT_CORE", RLIMIT_CORE, 0, 0),
+	/* 1 and not 0, which a core_pattern that is a program does not heed. */
+	json_t *limits = json_pack("[o, o]", make_limit("RLIMIT_CORE", RLIMIT_CORE, 1, 1),
 		make_limit("RLIMIT_NOFILE", RLIMIT_NOFILE, FILES_SOFT, FILES_HARD));
 
 	if (b->file_bytes)

@@ -538,7 +538,7 @@ void cgroup_count(const struct cgroup *g, struct cgroup_counts *out)
 
 /* ---- killing and removing ---- */
 
-static int kill_in(const char *dir, size_t *alive, struct err *e)
+static int each_in(const char *dir, cgroup_member *member, void *arg, struct err *e)
 {
 	struct err read_e;
 	CLEANUP(free_ptr) char *path = str_fmt("%s/cgroup.procs", dir);
@@ -553,13 +553,24 @@ static int kill_in(const char *dir, size_t *alive, struct err *e)
 		line = strtok_r(NULL, "\n", &rest)) {
 		pid_t pid = (pid_t)strtol(line, NULL, 10);
 
-		/* 0 is a process outside our pid namespace: not ours to kill. */
-		if (pid <= 0 || pid == getpid())
-			continue;
-		(*alive)++;
-		if (kill(pid, SIGKILL) < 0 && errno != ESRCH)
-			return err_sys(e, "kill %d of %s", pid, dir);
+		/* 0 is a process outside our pid namespace: not ours to touch. */
+		if (pid > 0 && pid != getpid() && member(pid, arg, e) < 0)
+			return err_wrap(e, "%s", dir);
 	}
+	return 0;
+}
+
+int cgroup_each(const struct cgroup *g, cgroup_member *member, void *arg, struct err *e)
+{
+	return g->dirs[CGROUP_MEMORY] ? each_in(g->dirs[CGROUP_MEMORY], member, arg, e)
+				      : 0;
+}
+
+static int kill_one(pid_t pid, void *alive, struct err *e)
+{
+	(*(size_t *)alive)++;
+	if (kill(pid, SIGKILL) < 0 && errno != ESRCH)
+		return err_sys(e, "kill %d", pid);
 	return 0;
 }
 
@@ -567,7 +578,7 @@ static int kill_all(const struct cgroup *g, size_t *alive, struct err *e)
 {
 	*alive = 0;
 	for (size_t i = 0; i < CGROUP_CONTROLLERS; i++) {
-		if (g->dirs[i] && kill_in(g->dirs[i], alive, e) < 0)
+		if (g->dirs[i] && each_in(g->dirs[i], kill_one, alive, e) < 0)
 			return -1;
 	}
 	return 0;

@@ -82,6 +82,11 @@ pid_t cgroup_fork(const struct cgroup *g);
 /* Counters; those that cannot be read are 0. */
 void cgroup_count(const struct cgroup *g, struct cgroup_counts *out);
 
+/* Called for each process in the group; -1 ends the walk. */
+typedef int cgroup_member(pid_t pid, void *arg, struct err *e);
+int cgroup_each(const struct cgroup *g, cgroup_member *member, void *arg,
+	struct err *e) MUST_CHECK;
+
 /* Send SIGKILL to every process in the group until none is left.  ERR_UNAVAILABLE when
  * some are after wait_ms. */
 int cgroup_empty(const struct cgroup *g, int wait_ms, struct err *e) MUST_CHECK;

@@ -62,6 +62,25 @@ static int clean(struct runner *r, struct run_counts *counts, struct err *e)
 	return -1;
 }
 
+void runner_abandon(struct runner *r)
+{
+	struct chronos_error ce = { 0 };
+	struct err e = { 0 };
+
+	log_error("the run's folder was removed; it is ended without a report", "run",
+		r->name, NULL);
+	close_fd(&r->container.lifeline);
+	unbind_scratch(r);
+	if (cgroup_empty(&r->cgroup, CLEAN_TRIES * CLEAN_RETRY_MS, &e) < 0 ||
+		cgroup_remove(&r->cgroup, &e) < 0)
+		log_error(
+			"its control group stays", "run", r->name, "error", e.text, NULL);
+	else if (r->chronos && chronos_release(r->chronos, r->key, &ce) < 0 &&
+		 ce.code != CHRONOS_NOT_FOUND)
+		log_error("its partition stays until it expires", "run", r->name, "error",
+			ce.text, NULL);
+}
+
 /* ---- the last words ---- */
 
 PRINTF_LIKE(3, 4)

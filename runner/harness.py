@@ -82,6 +82,8 @@ def explain_unfit(error):
         return "main() returned a value that JSON cannot hold: it contains itself"
     if isinstance(error, RecursionError):
         return "main() returned a value that JSON cannot hold: it is nested too deeply"
+    if isinstance(error, ValueError) and text.startswith("Exceeds the limit"):
+        return "main() returned an int that JSON cannot hold: " + text
     if isinstance(error, ValueError):
         return "main() returned a value that JSON cannot hold: a float that is NaN or infinite"
     return "main()'s result could not be encoded: %s: %s" % (type(error).__name__, text)
@@ -147,13 +149,18 @@ def tail(began):
     )
 
 
+def plain(text):
+    """Without halves of surrogate pairs: whoever reads the document may refuse them."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def fail(error_type, message, traceback, began):
     """Send the failure document and end with status 1, as Python itself would."""
     flush()
     send_document(
         b"F",
         '{"status": "error", "error": %s, "error_type": %s, "traceback": %s%s'
-        % (encode(message), encode(error_type), encode(traceback), tail(began)),
+        % (encode(plain(message)), encode(plain(error_type)), encode(plain(traceback)), tail(began)),
     )
     sys.exit(1)
 
@@ -202,6 +209,7 @@ def prepare():
     builtins.exit = builtins.quit = sys.exit
     sys.stdout.reconfigure(line_buffering=True)
     posix.set_inheritable(FD, False)
+    fast_encoder()  # every job needs it: loaded now, when there are descriptors
 
 
 def run():

@@ -113,7 +113,8 @@ static void raise_oom_score(void)
 /* Never returns. */
 static void become_job(char **argv, const sigset_t *mask)
 {
-	raise_oom_score(); /* now: /proc/self of another user id could not be written */
+	prctl(PR_SET_DUMPABLE, 1); /* or /proc/self would not be ours to write */
+	raise_oom_score();
 	setpgid(0, 0);
 	sigprocmask(SIG_SETMASK, mask, NULL);
 	execv(argv[0], argv);
@@ -184,6 +185,9 @@ int main(int argc, char **argv)
 	/* A runner that died before this process began must not leave a job behind. */
 	if (poll(polled, 1, 0) > 0)
 		look_at_lifeline(&polled[0]);
+	/* The job has our user id: keep it out of /proc/1/fd and from tracing us.  Before
+	 * there is a job, which could be quicker than we are. */
+	prctl(PR_SET_DUMPABLE, 0);
 
 	pid_t job = fork();
 	if (job < 0) {
@@ -192,8 +196,6 @@ int main(int argc, char **argv)
 	}
 	if (job == 0)
 		become_job(argv + 2, &old);
-	/* The job has our user id: keep it out of /proc/1/fd and from tracing us. */
-	prctl(PR_SET_DUMPABLE, 0);
 	for (;;) {
 		poll(polled, 2, -1);
 		look_at_lifeline(&polled[0]);

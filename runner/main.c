@@ -77,7 +77,9 @@ static int run(const struct options *o)
 		rc = runner_supervise(&r, &e);
 	if (rc == 0)
 		rc = runner_finish(&r, &e);
-	if (rc < 0)
+	if (rc < 0 && runfolder_gone(r.dirfd))
+		runner_abandon(&r);
+	else if (rc < 0)
 		log_error("run left to the worker", "run", r.name, "error", e.text, NULL);
 	runner_close(&r);
 	return rc < 0 ? END_BADLY : END_WELL;

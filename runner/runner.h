@@ -98,5 +98,8 @@ int runner_supervise(struct runner *r, struct err *e) MUST_CHECK;
  * of a dead runner, for the worker to clean. */
 int runner_finish(struct runner *r, struct err *e) MUST_CHECK;
 
+/* The run folder is gone, so no report can be left: take away what was made, by memory. */
+void runner_abandon(struct runner *r);
+
 /* --check: does an empty container run on this machine? */
 int runner_check(const struct options *o, struct err *e) MUST_CHECK;

@@ -159,17 +159,32 @@ static int write_progress(struct watch *w, int64_t now, struct err *e)
 	return runfolder_write_progress(w->r->dirfd, c->fraction, c->text, e);
 }
 
+/* Without its folder a run has no way to say anything; see runner_abandon(). */
+static int look_at_folder(const struct watch *w, struct err *e)
+{
+	return runfolder_gone(w->r->dirfd)
+		       ? err_set(e, ERR_NOT_FOUND, "the run's folder was removed")
+		       : 0;
+}
+
 /* Nothing but a quota of the file system could stop a job at its limit; this ends it soon
  * after. */
 static int look_at_disk(struct watch *w, int64_t now, struct err *e)
 {
 	struct runner *r = w->r;
-	int64_t used = disk_used(r->dirfd, RUN_FOLDER_SCRATCH, r->limits.disk_bytes);
+	const int64_t limit = r->limits.disk_bytes;
+	int64_t used = disk_used(r->dirfd, RUN_FOLDER_SCRATCH, limit);
+
+	if (used <= limit)
+		used += disk_nameless(&r->cgroup, r->dirfd, limit - used);
+
 	int64_t after = clock_boot_ns();
 	int64_t rest = (after - now) * DISK_SHARE;
 
 	w->disk_at = after + (rest > DISK_EVERY ? rest : DISK_EVERY);
-	if (used <= r->limits.disk_bytes || w->ending)
+	if (look_at_folder(w, e) < 0)
+		return -1;
+	if (used <= limit || w->ending)
 		return 0;
 	w->ending = r->disk_full = true;
 	w->disk_at = NEVER;

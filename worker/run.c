@@ -491,6 +491,17 @@ static void settle_locked(struct run *r, int lock_fd)
 		proceed(r);
 }
 
+/* Somebody has removed its folder: nothing can be said of it any more.  Its runner takes the
+ * rest away; cumulusd hears that it is gone from the next Hello. */
+static void lose(struct run *r)
+{
+	log_error("a run's folder was removed; how it ends is unknown", "run", r->name,
+		NULL);
+	r->lost = r->forgotten = true;
+	move(r, RUN_EV_OVER, "its folder is gone");
+	try_remove(r);
+}
+
 static void settle(struct run *r)
 {
 	struct err e = { 0 };
@@ -498,6 +509,10 @@ static void settle(struct run *r)
 
 	fetcher_leave(&r->fetch);
 	prepare_leave(&r->prepare);
+	if (lock_fd < 0 && runfolder_gone(r->dirfd)) {
+		lose(r);
+		return;
+	}
 	if (lock_fd >= 0) {
 		settle_locked(r, lock_fd);
 	} else if (e.code == ERR_CONFLICT) {
@@ -713,9 +728,13 @@ static void on_removed(uv_work_t *work, int status)
 			owner, why.code == ERR_CONFLICT ? RUNS_SOON_MS : RUNS_AGAIN_MS);
 		return;
 	}
+	bool lost = r->lost;
+
 	log_info("run forgotten", "run", r->name, NULL);
 	run_free(r);
 	owner->fewer(owner->user);
+	if (lost)
+		owner->lost(owner->user);
 }
 
 static void try_remove(struct run *r)

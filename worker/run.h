@@ -88,6 +88,7 @@ struct run {
 	bool stop_asked;
 	bool forgotten;  /* the folder goes as soon as it can */
 	bool removing;   /* on a pool thread, now */
+	bool lost;       /* its folder is gone, though it was not removed by us */
 	bool holds_room; /* its user ids, its package and its environment are taken */
 	Cumulus__Worker__StopWhy stop_why;
 	struct run_verdict verdict;

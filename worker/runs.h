@@ -47,6 +47,8 @@ struct runs {
 	void (*wake)(void *user);
 	/* A run is gone, or over. */
 	void (*fewer)(void *user);
+	/* A run has vanished that cumulusd still knows: it is to hear what there is. */
+	void (*lost)(void *user);
 	void *user;
 };
 

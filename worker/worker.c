@@ -419,6 +419,14 @@ static void on_fewer(void *user)
 	weigh_end(user);
 }
 
+static void on_run_lost(void *user)
+{
+	struct worker *w = user;
+
+	if (!w->stopping && link_is_open(w->link))
+		link_drop(w->link, "a run has vanished: saying Hello again");
+}
+
 /* ---- life */
 
 static int64_t memory_of_machine(void)
@@ -552,6 +560,7 @@ static int open_runs(struct worker *w, struct err *e)
 		.chronos_dir = w->chronos_dir,
 		.wake = on_wake,
 		.fewer = on_fewer,
+		.lost = on_run_lost,
 		.user = w,
 	};
 	/* Twice as many ranges as runs: one rests before it is given again. */

@@ -13,3 +13,6 @@ $(eval $(call unit_test,test_store_faults))
 
 test_output_USES := store core base
 $(eval $(call unit_test,test_output))
+
+test_store_power_USES := store core base
+$(eval $(call unit_test,test_store_power))
