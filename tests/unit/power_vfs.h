@@ -7,8 +7,8 @@
  * removed file may be back, a new one gone.  From then on each call fails, until
  * power_on() writes what survived to the real files.
  *
- * A write damages nothing outside its own range (SQLite's "powersafe overwrite", which its
- * unix VFS promises too).
+ * As with SQLite's unix VFS, a write damages nothing outside its own range ("powersafe
+ * overwrite"), and the first sync of a new log syncs the folder.
  *
  * Thread: one.  Included by the tests of power loss only.
  */
@@ -42,6 +42,7 @@ struct power_disk_file {
 	char *path; /* NULL: this place is free */
 	bool removed;
 	bool named; /* its name is on disk */
+	bool log;   /* of a kind whose first sync takes the folder along */
 	struct buf synced;
 	struct power_op *ops;
 	size_t count, room;
@@ -291,12 +292,20 @@ static int power_truncate(sqlite3_file *file, sqlite3_int64 size)
 			 : p->real->pMethods->xTruncate(p->real, size);
 }
 
-/* Not passed on: the real disk is not asked to last.  The name goes along, as with SQLite's
- * own VFS, which syncs the folder of a new log, and with the file systems in use. */
+/* All names are as they are now. */
+static void power_sync_folder(void)
+{
+	for (size_t i = 0; i < POWER_FILES; i++) {
+		power.files[i].named = power.files[i].path != NULL;
+		if (power.files[i].removed)
+			power_drop(&power.files[i]);
+	}
+}
+
+/* Not passed on: the real disk is not asked to last. */
 static int power_sync(sqlite3_file *file, int flags)
 {
 	struct power_disk_file *f = power_of(file)->disk;
-	struct power_disk_file *before;
 
 	(void)flags;
 	if (!power_holds() || power.off)
@@ -306,10 +315,8 @@ static int power_sync(sqlite3_file *file, int flags)
 	for (size_t i = 0; i < f->count; i++)
 		power_apply(&f->synced, &f->ops[i]);
 	power_forget_ops(f);
-	f->named = true;
-	before = power_find(f->path, true);
-	if (before)
-		power_drop(before);
+	if (f->log && !f->named)
+		power_sync_folder();
 	return SQLITE_OK;
 }
 
@@ -397,6 +404,8 @@ static int power_open(
 	p->base.pMethods = &power_methods;
 	if (path && !(p->disk = power_find(path, false)))
 		p->disk = power_add(path);
+	if (p->disk)
+		p->disk->log = flags & (SQLITE_OPEN_WAL | SQLITE_OPEN_MAIN_JOURNAL);
 	return SQLITE_OK;
 }
 
