@@ -38,6 +38,30 @@ $(chronos_LAYER): $(chronos_opencl_OBJS) $(BUILD)/lib/libchronos.a chronos/openc
 	  -Wl,-z,nodelete -Wl,--version-script,chronos/opencl/layer.map -o $@ \
 	  $(chronos_opencl_OBJS) $(BUILD)/lib/libchronos.a
 
+# ---- what is loaded into the programs of a job ----
+# Beside the harness, where the worker finds it.  Python loads it: never with a sanitizer.
+chronos_IN_JOBS := $(BUILD)/lib/cumulus/libchronos-job.so $(BUILD)/lib/cumulus/libchronos-opencl.so
+LIBRARIES += $(chronos_IN_JOBS)
+chronos_job_SRCS := job.c
+chronos_job_USES :=
+chronos_job_PKGS :=
+chronos_job_CFLAGS :=
+$(eval $(call common,chronos_job,chronos/job))
+$(chronos_job_OBJS): private SANFLAGS :=
+
+$(BUILD)/lib/cumulus/libchronos-job.so: $(chronos_job_OBJS)
+	@mkdir -p $(@D)
+	@echo "  link    $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) -Wl,-z,defs -Wl,-z,nodelete -shared -o $@ $<
+
+$(BUILD)/lib/cumulus/libchronos-opencl.so: chronos/opencl/layer.map $(wildcard chronos/*.[ch]) \
+  $(wildcard chronos/opencl/*.[ch]) Makefile mk/rules.mk
+	@mkdir -p $(@D)
+	@echo "  link    $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) -iquote chronos -shared -Wl,-z,defs -Wl,-z,nodelete \
+	  -Wl,--version-script,$< -o $@ $(chronos_opencl_SRCS:%=chronos/opencl/%) \
+	  $(chronos_SRCS:%=chronos/%)
+
 # ---- the program, whose name is its library's ----
 chronos_cli_SRCS := main.c commands.c doctor.c run.c show.c
 chronos_cli_USES := chronos
