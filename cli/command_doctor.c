@@ -108,7 +108,7 @@ static void look_at_health(struct doctor *d, const Cumulus__Orchestrator__Health
 static void look_at_device(struct doctor *d, const Cumulus__Orchestrator__GPUDevice *g)
 {
 	bool simulated = strcmp(g->kind, "simulated") == 0;
-	bool told = *g->enforcement && strcmp(g->enforcement, "off") != 0;
+	bool told = *g->enforcement && !str_starts(g->enforcement, "off");
 
 	if (simulated)
 		find(d, VERDICT_OK, "gpu", "",

@@ -100,6 +100,28 @@ static void add_timing(struct buf *out, const Cumulus__Orchestrator__Timing *t)
 	add_line(out, "timing", value);
 }
 
+/* Of a job that has ended, the most that it had. */
+static void add_usage(struct buf *out, const Cumulus__Orchestrator__GpuUsage *u)
+{
+	char used[SPAN_SIZE], quota[SPAN_SIZE];
+
+	if (!u)
+		return;
+
+	const bool over = u->memory_peak_bytes > u->memory_used_bytes;
+	CLEANUP(free_ptr)
+	char *memory = str_fmt("%s%s of %s%s", over ? "up to " : "",
+		text_bytes(used, over ? u->memory_peak_bytes : u->memory_used_bytes),
+		text_bytes(quota, u->memory_quota_bytes),
+		u->refusals ? ", more was refused" : "");
+	CLEANUP(free_ptr)
+	char *busy = str_fmt("%.1f s", (double)u->time_ns / (double)NS_PER_S);
+
+	add_line(out, "gpu memory", memory);
+	if (u->time_ns)
+		add_line(out, "gpu time", busy);
+}
+
 /* The traceback: line by line, none of which a terminal may obey. */
 static void add_error(struct buf *out, const char *error)
 {
@@ -150,6 +172,7 @@ static void draw_status(const struct cli *cli, const JobStatus *job, struct buf 
 	}
 	if (job->output_bytes)
 		add_line(out, "output", text_bytes(size, job->output_bytes));
+	add_usage(out, job->gpu_usage);
 	add_timing(out, job->timing);
 	if (job->exit_case == CUMULUS__ORCHESTRATOR__JOB_STATUS__EXIT_EXIT_CODE)
 		add_number(out, "exit code", job->exit_code);

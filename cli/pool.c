@@ -24,10 +24,27 @@ void pool_add_line(struct buf *out, char *line)
 	buf_addf(out, "%s\n", safe);
 }
 
+static void draw_partition(const Cumulus__Orchestrator__PartitionInfo *p, struct buf *out)
+{
+	const char *who = *p->job_id ? p->job_id : p->partition_id;
+	char used[SPAN_SIZE], quota[SPAN_SIZE];
+
+	if (!p->memory_quota_mb) {
+		pool_add_line(out, str_fmt("        %.2f  %s", (double)p->amount, who));
+		return;
+	}
+	pool_add_line(out, str_fmt("        %.2f  %s  %s of %s, %.2f of the time%s",
+				   (double)p->amount, who,
+				   text_bytes(used, (int64_t)p->memory_used_mb << 20),
+				   text_bytes(quota, (int64_t)p->memory_quota_mb << 20),
+				   (double)p->time_share,
+				   p->refusals ? ", more memory was refused" : ""));
+}
+
 static void draw_device(const Device *d, struct buf *out)
 {
 	char bar[BAR_SIZE], memory[SPAN_SIZE];
-	bool told = *d->enforcement && strcmp(d->enforcement, "off") != 0;
+	bool told = *d->enforcement && !str_starts(d->enforcement, "off");
 
 	text_gpu_bar(bar, (double)d->allocated_amount, (double)d->foreign_amount);
 	text_bytes(memory, (int64_t)d->memory_mb << 20);
@@ -36,12 +53,8 @@ static void draw_device(const Device *d, struct buf *out)
 			(double)d->allocated_amount, (double)d->total_capacity, d->name,
 			d->kind, memory, told ? "" : "  shares are not enforced",
 			d->foreign_amount > 0 ? "  x: not ours" : ""));
-	for (size_t i = 0; i < d->n_active_partitions; i++) {
-		const Cumulus__Orchestrator__PartitionInfo *p = d->active_partitions[i];
-
-		pool_add_line(out, str_fmt("        %.2f  %s", (double)p->amount,
-					   *p->job_id ? p->job_id : p->partition_id));
-	}
+	for (size_t i = 0; i < d->n_active_partitions; i++)
+		draw_partition(d->active_partitions[i], out);
 }
 
 void pool_draw_worker(const Worker *w, struct buf *out)

@@ -14,7 +14,8 @@
 
 /* Of the user's variables: they would change how other code than the job's runs, or speak
  * for the driver. */
-static const char *const dropped_prefixes[] = { "LD_", "NVIDIA_", "CUDA_MPS_" };
+static const char *const dropped_prefixes[] = { "LD_", "NVIDIA_", "CUDA_MPS_", "CHRONOS_",
+	"OPENCL_", "OCL_ICD_" };
 
 static bool is_dropped(const char *name)
 {
@@ -76,6 +77,19 @@ static void set_gpus(struct environment *env, const struct runner *r)
 	CLEANUP(free_ptr) char *uuid_text = buf_take_str(&uuids);
 	set(env, "GPU_DEVICE", number_text);
 	set(env, "GPU_UUID", uuid_text);
+	if (r->gpus.count && (r->gpus.devices[0].kind == CHRONOS_KIND_NVIDIA ||
+				     r->gpus.devices[0].kind == CHRONOS_KIND_MIG)) {
+		set(env, "CUDA_VISIBLE_DEVICES", uuid_text);
+		set(env, "NVIDIA_VISIBLE_DEVICES", uuid_text);
+	}
+}
+
+static void set_hold(struct environment *env, const struct runner *r)
+{
+	const char *name, *value;
+
+	for (size_t i = 0; hold_variable(&r->hold, &r->partition, i, &name, &value); i++)
+		set(env, name, value);
 }
 
 void environment_fill(struct environment *env, const struct runner *r)
@@ -91,6 +105,7 @@ void environment_fill(struct environment *env, const struct runner *r)
 	set(env, "JOB_ID", r->start->job_id);
 	set(env, "CHRONOS_PARTITION_ID", r->partition.id);
 	set_gpus(env, r);
+	set_hold(env, r);
 }
 
 void environment_fini(struct environment *env)

@@ -169,12 +169,22 @@ static void fill_timing(const struct runner *r, Cumulus__Orchestrator__Timing *t
 	t->run_ns = r->ended_ns - r->channel.main_boot_ns;
 }
 
+static bool fill_usage(const struct runner *r, Cumulus__Orchestrator__GpuUsage *m)
+{
+	m->memory_quota_bytes = (int64_t)r->usage.quota_bytes;
+	m->memory_peak_bytes = (int64_t)r->usage.peak_bytes;
+	m->time_ns = (int64_t)r->usage.time_ns;
+	m->refusals = (int64_t)r->usage.refusals;
+	return r->usage.quota_bytes > 0;
+}
+
 static int append_ended(
 	struct runner *r, const struct verdict *v, const char *traceback, struct err *e)
 {
 	CLEANUP(buf_fini) struct buf tail = { 0 };
 	Cumulus__Worker__Ended ended = CUMULUS__WORKER__ENDED__INIT;
 	Cumulus__Orchestrator__Timing timing = CUMULUS__ORCHESTRATOR__TIMING__INIT;
+	Cumulus__Orchestrator__GpuUsage usage = CUMULUS__ORCHESTRATOR__GPU_USAGE__INIT;
 	bool failed = v->reason != CUMULUS__ORCHESTRATOR__REASON__REASON_NONE;
 
 	if (failed && str_empty(traceback) &&
@@ -198,6 +208,8 @@ static int append_ended(
 	ended.stopped = r->stopped && !r->deadline && !r->disk_full;
 	fill_timing(r, &timing);
 	ended.timing = &timing;
+	if (fill_usage(r, &usage))
+		ended.gpu_usage = &usage;
 	if (run_log_append(&r->log, RUN_RECORD_ENDED, &ended.base, true, e) < 0)
 		return -1;
 	log_info("run ended", "run", r->name, "message", v->message, NULL);
@@ -259,6 +271,8 @@ int runner_finish(struct runner *r, struct err *e)
 {
 	struct run_counts counts;
 
+	/* The partition's file goes with the partition. */
+	hold_measure(&r->hold, r->chronos, &r->partition, &r->usage);
 	if (clean(r, &counts, e) < 0)
 		return err_wrap(e, "clean up");
 	return r->fault == SETUP_FINE ? finish_with(r, &counts, e) : finish_without(r, e);

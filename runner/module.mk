@@ -1,12 +1,12 @@
 # runclean - what runner and worker share: control groups, exits, cleaning up.
 # base comes before chronos: both have a table.h, and chronos's is its own business.
-runclean_SRCS := buildfolder.c cgroup.c exits.c fault.c lock.c procs.c runclean.c
+runclean_SRCS := buildfolder.c cgroup.c exits.c fault.c layers.c lock.c procs.c runclean.c
 runclean_USES := runfolder frame proto base chronos
 $(eval $(call module,runclean,runner))
 
 # runparts - the runner's parts, for the program and for tests.
 runparts_SRCS := builder.c bundle.c channel.c check.c container.c disk.c environment.c finish.c \
-  gpu.c package.c runner.c setup.c supervise.c
+  gpu.c hold.c package.c runner.c setup.c supervise.c
 runparts_USES := runclean runfolder frame proto base chronos
 runparts_PKGS := jansson libzip
 $(eval $(call module,runparts,runner))
@@ -38,7 +38,7 @@ LIBRARIES += $(BUILD)/lib/cumulus/harness.py $(BUILD)/lib/cumulus/cumulus.py
 
 # rootfs - the root folder of jobs: a part of the worker that tests use alone.
 rootfs_SRCS := filter.c rootfs.c
-rootfs_USES := base
+rootfs_USES := runclean base chronos
 rootfs_PKGS := libseccomp
 $(eval $(call module,rootfs,worker))
 

@@ -181,6 +181,7 @@ void runner_close(struct runner *r)
 	channel_fini(&r->channel);
 	cgroup_fini(&r->cgroup);
 	runtime_fini(&r->runtime);
+	hold_fini(&r->hold);
 	gpus_fini(&r->gpus);
 	chronos_close(r->chronos);
 	run_output_close(&r->output);

@@ -20,6 +20,7 @@
 #include "container.h"
 #include "exits.h"
 #include "gpu.h"
+#include "hold.h"
 #include "id.h"
 #include "runclean.h"
 #include "runfolder.h"
@@ -55,6 +56,8 @@ struct runner {
 	struct chronos *chronos;
 	struct chronos_partition partition;
 	struct gpus gpus;
+	struct hold hold;
+	struct hold_usage usage;
 	struct runtime runtime;
 	struct cgroup cgroup;
 	struct container container;

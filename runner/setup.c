@@ -78,7 +78,20 @@ static int fail_by(struct runner *r, const struct err *e)
 	return e->code == ERR_TIMEOUT ? too_slow(r) : fail(r, e);
 }
 
+static int fail_partition(struct runner *r, const char *text)
+{
+	r->fault = SETUP_FAILED;
+	r->failed = CUMULUS__ORCHESTRATOR__REASON__PARTITION_FAILED;
+	line_put(r->fault_text, sizeof(r->fault_text), "partition: ", text);
+	return -1;
+}
+
 /* ---- partition ---- */
+
+static uint32_t job_uid(const struct runner *r)
+{
+	return r->spec->uid_base + JOB_UID;
+}
 
 static Cumulus__Worker__RefusedKind refusal_of(enum chronos_code code)
 {
@@ -107,7 +120,8 @@ static int create_partition(struct runner *r)
 		.device_count = start->n_device_uuids,
 		.hundredths = (uint32_t)start->hundredths,
 		.duration_ns = (uint64_t)life,
-		.owner = CHRONOS_OWNER_CALLER,
+		/* Who may write its file.  The books are out of a job's reach. */
+		.owner = job_uid(r),
 	};
 
 	r->chronos = chronos_open(r->options->chronos_dir, &ce);
@@ -168,11 +182,6 @@ static int make_cgroup(struct runner *r)
 }
 
 /* ---- files ---- */
-
-static uint32_t job_uid(const struct runner *r)
-{
-	return r->spec->uid_base + JOB_UID;
-}
 
 static int make_job_folder(struct runner *r, int scratch, const char *name, struct err *e)
 {
@@ -312,6 +321,21 @@ static const char **job_args(const struct runner *r)
 	return args;
 }
 
+static int make_hold(struct runner *r, int bundle, const char *bundle_path)
+{
+	const struct hold_source from = {
+		.chronos = r->chronos,
+		.partition = &r->partition,
+		.gpus = &r->gpus,
+		.root_folder = r->options->root_folder,
+		.bundle = bundle,
+		.bundle_path = bundle_path,
+	};
+	struct err e;
+
+	return hold_make(&r->hold, &from, &e) < 0 ? fail_partition(r, e.text) : 0;
+}
+
 static int write_bundle(struct runner *r)
 {
 	struct err e;
@@ -320,7 +344,13 @@ static int write_bundle(struct runner *r)
 	CLEANUP(free_ptr) char *scratch = str_fmt("%s/" RUN_FOLDER_SCRATCH, r->run_path);
 	CLEANUP(free_ptr) char *group = str_fmt("cumulus/%s", r->name);
 	CLEANUP(free_ptr) const char **args = job_args(r);
+	CLEANUP(free_ptr) char *path = str_fmt("%s/" RUN_FOLDER_BUNDLE, r->run_path);
+	CLEANUP(close_fd) int bundle = dir_open(r->dirfd, RUN_FOLDER_BUNDLE, 0700, &e);
 
+	if (bundle < 0)
+		return fail(r, &e);
+	if (make_hold(r, bundle, path) < 0)
+		return -1;
 	environment_fill(&env, r);
 
 	const struct bundle b = {
@@ -335,16 +365,15 @@ static int write_bundle(struct runner *r)
 		.file_bytes = r->limits.disk_bytes,
 		.args = args,
 		.env = (const char *const *)env.texts,
+		.binds = r->hold.binds,
+		.bind_count = r->hold.bind_count,
 		.nodes = (const char *const *)r->gpus.nodes,
 		.node_count = r->gpus.node_count,
 		.cwd = "/job/src",
 		.cgroup_path = r->runtime.runc ? group : NULL,
 		.limits = &limits,
 	};
-	CLEANUP(close_fd) int bundle = dir_open(r->dirfd, RUN_FOLDER_BUNDLE, 0700, &e);
-	if (bundle < 0 || bundle_write(bundle, &b, &e) < 0)
-		return fail(r, &e);
-	return 0;
+	return bundle_write(bundle, &b, &e) < 0 ? fail(r, &e) : 0;
 }
 
 static int start_container(struct runner *r)
@@ -396,22 +425,26 @@ static int log_started(struct runner *r, struct err *e)
 	return run_log_append(&r->log, RUN_RECORD_STARTED, &started.base, true, e);
 }
 
-/* The job's time counts from now; what is left of the set-up's is not its own. */
+/* The job's time counts from now; what is left of the set-up's is not its own.  One that is
+ * held launches nothing past its time; of another's share nobody may get some before the
+ * container is gone. */
+static int64_t partition_life_ns(const struct runner *r)
+{
+	return r->start->duration * NS_PER_S +
+	       (r->hold.layers ? 0 : runner_partition_slack_ns(r));
+}
+
 static int log_start(struct runner *r)
 {
 	struct chronos_error ce;
 	struct err e;
-	const int64_t life = r->start->duration * NS_PER_S + runner_partition_slack_ns(r);
+	const int64_t life = partition_life_ns(r);
 
 	if (log_container(r, &e) < 0 || log_started(r, &e) < 0)
 		return fail(r, &e);
 	fault_point("started");
-	if (chronos_renew(r->chronos, r->partition.id, (uint64_t)life, NULL, &ce) < 0) {
-		r->fault = SETUP_FAILED;
-		r->failed = CUMULUS__ORCHESTRATOR__REASON__PARTITION_FAILED;
-		line_put(r->fault_text, sizeof(r->fault_text), "partition: ", ce.text);
-		return -1;
-	}
+	if (chronos_renew(r->chronos, r->partition.id, (uint64_t)life, NULL, &ce) < 0)
+		return fail_partition(r, ce.text);
 	return 0;
 }
 

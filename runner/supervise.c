@@ -23,6 +23,7 @@
 #define PROGRESS_EVERY (50 * NS_PER_MS)
 #define DISK_FIRST     (2 * NS_PER_S) /* short jobs are not looked at */
 #define DISK_EVERY     NS_PER_S
+#define USAGE_EVERY    NS_PER_S
 #define DISK_SHARE     50 /* looking takes at most one part in so many of the time */
 #define NEVER          INT64_MAX
 #define PAUSE_WORD     "pause"
@@ -38,6 +39,7 @@ struct watch {
 	int64_t kill_at;     /* SIGKILL */
 	int64_t progress_at; /* the next time that progress may be written */
 	int64_t disk_at;     /* the next look at what its files take */
+	int64_t usage_at;    /* the next look at what it has of its GPU share */
 	bool ending;         /* a reason to end it has been taken */
 };
 
@@ -110,7 +112,7 @@ static int drain(struct runner *r, struct err *e)
 static int64_t earliest(const struct watch *w)
 {
 	const int64_t times[] = { w->end_at, w->term_at, w->kill_at, w->disk_at,
-		w->r->channel.progress_new ? w->progress_at : NEVER };
+		w->usage_at, w->r->channel.progress_new ? w->progress_at : NEVER };
 	int64_t first = NEVER;
 
 	for (size_t i = 0; i < sizeof(times) / sizeof(*times); i++) {
@@ -208,6 +210,10 @@ static int act_on_time(struct watch *w, struct err *e)
 		return -1;
 	if (now >= w->disk_at && look_at_disk(w, now, e) < 0)
 		return -1;
+	if (now >= w->usage_at) {
+		hold_measure(&w->r->hold, w->r->chronos, &w->r->partition, &w->r->usage);
+		w->usage_at = now + USAGE_EVERY;
+	}
 	if (now >= w->kill_at) {
 		/* Not once: again each second, should it be stuck in the kernel. */
 		w->kill_at = now + NS_PER_S;
@@ -305,6 +311,7 @@ int runner_supervise(struct runner *r, struct err *e)
 		.term_at = NEVER,
 		.kill_at = NEVER,
 		.disk_at = r->started_ns + DISK_FIRST,
+		.usage_at = r->hold.layers ? r->started_ns + USAGE_EVERY : NEVER,
 	};
 	bool gone = false;
 

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "clock.h"
+#include "layers.h"
 #include "log.h"
 #include "str.h"
 #include "xalloc.h"
@@ -100,6 +102,8 @@ int devices_open(struct devices *d, const struct chronos_device_spec *spec,
 		return err_wrap(e, "open Chronos");
 	}
 
+	devices_set_root(d, NULL);
+
 	/* The numbers that Chronos gave, and what is held now. */
 	struct devices_look look;
 	devices_look_begin(d, &look, no_run_known, NULL);
@@ -118,9 +122,53 @@ void devices_close(struct devices *d)
 {
 	chronos_close(d->chronos);
 	chronos_partitions_free(d->partitions);
+	free(d->uses);
+	free(d->root_folder);
 	free(d->chronos_dir);
 	free(d->list);
 	*d = (struct devices){ 0 };
+}
+
+/* ---- what holds jobs to their shares */
+
+static const char *enforcement_of(const struct devices *d, enum chronos_kind kind)
+{
+	unsigned int layers = d->root_folder ? layers_for(d->root_folder, kind, 1) : 0;
+	bool cuda = kind == CHRONOS_KIND_NVIDIA || kind == CHRONOS_KIND_MIG;
+
+	if (kind == CHRONOS_KIND_SIMULATED)
+		return "off: simulated";
+	if (!layers || (cuda && !(layers & 1U << LAYER_CUDA)))
+		return cuda ? "off: no CUDA library" : "off: no library";
+	return strcmp(chronos_enforcement(d->chronos), "off") != 0
+		       ? chronos_enforcement(d->chronos)
+		       : "off: no arbiter";
+}
+
+static void set_enforcement(const struct devices *d, struct device *it)
+{
+	const char *now = enforcement_of(d, it->facts.kind);
+
+	if (it->enforcement && strcmp(it->enforcement, now) == 0)
+		return;
+	it->enforcement = now;
+	it->changed = true;
+}
+
+void devices_set_root(struct devices *d, const char *root_folder)
+{
+	free(d->root_folder);
+	d->root_folder = root_folder ? xstrdup(root_folder) : NULL;
+	for (size_t i = 0; i < d->count; i++)
+		set_enforcement(d, &d->list[i]);
+}
+
+const char *devices_enforcement(const struct devices *d)
+{
+	for (size_t i = 0; i < d->count; i++)
+		if (!str_starts(d->list[i].enforcement, "off"))
+			return d->list[i].enforcement;
+	return "off";
 }
 
 bool devices_know(const struct devices *d, const char *uuid)
@@ -185,12 +233,35 @@ void devices_look_begin(const struct devices *d, struct devices_look *look,
 	}
 }
 
+static bool look_at_uses(struct devices_look *look, struct chronos_error *why)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < look->partition_count; i++)
+		count += look->partitions[i].device_count;
+	look->uses = xcalloc(count + 1, sizeof(*look->uses));
+	for (size_t i = 0; i < look->partition_count; i++) {
+		const struct chronos_partition *p = &look->partitions[i];
+
+		for (size_t k = 0; k < p->device_count; k++) {
+			struct device_use *it = &look->uses[look->use_count++];
+
+			it->partition = p;
+			if (chronos_usage(
+				    look->chronos, p, p->devices[k], &it->usage, why) < 0)
+				return false;
+		}
+	}
+	return true;
+}
+
 void devices_look_do(struct devices_look *look)
 {
 	struct chronos_error why = { 0 };
 
 	if (!look->chronos)
 		return;
+	look->began_ns = clock_boot_ns();
 	for (size_t i = 0; i < look->release_count; i++) {
 		struct devices_release *it = &look->releases[i];
 
@@ -205,7 +276,8 @@ void devices_look_do(struct devices_look *look)
 	if (chronos_devices(look->chronos, look->devices, CHRONOS_DEVICES_MAX,
 		    &look->device_count, &why) < 0 ||
 		chronos_list(look->chronos, &look->partitions, &look->partition_count,
-			&why) < 0) {
+			&why) < 0 ||
+		!look_at_uses(look, &why)) {
 		look->device_count = 0;
 		err_chronos(&look->why, &why);
 		return;
@@ -244,6 +316,53 @@ static uint32_t foreign_of(const struct devices *d, uint32_t index)
 	return sum;
 }
 
+static const struct device_use *find_use(
+	const struct device_use *uses, size_t count, const struct device_use *like)
+{
+	for (size_t i = 0; i < count; i++)
+		if (uses[i].usage.device == like->usage.device &&
+			strcmp(uses[i].partition->id, like->partition->id) == 0)
+			return &uses[i];
+	return NULL;
+}
+
+static bool same_use(const struct device_use *a, const struct device_use *b)
+{
+	return a->usage.used_bytes == b->usage.used_bytes &&
+	       a->usage.time_ns == b->usage.time_ns &&
+	       a->usage.refusals == b->usage.refusals &&
+	       a->usage.clients == b->usage.clients;
+}
+
+static void mark_changed(struct devices *d, uint32_t index)
+{
+	for (size_t i = 0; i < d->count; i++)
+		if (d->list[i].facts.index == index)
+			d->list[i].changed = true;
+}
+
+/* Mark the devices of which somebody had more or less than at the look before. */
+static void compare_uses(struct devices *d, struct devices_look *look)
+{
+	const int64_t span_ns = look->began_ns - d->looked_ns;
+
+	for (size_t i = 0; i < look->use_count; i++) {
+		struct device_use *it = &look->uses[i];
+		const struct device_use *before = find_use(d->uses, d->use_count, it);
+		uint64_t time_ns = it->usage.time_ns;
+
+		if (before && time_ns >= before->usage.time_ns && span_ns > 0)
+			it->time_share =
+				(float)(time_ns - before->usage.time_ns) / (float)span_ns;
+		if (!before || !same_use(before, it) ||
+			it->time_share != before->time_share)
+			mark_changed(d, it->usage.device);
+	}
+	for (size_t i = 0; i < d->use_count; i++)
+		if (!find_use(look->uses, look->use_count, &d->uses[i]))
+			mark_changed(d, d->uses[i].usage.device);
+}
+
 static void update(
 	struct devices *d, struct device *it, const struct chronos_device *facts)
 {
@@ -256,6 +375,7 @@ static void update(
 	set_health(it, d->problem);
 	it->facts = *facts;
 	make_printable(it->facts.name);
+	set_enforcement(d, it);
 	foreign = foreign_of(d, facts->index);
 	if (foreign != it->foreign_hundredths)
 		it->changed = true;
@@ -272,6 +392,12 @@ bool devices_look_end(
 			log_info("partition released: its run is gone", "partition",
 				look->releases[i].id, "key", look->releases[i].key, NULL);
 	if (!look->why.code && look->chronos) {
+		compare_uses(d, look);
+		free(d->uses);
+		d->uses = look->uses;
+		d->use_count = look->use_count;
+		d->looked_ns = look->began_ns;
+		look->uses = NULL;
 		chronos_partitions_free(d->partitions);
 		d->partitions = look->partitions;
 		d->partition_count = look->partition_count;
@@ -283,6 +409,7 @@ bool devices_look_end(
 	}
 	chronos_partitions_free(look->partitions);
 	free(look->devices);
+	free(look->uses);
 	free(look->releases);
 	*look = (struct devices_look){ 0 };
 	return again;

@@ -20,7 +20,15 @@ struct device {
 	struct chronos_device facts;
 	char health[DEVICE_HEALTH_SIZE]; /* "ok", or what is wrong with it */
 	uint32_t foreign_hundredths; /* held by partitions that are not this worker's */
+	const char *enforcement;     /* what holds jobs to their shares; static */
 	bool changed;                /* since the owner last cleared it */
+};
+
+/* What one partition has of one device. */
+struct device_use {
+	const struct chronos_partition *partition; /* of the same look */
+	struct chronos_usage usage;
+	float time_share; /* of the device's time, had since the look before */
 };
 
 struct devices {
@@ -31,6 +39,10 @@ struct devices {
 	size_t count;
 	struct chronos_partition *partitions; /* owned; of the last look */
 	size_t partition_count;
+	struct device_use *uses; /* owned; of the last look, for each device of each */
+	size_t use_count;
+	char *root_folder;                /* owned; NULL: none could be built */
+	int64_t looked_ns;                /* boottime of the last look */
 	char problem[DEVICE_HEALTH_SIZE]; /* of all of them, or "ok" */
 };
 
@@ -43,6 +55,10 @@ int devices_open(struct devices *d, const struct chronos_device_spec *spec,
 void devices_close(struct devices *d);
 
 bool devices_know(const struct devices *d, const char *uuid);
+/* The root folder of jobs has the libraries that hold them; NULL: there is none. */
+void devices_set_root(struct devices *d, const char *root_folder);
+/* The best that any of them has. */
+const char *devices_enforcement(const struct devices *d);
 /* All of them are unfit for jobs for this reason; NULL: fit. */
 void devices_set_health(struct devices *d, const char *problem);
 
@@ -62,7 +78,10 @@ struct devices_look {
 	size_t device_count;
 	struct chronos_partition *partitions; /* owned; found */
 	size_t partition_count;
-	struct err why; /* code ERR_NONE: it worked */
+	struct device_use *uses; /* owned; found */
+	size_t use_count;
+	int64_t began_ns; /* boottime */
+	struct err why;   /* code ERR_NONE: it worked */
 };
 
 /* Is this run in a folder of this worker?  Its partitions are left alone then. */

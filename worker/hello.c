@@ -25,34 +25,45 @@
 
 /* ---- devices */
 
-static bool holds(const struct chronos_partition *p, uint32_t index)
-{
-	for (size_t i = 0; i < p->device_count; i++)
-		if (p->devices[i] == index)
-			return true;
-	return false;
-}
-
 /* The partitions of one device; *items is filled from its start.  Returns how many. */
 static size_t fill_partitions(
 	const struct devices *d, uint32_t index, Cumulus__Worker__DevicePartition *items)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < d->partition_count; i++) {
-		struct chronos_partition *p = &d->partitions[i];
+	for (size_t i = 0; i < d->use_count; i++) {
+		const struct device_use *use = &d->uses[i];
+		Cumulus__Worker__DevicePartition *m = &items[n];
 
-		if (!holds(p, index))
+		if (use->usage.device != index)
 			continue;
-		cumulus__worker__device_partition__init(&items[n]);
-		items[n].id = p->id;
-		items[n].key = p->key;
+		cumulus__worker__device_partition__init(m);
+		m->id = (char *)use->partition->id;
+		m->key = (char *)use->partition->key;
+		m->memory_used_bytes = (int64_t)use->usage.used_bytes;
+		m->time_used_ns = (int64_t)use->usage.time_ns;
+		m->refusals = (int64_t)use->usage.refusals;
+		m->processes = (int32_t)use->usage.clients;
+		m->time_share = use->time_share;
+		if (strcmp(use->usage.enforcement, "off") != 0)
+			m->memory_quota_bytes = (int64_t)use->usage.quota_bytes;
 		n++;
 	}
 	return n;
 }
 
-static void fill_device(Cumulus__Worker__Device *m, const struct device *d)
+static int64_t memory_used(const struct devices *d, uint32_t index)
+{
+	int64_t sum = 0;
+
+	for (size_t i = 0; i < d->use_count; i++)
+		if (d->uses[i].usage.device == index)
+			sum += (int64_t)d->uses[i].usage.used_bytes;
+	return sum;
+}
+
+static void fill_device(
+	Cumulus__Worker__Device *m, const struct devices *all, const struct device *d)
 {
 	cumulus__worker__device__init(m);
 	m->uuid = (char *)d->facts.uuid;
@@ -62,6 +73,8 @@ static void fill_device(Cumulus__Worker__Device *m, const struct device *d)
 	m->memory_bytes = (int64_t)d->facts.memory_bytes;
 	m->health = (char *)d->health;
 	m->foreign_hundredths = (int32_t)d->foreign_hundredths;
+	m->memory_used_bytes = memory_used(all, d->facts.index);
+	m->enforcement = (char *)d->enforcement;
 }
 
 int hello_send_device(const struct devices *d, const struct device *device,
@@ -70,8 +83,8 @@ int hello_send_device(const struct devices *d, const struct device *device,
 	Cumulus__Worker__FromWorker m = CUMULUS__WORKER__FROM_WORKER__INIT;
 	Cumulus__Worker__Device body;
 
-	MESSAGES(d->partition_count, Cumulus__Worker__DevicePartition, list, items);
-	fill_device(&body, device);
+	MESSAGES(d->use_count, Cumulus__Worker__DevicePartition, list, items);
+	fill_device(&body, d, device);
 	body.n_partitions = fill_partitions(d, device->facts.index, items);
 	body.partitions = list;
 	m.kind_case = CUMULUS__WORKER__FROM_WORKER__KIND_DEVICE;
@@ -130,7 +143,7 @@ int hello_send(const struct hello *h, struct wire_call *call, struct err *e)
 		distribution_items);
 
 	for (size_t i = 0; i < d->count; i++)
-		fill_device(&device_items[i], &d->list[i]);
+		fill_device(&device_items[i], d, &d->list[i]);
 	list_each(at, &h->runs->all)
 	{
 		struct run *r = list_entry(at, struct run, all);
@@ -157,7 +170,7 @@ int hello_send(const struct hello *h, struct wire_call *call, struct err *e)
 	hello.n_devices = d->count;
 	hello.runs = runs;
 	hello.n_runs = n;
-	hello.enforcement = (char *)chronos_enforcement(d->chronos);
+	hello.enforcement = (char *)devices_enforcement(d);
 	hello.run_slots = h->run_slots;
 	hello.distributions = distributions;
 	hello.n_distributions = h->distributions->count;

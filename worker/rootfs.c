@@ -23,12 +23,13 @@
 #include "digest.h"
 #include "file.h"
 #include "filter.h"
+#include "layers.h"
 #include "str.h"
 #include "xalloc.h"
 
 #define COUNT(a)      (sizeof(a) / sizeof(*(a)))
 
-#define LAYOUT        "1" /* raise it when this file makes another tree from equal sources */
+#define LAYOUT        "2" /* raise it when this file makes another tree from equal sources */
 #define NEW_PREFIX    ".new-"
 #define NAME_SIZE     17 /* 16 hex digits and NUL */
 #define COPY_MAX      ((size_t)(64 << 20))
@@ -86,6 +87,7 @@ static const struct {
 	/* Without a name server names fail at once: a job has no network. */
 	{ "etc/resolv.conf", "" },
 	{ "etc/machine-id", "" },
+	{ "etc/ld.so.preload", "" },
 };
 
 static const struct {
@@ -208,6 +210,11 @@ static int sources_name(
 	add_path(d, s->init, 0);
 	add_path(d, s->harness, 0);
 	add_path(d, s->job_lib, 0);
+	for (enum layer i = 0; s->layers && i < LAYERS; i++) {
+		CLEANUP(free_ptr) char *path = layer_source(s->layers, i);
+
+		add_path(d, path, 0);
+	}
 	for (size_t i = 0; i < COUNT(etc_entries); i++) {
 		CLEANUP(free_ptr) char *path = str_fmt("/etc/%s", etc_entries[i]);
 
@@ -371,11 +378,23 @@ static int fill_host_links(int root, struct err *e)
 	return 0;
 }
 
+static int fill_layers(int root, const char *folder, struct err *e)
+{
+	for (enum layer i = 0; folder && i < LAYERS; i++) {
+		CLEANUP(free_ptr) char *from = layer_source(folder, i);
+
+		if (copy_path(root, from, layer_path(i) + 1, 0, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 static int fill_cumulus(int root, const struct rootfs_sources *s, struct err *e)
 {
 	if (copy_file(root, s->init, "opt/cumulus/init", 0755, e) < 0 ||
 		copy_file(root, s->harness, "opt/cumulus/harness.py", 0644, e) < 0 ||
-		copy_file(root, s->job_lib, "opt/cumulus/lib/cumulus.py", 0644, e) < 0)
+		copy_file(root, s->job_lib, "opt/cumulus/lib/cumulus.py", 0644, e) < 0 ||
+		fill_layers(root, s->layers, e) < 0)
 		return -1;
 
 	CLEANUP(close_fd)

@@ -2,7 +2,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A skeleton of empty mount points, a small /etc copied from the host, cumulus-init, the
- * harness and the system call filter; the host's /usr is bound over it for each job.  It is
+ * harness, the libraries of layers.h and the system call filter; the host's /usr is bound over it for each job.  It is
  * built as a new folder and renamed, named by the digest of its sources: a running job keeps
  * the one that it began with.
  *
@@ -18,6 +18,9 @@ struct rootfs_sources {
 	const char *init;    /* cumulus-init, static */
 	const char *harness; /* harness.py */
 	const char *job_lib; /* cumulus.py */
+	/* The folder of the libraries that hold jobs to their GPU shares, those that are
+	 * there; NULL: none. */
+	const char *layers;
 };
 
 /* Find or build the root folder below state_dir (absolute).  Returns its absolute path,

@@ -24,7 +24,7 @@
 #include "str.h"
 #include "xalloc.h"
 
-#define LOOK_MS 3000
+#define LOOK_MS 1000
 
 /* ---- idleness and the end */
 
@@ -459,6 +459,13 @@ static char *choose_file(const char *option, const char *name, struct err *e)
 	return option ? xstrdup(option) : file_find_sibling(name, e);
 }
 
+static char *folder_of(const char *path)
+{
+	const char *end = strrchr(path, '/');
+
+	return end ? str_fmt("%.*s", (int)(end - path), path) : xstrdup(".");
+}
+
 /* Build what jobs see as / and try it with an empty container. */
 static int try_container(struct worker *w, struct err *e)
 {
@@ -468,7 +475,8 @@ static int try_container(struct worker *w, struct err *e)
 	char *harness = init ? choose_file(o->harness, "harness.py", e) : NULL;
 	CLEANUP(free_ptr)
 	char *library = harness ? choose_file(o->job_library, "cumulus.py", e) : NULL;
-	const struct rootfs_sources sources = { init, harness, library };
+	CLEANUP(free_ptr) char *layers = library ? folder_of(harness) : NULL;
+	const struct rootfs_sources sources = { init, harness, library, layers };
 
 	if (!library || cgroup_prepare(e) < 0)
 		return -1;
@@ -485,7 +493,9 @@ static void check_machine(struct worker *w)
 {
 	struct err e = { 0 };
 
-	if (try_container(w, &e) == 0)
+	int rc = try_container(w, &e);
+	devices_set_root(&w->devices, w->root_path);
+	if (rc == 0)
 		return;
 	str_join(w->unfit, sizeof(w->unfit), e.text, "", "");
 	devices_set_health(&w->devices, w->unfit);

@@ -93,6 +93,14 @@ void core_workers_listed(struct core *c, const struct core_time *now);
 
 #define WORKER_DEVICES_MAX 64 /* of one worker; more are not looked at */
 
+/* What a run had of one device at the worker's last look. */
+struct core_partition {
+	char job[ID_SIZE];
+	int32_t attempt;
+	struct gpu_usage usage;
+	float time_share; /* of the device's time, since the look before */
+};
+
 struct core_device {
 	char uuid[DEVICE_UUID_MAX];
 	int32_t index;
@@ -102,6 +110,9 @@ struct core_device {
 	int64_t memory_used_bytes;
 	uint32_t foreign; /* hundredths that strangers hold */
 	bool healthy;
+	char enforcement[32];                    /* of shares; "off: why" */
+	const struct core_partition *partitions; /* borrowed for the call */
+	size_t partition_count;
 };
 
 enum run_phase { RUN_SETTING_UP, RUN_RUNNING, RUN_ENDED };
@@ -177,6 +188,7 @@ struct core_report {
 	int64_t output_end; /* bytes of this attempt's output in all */
 	int64_t output_dropped;
 	struct job_timing timing;
+	struct gpu_usage gpu;
 	/* REFUSED */
 	enum refused_kind refused;
 	const char *text;
@@ -280,6 +292,9 @@ struct job_view {
 	int64_t committed_sequence;
 	float progress;
 	const char *progress_text; /* "" = none */
+	/* Of all its devices; from core_lease_after(), of that one. */
+	struct gpu_usage gpu;
+	float time_share; /* only from core_lease_after() */
 };
 
 /* A job that is not finished, or whose end is not committed yet.  ERR_NOT_FOUND: ask the

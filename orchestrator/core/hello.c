@@ -21,6 +21,8 @@ static void take_devices(struct core *c, struct worker *w, const struct core_hel
 		if (!d)
 			d = worker_add_device(w, h->devices[i].uuid);
 		d->info = h->devices[i];
+		d->info.partitions = NULL;
+		d->info.partition_count = 0;
 		d->listed = true;
 	}
 	/* One that is gone stays as long as somebody has a lease on it. */
@@ -193,6 +195,22 @@ void worker_silent(struct core *c, struct worker *w)
 	worker_changed(c, w);
 }
 
+static void take_usage(const struct core *c, const struct worker *w,
+	const struct device *d, const struct core_partition *p)
+{
+	struct job *job = job_find(c, p->job);
+	struct run *run = job ? job->run : NULL;
+
+	if (!run || run->worker != w || job->facts.attempt != p->attempt)
+		return;
+	for (uint32_t i = 0; i < run->device_count; i++) {
+		if (run->devices[i] != d)
+			continue;
+		run->usage[i] = p->usage;
+		run->time_share[i] = p->time_share;
+	}
+}
+
 void core_device_update(struct core *c, const struct core_time *now, const char *worker,
 	const struct core_device *device)
 {
@@ -204,7 +222,11 @@ void core_device_update(struct core *c, const struct core_time *now, const char 
 		bool matters = d->info.healthy != device->healthy ||
 			       d->info.foreign != device->foreign;
 
+		for (size_t i = 0; i < device->partition_count; i++)
+			take_usage(c, w, d, &device->partitions[i]);
 		d->info = *device;
+		d->info.partitions = NULL;
+		d->info.partition_count = 0;
 		if (matters) {
 			c->fleet.epoch++;
 			worker_changed(c, w);

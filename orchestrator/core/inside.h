@@ -74,6 +74,8 @@ struct run {
 	struct worker *worker;
 	struct list on_worker;
 	struct device *devices[JOB_DEVICES_MAX];
+	struct gpu_usage usage[JOB_DEVICES_MAX]; /* of each, when last told */
+	float time_share[JOB_DEVICES_MAX];
 	uint32_t device_count;
 	int64_t ends_ns; /* by its declared duration; NEVER = cannot be told */
 	bool overdue;    /* the backstop has struck */

@@ -28,6 +28,15 @@ struct device_ref {
 	int32_t index; /* on its worker */
 };
 
+/* What a job had of its share, added up over its devices; memory_quota 0: not measured. */
+struct gpu_usage {
+	int64_t memory_quota, memory_used,
+		memory_peak; /* bytes; peak once it has ended */
+	int64_t time_ns;
+	int64_t refusals;
+	int32_t processes;
+};
+
 struct job_timing { /* nanoseconds, 0 = unknown or not yet */
 	int64_t queued, environment, partition, container, python, run;
 };
@@ -62,6 +71,7 @@ struct job_facts {
 	char *container;            /* owned, NULL = none yet */
 	char *environment; /* owned, its lock's digest; NULL = none, or not yet */
 	struct job_timing timing;
+	struct gpu_usage gpu; /* of a run that has ended */
 };
 
 void job_facts_fini(struct job_facts *f);

@@ -352,6 +352,7 @@ void job_placed(struct core *c, struct job *job)
 	f->report = 0;
 	f->leased = true;
 	f->timing = (struct job_timing){ .queued = queued > 0 ? queued : 0 };
+	f->gpu = (struct gpu_usage){ 0 };
 	memcpy(f->worker, job->run->worker->said.worker, ID_SIZE);
 	set_devices(job);
 	job->retried = false;

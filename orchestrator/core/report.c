@@ -168,6 +168,7 @@ static void take_ended(struct core *c, struct job *job, const struct core_report
 	f->output_dropped += r->output_dropped;
 	f->timing = r->timing;
 	f->timing.queued = queued;
+	f->gpu = r->gpu;
 	job_end(c, job, &end, xstrdup(end_text(r)), true);
 	acknowledge(c, w, r, r->number, job->last_record);
 	tell_forget(c, w, r, job->last_record);

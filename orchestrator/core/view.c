@@ -4,6 +4,24 @@
 
 #include "inside.h"
 
+static struct gpu_usage usage_of(const struct job *job)
+{
+	const struct run *run = job->run;
+	struct gpu_usage sum = { 0 };
+
+	if (!run || job_state_final(job->facts.state))
+		return job->facts.gpu;
+	for (uint32_t i = 0; i < run->device_count; i++) {
+		sum.memory_quota += run->usage[i].memory_quota;
+		sum.memory_used += run->usage[i].memory_used;
+		sum.time_ns += run->usage[i].time_ns;
+		sum.refusals += run->usage[i].refusals;
+		if (run->usage[i].processes > sum.processes)
+			sum.processes = run->usage[i].processes;
+	}
+	return sum;
+}
+
 static struct job_view view_of(const struct job *job)
 {
 	const struct run *run = job->run;
@@ -16,6 +34,7 @@ static struct job_view view_of(const struct job *job)
 		.committed_sequence = job->committed_sequence,
 		.progress = run ? run->progress : 0,
 		.progress_text = run && run->progress_text ? run->progress_text : "",
+		.gpu = usage_of(job),
 	};
 }
 
@@ -105,9 +124,16 @@ bool core_lease_after(const struct core *c, const char *worker, const char *uuid
 			(!next || strcmp(job->id, next->id) < 0))
 			next = job;
 	}
-	if (next)
-		*out = view_of(next);
-	return next != NULL;
+	if (!next)
+		return false;
+	*out = view_of(next);
+	for (uint32_t i = 0; i < next->run->device_count; i++) {
+		if (next->run->devices[i] != d)
+			continue;
+		out->gpu = next->run->usage[i];
+		out->time_share = next->run->time_share[i];
+	}
+	return true;
 }
 
 struct core_counts core_count(const struct core *c)

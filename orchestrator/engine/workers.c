@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "blobs.h"
+#include "cleanup.h"
 #include "log.h"
 #include "orchestrator.pb-c.h"
 #include "requirement.h"
@@ -387,6 +388,27 @@ static void put(char *out, size_t size, const char *text)
 	str_join(out, size, text, "", "");
 }
 
+/* The key is the worker's own: "WORKER.JOB.ATTEMPT"; what others hold is no business of a
+ * job's. */
+static bool read_partition(const struct stream *s,
+	const Cumulus__Worker__DevicePartition *m, struct core_partition *p)
+{
+	size_t len = strlen(s->worker);
+
+	*p = (struct core_partition){
+		.usage = {
+			.memory_quota = m->memory_quota_bytes,
+			.memory_used = m->memory_used_bytes,
+			.time_ns = m->time_used_ns,
+			.refusals = m->refusals,
+			.processes = m->processes,
+		},
+		.time_share = m->time_share,
+	};
+	return strncmp(m->key, s->worker, len) == 0 && m->key[len] == '.' &&
+	       run_name_parse(m->key + len + 1, p->job, &p->attempt);
+}
+
 static void read_device(const Cumulus__Worker__Device *m, struct core_device *d)
 {
 	*d = (struct core_device){
@@ -402,6 +424,23 @@ static void read_device(const Cumulus__Worker__Device *m, struct core_device *d)
 	put(d->uuid, sizeof(d->uuid), m->uuid);
 	put(d->name, sizeof(d->name), m->name);
 	put(d->kind, sizeof(d->kind), m->kind);
+	put(d->enforcement, sizeof(d->enforcement), m->enforcement);
+}
+
+static void feed_device(struct stream *s, const Cumulus__Worker__Device *m)
+{
+	struct relay *h = s->workers->config.relay;
+	CLEANUP(free_ptr)
+	struct core_partition *partitions =
+		xcalloc(m->n_partitions + 1, sizeof(*partitions));
+	struct core_device device;
+
+	read_device(m, &device);
+	for (size_t i = 0; i < m->n_partitions; i++)
+		device.partition_count += read_partition(
+			s, m->partitions[i], &partitions[device.partition_count]);
+	device.partitions = partitions;
+	core_device_update(relay_core(h), relay_now(h), s->worker, &device);
 }
 
 static bool read_run(
@@ -522,6 +561,18 @@ static enum job_reason read_reason(Cumulus__Orchestrator__Reason reason)
 						   : REASON_OUTCOME_UNKNOWN;
 }
 
+static void read_usage(const Cumulus__Orchestrator__GpuUsage *m, struct gpu_usage *u)
+{
+	if (!m)
+		return;
+	*u = (struct gpu_usage){
+		.memory_quota = m->memory_quota_bytes,
+		.memory_peak = m->memory_peak_bytes,
+		.time_ns = m->time_ns,
+		.refusals = m->refusals,
+	};
+}
+
 static void read_ended(const Cumulus__Worker__Ended *m, struct core_report *r)
 {
 	r->kind = REPORT_ENDED;
@@ -535,6 +586,7 @@ static void read_ended(const Cumulus__Worker__Ended *m, struct core_report *r)
 	r->output_end = m->output_end;
 	r->output_dropped = m->output_dropped;
 	read_timing(m->timing, &r->timing);
+	read_usage(m->gpu_usage, &r->gpu);
 }
 
 static bool read_report(
@@ -594,12 +646,10 @@ static void on_report(struct stream *s, const Cumulus__Worker__Report *m)
 static void on_other(struct stream *s, const Cumulus__Worker__FromWorker *m)
 {
 	struct relay *h = s->workers->config.relay;
-	struct core_device device;
 
 	switch (m->kind_case) {
 	case CUMULUS__WORKER__FROM_WORKER__KIND_DEVICE:
-		read_device(m->device, &device);
-		core_device_update(relay_core(h), relay_now(h), s->worker, &device);
+		feed_device(s, m->device);
 		break;
 	case CUMULUS__WORKER__FROM_WORKER__KIND_REPORT:
 		on_report(s, m->report);

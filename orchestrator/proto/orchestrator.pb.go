@@ -754,6 +754,7 @@ type JobStatus struct {
 	Environment     string            `protobuf:"bytes,33,opt,name=environment,proto3" json:"environment,omitempty"` // the lock's digest
 	OutputBytes     int64             `protobuf:"varint,34,opt,name=output_bytes,json=outputBytes,proto3" json:"output_bytes,omitempty"`
 	Queue           string            `protobuf:"bytes,35,opt,name=queue,proto3" json:"queue,omitempty"`
+	GpuUsage        *GpuUsage         `protobuf:"bytes,36,opt,name=gpu_usage,json=gpuUsage,proto3" json:"gpu_usage,omitempty"` // not there: nothing was measured
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -1007,6 +1008,13 @@ func (x *JobStatus) GetQueue() string {
 	return ""
 }
 
+func (x *JobStatus) GetGpuUsage() *GpuUsage {
+	if x != nil {
+		return x.GpuUsage
+	}
+	return nil
+}
+
 type isJobStatus_Exit interface {
 	isJobStatus_Exit()
 }
@@ -1016,6 +1024,92 @@ type JobStatus_ExitCode struct {
 }
 
 func (*JobStatus_ExitCode) isJobStatus_Exit() {}
+
+// What a job had of its share, added up over its devices.  Measured where something holds
+// it to the share: GPUDevice.enforcement.
+type GpuUsage struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	MemoryQuotaBytes int64                  `protobuf:"varint,1,opt,name=memory_quota_bytes,json=memoryQuotaBytes,proto3" json:"memory_quota_bytes,omitempty"`
+	MemoryUsedBytes  int64                  `protobuf:"varint,2,opt,name=memory_used_bytes,json=memoryUsedBytes,proto3" json:"memory_used_bytes,omitempty"` // now
+	TimeNs           int64                  `protobuf:"varint,3,opt,name=time_ns,json=timeNs,proto3" json:"time_ns,omitempty"`                              // of the devices' time, so far
+	Refusals         int64                  `protobuf:"varint,4,opt,name=refusals,proto3" json:"refusals,omitempty"`                                        // allocations that would have gone over the quota
+	Processes        int32                  `protobuf:"varint,5,opt,name=processes,proto3" json:"processes,omitempty"`                                      // that use the share now
+	MemoryPeakBytes  int64                  `protobuf:"varint,6,opt,name=memory_peak_bytes,json=memoryPeakBytes,proto3" json:"memory_peak_bytes,omitempty"` // the most that was seen, once a second; when it has ended
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *GpuUsage) Reset() {
+	*x = GpuUsage{}
+	mi := &file_orchestrator_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GpuUsage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GpuUsage) ProtoMessage() {}
+
+func (x *GpuUsage) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestrator_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GpuUsage.ProtoReflect.Descriptor instead.
+func (*GpuUsage) Descriptor() ([]byte, []int) {
+	return file_orchestrator_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *GpuUsage) GetMemoryQuotaBytes() int64 {
+	if x != nil {
+		return x.MemoryQuotaBytes
+	}
+	return 0
+}
+
+func (x *GpuUsage) GetMemoryUsedBytes() int64 {
+	if x != nil {
+		return x.MemoryUsedBytes
+	}
+	return 0
+}
+
+func (x *GpuUsage) GetTimeNs() int64 {
+	if x != nil {
+		return x.TimeNs
+	}
+	return 0
+}
+
+func (x *GpuUsage) GetRefusals() int64 {
+	if x != nil {
+		return x.Refusals
+	}
+	return 0
+}
+
+func (x *GpuUsage) GetProcesses() int32 {
+	if x != nil {
+		return x.Processes
+	}
+	return 0
+}
+
+func (x *GpuUsage) GetMemoryPeakBytes() int64 {
+	if x != nil {
+		return x.MemoryPeakBytes
+	}
+	return 0
+}
 
 type Timing struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1031,7 +1125,7 @@ type Timing struct {
 
 func (x *Timing) Reset() {
 	*x = Timing{}
-	mi := &file_orchestrator_proto_msgTypes[6]
+	mi := &file_orchestrator_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1043,7 +1137,7 @@ func (x *Timing) String() string {
 func (*Timing) ProtoMessage() {}
 
 func (x *Timing) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestrator_proto_msgTypes[6]
+	mi := &file_orchestrator_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1056,7 +1150,7 @@ func (x *Timing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timing.ProtoReflect.Descriptor instead.
 func (*Timing) Descriptor() ([]byte, []int) {
-	return file_orchestrator_proto_rawDescGZIP(), []int{6}
+	return file_orchestrator_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Timing) GetQueuedNs() int64 {
@@ -1110,7 +1204,7 @@ type JobCancelRequest struct {
 
 func (x *JobCancelRequest) Reset() {
 	*x = JobCancelRequest{}
-	mi := &file_orchestrator_proto_msgTypes[7]
+	mi := &file_orchestrator_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1122,7 +1216,7 @@ func (x *JobCancelRequest) String() string {
 func (*JobCancelRequest) ProtoMessage() {}
 
 func (x *JobCancelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestrator_proto_msgTypes[7]
+	mi := &file_orchestrator_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1135,7 +1229,7 @@ func (x *JobCancelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobCancelRequest.ProtoReflect.Descriptor instead.
 func (*JobCancelRequest) Descriptor() ([]byte, []int) {
-	return file_orchestrator_proto_rawDescGZIP(), []int{7}
+	return file_orchestrator_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *JobCancelRequest) GetJobId() string {
@@ -1156,7 +1250,7 @@ type CancelJobResponse struct {
 
 func (x *CancelJobResponse) Reset() {
 	*x = CancelJobResponse{}
-	mi := &file_orchestrator_proto_msgTypes[8]
+	mi := &file_orchestrator_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1168,7 +1262,7 @@ func (x *CancelJobResponse) String() string {
 func (*CancelJobResponse) ProtoMessage() {}
 
 func (x *CancelJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestrator_proto_msgTypes[8]
+	mi := &file_orchestrator_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1181,7 +1275,7 @@ func (x *CancelJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelJobResponse.ProtoReflect.Descriptor instead.
 func (*CancelJobResponse) Descriptor() ([]byte, []int) {
-	return file_orchestrator_proto_rawDescGZIP(), []int{8}
+	return file_orchestrator_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CancelJobResponse) GetCancelled() bool {
@@ -1214,7 +1308,7 @@ type ListWorkersRequest struct {
 
 func (x *ListWorkersRequest) Reset() {
 	*x = ListWorkersRequest{}
-	mi := &file_orchestrator_proto_msgTypes[9]
+	mi := &file_orchestrator_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1226,7 +1320,7 @@ func (x *ListWorkersRequest) String() string {
 func (*ListWorkersRequest) ProtoMessage() {}
 
 func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestrator_proto_msgTypes[9]
+	mi := &file_orchestrator_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1239,7 +1333,7 @@ func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersRequest.ProtoReflect.Descriptor instead.
 func (*ListWorkersRequest) Descriptor() ([]byte, []int) {
-	return file_orchestrator_proto_rawDescGZIP(), []int{9}
+	return file_orchestrator_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListWorkersRequest) GetStatusFilter() string {
@@ -1258,7 +1352,7 @@ type WorkerList struct {
 
 func (x *WorkerList) Reset() {
 	*x = WorkerList{}
-	mi := &file_orchestrator_proto_msgTypes[10]
+	mi := &file_orchestrator_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1270,7 +1364,7 @@ func (x *WorkerList) String() string {
 func (*WorkerList) ProtoMessage() {}
 
 func (x *WorkerList) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestrator_proto_msgTypes[10]
+	mi := &file_orchestrator_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1283,7 +1377,7 @@ func (x *WorkerList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerList.ProtoReflect.Descriptor instead.
 func (*WorkerList) Descriptor() ([]byte, []int) {
-	return file_orchestrator_proto_rawDescGZIP(), []int{10}
+	return file_orchestrator_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *WorkerList) GetWorkers() []*WorkerInfo {
@@ -1312,7 +1406,7 @@ type WorkerInfo struct {
 
 func (x *WorkerInfo) Reset() {
 	*x = WorkerInfo{}
-	mi := &file_orchestrator_proto_msgTypes[11]
+	mi := &file_orchestrator_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1324,7 +1418,7 @@ func (x *WorkerInfo) String() string {
 func (*WorkerInfo) ProtoMessage() {}
 
 func (x *WorkerInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestrator_proto_msgTypes[11]
+	mi := &file_orchestrator_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1337,7 +1431,7 @@ func (x *WorkerInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerInfo.ProtoReflect.Descriptor instead.
 func (*WorkerInfo) Descriptor() ([]byte, []int) {
-	return file_orchestrator_proto_rawDescGZIP(), []int{11}
+	return file_orchestrator_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *WorkerInfo) GetId() string {
@@ -1428,15 +1522,17 @@ type GPUDevice struct {
 	Uuid             string                 `protobuf:"bytes,16,opt,name=uuid,proto3" json:"uuid,omitempty"`
 	Kind             string                 `protobuf:"bytes,17,opt,name=kind,proto3" json:"kind,omitempty"` // nvidia, mig, opencl, opencl-cpu, simulated
 	ForeignAmount    float32                `protobuf:"fixed32,18,opt,name=foreign_amount,json=foreignAmount,proto3" json:"foreign_amount,omitempty"`
-	Enforcement      string                 `protobuf:"bytes,19,opt,name=enforcement,proto3" json:"enforcement,omitempty"`
-	MemoryUsedMb     int32                  `protobuf:"varint,20,opt,name=memory_used_mb,json=memoryUsedMb,proto3" json:"memory_used_mb,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// What keeps jobs on it within their shares: "hook", "cooperative"; "off" or
+	// "off: why" where nothing does.
+	Enforcement   string `protobuf:"bytes,19,opt,name=enforcement,proto3" json:"enforcement,omitempty"`
+	MemoryUsedMb  int32  `protobuf:"varint,20,opt,name=memory_used_mb,json=memoryUsedMb,proto3" json:"memory_used_mb,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GPUDevice) Reset() {
 	*x = GPUDevice{}
-	mi := &file_orchestrator_proto_msgTypes[12]
+	mi := &file_orchestrator_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1448,7 +1544,7 @@ func (x *GPUDevice) String() string {
 func (*GPUDevice) ProtoMessage() {}
 
 func (x *GPUDevice) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestrator_proto_msgTypes[12]
+	mi := &file_orchestrator_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1461,7 +1557,7 @@ func (x *GPUDevice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GPUDevice.ProtoReflect.Descriptor instead.
 func (*GPUDevice) Descriptor() ([]byte, []int) {
-	return file_orchestrator_proto_rawDescGZIP(), []int{12}
+	return file_orchestrator_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GPUDevice) GetIndex() int32 {
@@ -1549,15 +1645,18 @@ type PartitionInfo struct {
 	CreatedAt     int64                  `protobuf:"varint,4,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	ExpiresAt     int64                  `protobuf:"varint,5,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
 	Owner         string                 `protobuf:"bytes,16,opt,name=owner,proto3" json:"owner,omitempty"`
-	MemoryUsedMb  int32                  `protobuf:"varint,17,opt,name=memory_used_mb,json=memoryUsedMb,proto3" json:"memory_used_mb,omitempty"`
-	TimeShare     float32                `protobuf:"fixed32,18,opt,name=time_share,json=timeShare,proto3" json:"time_share,omitempty"`
+	MemoryUsedMb  int32                  `protobuf:"varint,17,opt,name=memory_used_mb,json=memoryUsedMb,proto3" json:"memory_used_mb,omitempty"` // of memory_quota_mb
+	TimeShare     float32                `protobuf:"fixed32,18,opt,name=time_share,json=timeShare,proto3" json:"time_share,omitempty"`           // of the device's time, had in the last seconds; to compare with amount
+	MemoryQuotaMb int32                  `protobuf:"varint,19,opt,name=memory_quota_mb,json=memoryQuotaMb,proto3" json:"memory_quota_mb,omitempty"`
+	TimeNs        int64                  `protobuf:"varint,20,opt,name=time_ns,json=timeNs,proto3" json:"time_ns,omitempty"` // of the device's time, had so far
+	Refusals      int64                  `protobuf:"varint,21,opt,name=refusals,proto3" json:"refusals,omitempty"`           // allocations that would have gone over the quota
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PartitionInfo) Reset() {
 	*x = PartitionInfo{}
-	mi := &file_orchestrator_proto_msgTypes[13]
+	mi := &file_orchestrator_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1569,7 +1668,7 @@ func (x *PartitionInfo) String() string {
 func (*PartitionInfo) ProtoMessage() {}
 
 func (x *PartitionInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestrator_proto_msgTypes[13]
+	mi := &file_orchestrator_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1582,7 +1681,7 @@ func (x *PartitionInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionInfo.ProtoReflect.Descriptor instead.
 func (*PartitionInfo) Descriptor() ([]byte, []int) {
-	return file_orchestrator_proto_rawDescGZIP(), []int{13}
+	return file_orchestrator_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PartitionInfo) GetPartitionId() string {
@@ -1641,6 +1740,27 @@ func (x *PartitionInfo) GetTimeShare() float32 {
 	return 0
 }
 
+func (x *PartitionInfo) GetMemoryQuotaMb() int32 {
+	if x != nil {
+		return x.MemoryQuotaMb
+	}
+	return 0
+}
+
+func (x *PartitionInfo) GetTimeNs() int64 {
+	if x != nil {
+		return x.TimeNs
+	}
+	return 0
+}
+
+func (x *PartitionInfo) GetRefusals() int64 {
+	if x != nil {
+		return x.Refusals
+	}
+	return 0
+}
+
 type HealthCheckRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1649,7 +1769,7 @@ type HealthCheckRequest struct {
 
 func (x *HealthCheckRequest) Reset() {
 	*x = HealthCheckRequest{}
-	mi := &file_orchestrator_proto_msgTypes[14]
+	mi := &file_orchestrator_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1661,7 +1781,7 @@ func (x *HealthCheckRequest) String() string {
 func (*HealthCheckRequest) ProtoMessage() {}
 
 func (x *HealthCheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestrator_proto_msgTypes[14]
+	mi := &file_orchestrator_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1674,7 +1794,7 @@ func (x *HealthCheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthCheckRequest.ProtoReflect.Descriptor instead.
 func (*HealthCheckRequest) Descriptor() ([]byte, []int) {
-	return file_orchestrator_proto_rawDescGZIP(), []int{14}
+	return file_orchestrator_proto_rawDescGZIP(), []int{15}
 }
 
 type HealthStatus struct {
@@ -1694,7 +1814,7 @@ type HealthStatus struct {
 
 func (x *HealthStatus) Reset() {
 	*x = HealthStatus{}
-	mi := &file_orchestrator_proto_msgTypes[15]
+	mi := &file_orchestrator_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1706,7 +1826,7 @@ func (x *HealthStatus) String() string {
 func (*HealthStatus) ProtoMessage() {}
 
 func (x *HealthStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestrator_proto_msgTypes[15]
+	mi := &file_orchestrator_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1719,7 +1839,7 @@ func (x *HealthStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthStatus.ProtoReflect.Descriptor instead.
 func (*HealthStatus) Descriptor() ([]byte, []int) {
-	return file_orchestrator_proto_rawDescGZIP(), []int{15}
+	return file_orchestrator_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *HealthStatus) GetStatus() string {
@@ -1796,7 +1916,7 @@ type WatchJobRequest struct {
 
 func (x *WatchJobRequest) Reset() {
 	*x = WatchJobRequest{}
-	mi := &file_orchestrator_proto_msgTypes[16]
+	mi := &file_orchestrator_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1808,7 +1928,7 @@ func (x *WatchJobRequest) String() string {
 func (*WatchJobRequest) ProtoMessage() {}
 
 func (x *WatchJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestrator_proto_msgTypes[16]
+	mi := &file_orchestrator_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1821,7 +1941,7 @@ func (x *WatchJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchJobRequest.ProtoReflect.Descriptor instead.
 func (*WatchJobRequest) Descriptor() ([]byte, []int) {
-	return file_orchestrator_proto_rawDescGZIP(), []int{16}
+	return file_orchestrator_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *WatchJobRequest) GetJobId() string {
@@ -1860,7 +1980,7 @@ type ListJobsRequest struct {
 
 func (x *ListJobsRequest) Reset() {
 	*x = ListJobsRequest{}
-	mi := &file_orchestrator_proto_msgTypes[17]
+	mi := &file_orchestrator_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1872,7 +1992,7 @@ func (x *ListJobsRequest) String() string {
 func (*ListJobsRequest) ProtoMessage() {}
 
 func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestrator_proto_msgTypes[17]
+	mi := &file_orchestrator_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1885,7 +2005,7 @@ func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsRequest.ProtoReflect.Descriptor instead.
 func (*ListJobsRequest) Descriptor() ([]byte, []int) {
-	return file_orchestrator_proto_rawDescGZIP(), []int{17}
+	return file_orchestrator_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListJobsRequest) GetStates() []JobState {
@@ -1947,7 +2067,7 @@ type JobList struct {
 
 func (x *JobList) Reset() {
 	*x = JobList{}
-	mi := &file_orchestrator_proto_msgTypes[18]
+	mi := &file_orchestrator_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1959,7 +2079,7 @@ func (x *JobList) String() string {
 func (*JobList) ProtoMessage() {}
 
 func (x *JobList) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestrator_proto_msgTypes[18]
+	mi := &file_orchestrator_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1972,7 +2092,7 @@ func (x *JobList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobList.ProtoReflect.Descriptor instead.
 func (*JobList) Descriptor() ([]byte, []int) {
-	return file_orchestrator_proto_rawDescGZIP(), []int{18}
+	return file_orchestrator_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *JobList) GetJobs() []*JobStatus {
@@ -2002,7 +2122,7 @@ type JobLogsRequest struct {
 
 func (x *JobLogsRequest) Reset() {
 	*x = JobLogsRequest{}
-	mi := &file_orchestrator_proto_msgTypes[19]
+	mi := &file_orchestrator_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2014,7 +2134,7 @@ func (x *JobLogsRequest) String() string {
 func (*JobLogsRequest) ProtoMessage() {}
 
 func (x *JobLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestrator_proto_msgTypes[19]
+	mi := &file_orchestrator_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2027,7 +2147,7 @@ func (x *JobLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobLogsRequest.ProtoReflect.Descriptor instead.
 func (*JobLogsRequest) Descriptor() ([]byte, []int) {
-	return file_orchestrator_proto_rawDescGZIP(), []int{19}
+	return file_orchestrator_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *JobLogsRequest) GetJobId() string {
@@ -2074,7 +2194,7 @@ type JobResultRequest struct {
 
 func (x *JobResultRequest) Reset() {
 	*x = JobResultRequest{}
-	mi := &file_orchestrator_proto_msgTypes[20]
+	mi := &file_orchestrator_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2086,7 +2206,7 @@ func (x *JobResultRequest) String() string {
 func (*JobResultRequest) ProtoMessage() {}
 
 func (x *JobResultRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestrator_proto_msgTypes[20]
+	mi := &file_orchestrator_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2099,7 +2219,7 @@ func (x *JobResultRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobResultRequest.ProtoReflect.Descriptor instead.
 func (*JobResultRequest) Descriptor() ([]byte, []int) {
-	return file_orchestrator_proto_rawDescGZIP(), []int{20}
+	return file_orchestrator_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *JobResultRequest) GetJobId() string {
@@ -2119,7 +2239,7 @@ type JobResult struct {
 
 func (x *JobResult) Reset() {
 	*x = JobResult{}
-	mi := &file_orchestrator_proto_msgTypes[21]
+	mi := &file_orchestrator_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2131,7 +2251,7 @@ func (x *JobResult) String() string {
 func (*JobResult) ProtoMessage() {}
 
 func (x *JobResult) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestrator_proto_msgTypes[21]
+	mi := &file_orchestrator_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2144,7 +2264,7 @@ func (x *JobResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobResult.ProtoReflect.Descriptor instead.
 func (*JobResult) Descriptor() ([]byte, []int) {
-	return file_orchestrator_proto_rawDescGZIP(), []int{21}
+	return file_orchestrator_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *JobResult) GetResult() []byte {
@@ -2173,7 +2293,7 @@ type PackageChunk struct {
 
 func (x *PackageChunk) Reset() {
 	*x = PackageChunk{}
-	mi := &file_orchestrator_proto_msgTypes[22]
+	mi := &file_orchestrator_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2185,7 +2305,7 @@ func (x *PackageChunk) String() string {
 func (*PackageChunk) ProtoMessage() {}
 
 func (x *PackageChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestrator_proto_msgTypes[22]
+	mi := &file_orchestrator_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2198,7 +2318,7 @@ func (x *PackageChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PackageChunk.ProtoReflect.Descriptor instead.
 func (*PackageChunk) Descriptor() ([]byte, []int) {
-	return file_orchestrator_proto_rawDescGZIP(), []int{22}
+	return file_orchestrator_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PackageChunk) GetDigest() string {
@@ -2239,7 +2359,7 @@ type PackageInfo struct {
 
 func (x *PackageInfo) Reset() {
 	*x = PackageInfo{}
-	mi := &file_orchestrator_proto_msgTypes[23]
+	mi := &file_orchestrator_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2251,7 +2371,7 @@ func (x *PackageInfo) String() string {
 func (*PackageInfo) ProtoMessage() {}
 
 func (x *PackageInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestrator_proto_msgTypes[23]
+	mi := &file_orchestrator_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2264,7 +2384,7 @@ func (x *PackageInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PackageInfo.ProtoReflect.Descriptor instead.
 func (*PackageInfo) Descriptor() ([]byte, []int) {
-	return file_orchestrator_proto_rawDescGZIP(), []int{23}
+	return file_orchestrator_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *PackageInfo) GetDigest() string {
@@ -2290,7 +2410,7 @@ type PackageDigests struct {
 
 func (x *PackageDigests) Reset() {
 	*x = PackageDigests{}
-	mi := &file_orchestrator_proto_msgTypes[24]
+	mi := &file_orchestrator_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2302,7 +2422,7 @@ func (x *PackageDigests) String() string {
 func (*PackageDigests) ProtoMessage() {}
 
 func (x *PackageDigests) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestrator_proto_msgTypes[24]
+	mi := &file_orchestrator_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2315,7 +2435,7 @@ func (x *PackageDigests) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PackageDigests.ProtoReflect.Descriptor instead.
 func (*PackageDigests) Descriptor() ([]byte, []int) {
-	return file_orchestrator_proto_rawDescGZIP(), []int{24}
+	return file_orchestrator_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PackageDigests) GetDigests() []string {
@@ -2334,7 +2454,7 @@ type ExplainJobRequest struct {
 
 func (x *ExplainJobRequest) Reset() {
 	*x = ExplainJobRequest{}
-	mi := &file_orchestrator_proto_msgTypes[25]
+	mi := &file_orchestrator_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2346,7 +2466,7 @@ func (x *ExplainJobRequest) String() string {
 func (*ExplainJobRequest) ProtoMessage() {}
 
 func (x *ExplainJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestrator_proto_msgTypes[25]
+	mi := &file_orchestrator_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2359,7 +2479,7 @@ func (x *ExplainJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainJobRequest.ProtoReflect.Descriptor instead.
 func (*ExplainJobRequest) Descriptor() ([]byte, []int) {
-	return file_orchestrator_proto_rawDescGZIP(), []int{25}
+	return file_orchestrator_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ExplainJobRequest) GetJobId() string {
@@ -2381,7 +2501,7 @@ type Explanation struct {
 
 func (x *Explanation) Reset() {
 	*x = Explanation{}
-	mi := &file_orchestrator_proto_msgTypes[26]
+	mi := &file_orchestrator_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2393,7 +2513,7 @@ func (x *Explanation) String() string {
 func (*Explanation) ProtoMessage() {}
 
 func (x *Explanation) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestrator_proto_msgTypes[26]
+	mi := &file_orchestrator_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2406,7 +2526,7 @@ func (x *Explanation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Explanation.ProtoReflect.Descriptor instead.
 func (*Explanation) Descriptor() ([]byte, []int) {
-	return file_orchestrator_proto_rawDescGZIP(), []int{26}
+	return file_orchestrator_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Explanation) GetJobId() string {
@@ -2439,7 +2559,7 @@ type PauseJobRequest struct {
 
 func (x *PauseJobRequest) Reset() {
 	*x = PauseJobRequest{}
-	mi := &file_orchestrator_proto_msgTypes[27]
+	mi := &file_orchestrator_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2451,7 +2571,7 @@ func (x *PauseJobRequest) String() string {
 func (*PauseJobRequest) ProtoMessage() {}
 
 func (x *PauseJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestrator_proto_msgTypes[27]
+	mi := &file_orchestrator_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2464,7 +2584,7 @@ func (x *PauseJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseJobRequest.ProtoReflect.Descriptor instead.
 func (*PauseJobRequest) Descriptor() ([]byte, []int) {
-	return file_orchestrator_proto_rawDescGZIP(), []int{27}
+	return file_orchestrator_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *PauseJobRequest) GetJobId() string {
@@ -2483,7 +2603,7 @@ type ResumeJobRequest struct {
 
 func (x *ResumeJobRequest) Reset() {
 	*x = ResumeJobRequest{}
-	mi := &file_orchestrator_proto_msgTypes[28]
+	mi := &file_orchestrator_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2495,7 +2615,7 @@ func (x *ResumeJobRequest) String() string {
 func (*ResumeJobRequest) ProtoMessage() {}
 
 func (x *ResumeJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestrator_proto_msgTypes[28]
+	mi := &file_orchestrator_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2508,7 +2628,7 @@ func (x *ResumeJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeJobRequest.ProtoReflect.Descriptor instead.
 func (*ResumeJobRequest) Descriptor() ([]byte, []int) {
-	return file_orchestrator_proto_rawDescGZIP(), []int{28}
+	return file_orchestrator_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ResumeJobRequest) GetJobId() string {
@@ -2527,7 +2647,7 @@ type ListCheckpointsRequest struct {
 
 func (x *ListCheckpointsRequest) Reset() {
 	*x = ListCheckpointsRequest{}
-	mi := &file_orchestrator_proto_msgTypes[29]
+	mi := &file_orchestrator_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2539,7 +2659,7 @@ func (x *ListCheckpointsRequest) String() string {
 func (*ListCheckpointsRequest) ProtoMessage() {}
 
 func (x *ListCheckpointsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestrator_proto_msgTypes[29]
+	mi := &file_orchestrator_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2552,7 +2672,7 @@ func (x *ListCheckpointsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCheckpointsRequest.ProtoReflect.Descriptor instead.
 func (*ListCheckpointsRequest) Descriptor() ([]byte, []int) {
-	return file_orchestrator_proto_rawDescGZIP(), []int{29}
+	return file_orchestrator_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListCheckpointsRequest) GetJobId() string {
@@ -2571,7 +2691,7 @@ type CheckpointList struct {
 
 func (x *CheckpointList) Reset() {
 	*x = CheckpointList{}
-	mi := &file_orchestrator_proto_msgTypes[30]
+	mi := &file_orchestrator_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2583,7 +2703,7 @@ func (x *CheckpointList) String() string {
 func (*CheckpointList) ProtoMessage() {}
 
 func (x *CheckpointList) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestrator_proto_msgTypes[30]
+	mi := &file_orchestrator_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2596,7 +2716,7 @@ func (x *CheckpointList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointList.ProtoReflect.Descriptor instead.
 func (*CheckpointList) Descriptor() ([]byte, []int) {
-	return file_orchestrator_proto_rawDescGZIP(), []int{30}
+	return file_orchestrator_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *CheckpointList) GetCheckpoints() []*Checkpoint {
@@ -2619,7 +2739,7 @@ type Checkpoint struct {
 
 func (x *Checkpoint) Reset() {
 	*x = Checkpoint{}
-	mi := &file_orchestrator_proto_msgTypes[31]
+	mi := &file_orchestrator_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2631,7 +2751,7 @@ func (x *Checkpoint) String() string {
 func (*Checkpoint) ProtoMessage() {}
 
 func (x *Checkpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestrator_proto_msgTypes[31]
+	mi := &file_orchestrator_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2644,7 +2764,7 @@ func (x *Checkpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checkpoint.ProtoReflect.Descriptor instead.
 func (*Checkpoint) Descriptor() ([]byte, []int) {
-	return file_orchestrator_proto_rawDescGZIP(), []int{31}
+	return file_orchestrator_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Checkpoint) GetName() string {
@@ -2691,7 +2811,7 @@ type DrainWorkerRequest struct {
 
 func (x *DrainWorkerRequest) Reset() {
 	*x = DrainWorkerRequest{}
-	mi := &file_orchestrator_proto_msgTypes[32]
+	mi := &file_orchestrator_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2703,7 +2823,7 @@ func (x *DrainWorkerRequest) String() string {
 func (*DrainWorkerRequest) ProtoMessage() {}
 
 func (x *DrainWorkerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestrator_proto_msgTypes[32]
+	mi := &file_orchestrator_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2716,7 +2836,7 @@ func (x *DrainWorkerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainWorkerRequest.ProtoReflect.Descriptor instead.
 func (*DrainWorkerRequest) Descriptor() ([]byte, []int) {
-	return file_orchestrator_proto_rawDescGZIP(), []int{32}
+	return file_orchestrator_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *DrainWorkerRequest) GetWorkerId() string {
@@ -2735,7 +2855,7 @@ type ResumeWorkerRequest struct {
 
 func (x *ResumeWorkerRequest) Reset() {
 	*x = ResumeWorkerRequest{}
-	mi := &file_orchestrator_proto_msgTypes[33]
+	mi := &file_orchestrator_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2747,7 +2867,7 @@ func (x *ResumeWorkerRequest) String() string {
 func (*ResumeWorkerRequest) ProtoMessage() {}
 
 func (x *ResumeWorkerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestrator_proto_msgTypes[33]
+	mi := &file_orchestrator_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2760,7 +2880,7 @@ func (x *ResumeWorkerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeWorkerRequest.ProtoReflect.Descriptor instead.
 func (*ResumeWorkerRequest) Descriptor() ([]byte, []int) {
-	return file_orchestrator_proto_rawDescGZIP(), []int{33}
+	return file_orchestrator_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ResumeWorkerRequest) GetWorkerId() string {
@@ -2826,7 +2946,7 @@ const file_orchestrator_proto_rawDesc = "" +
 	"nextOffset\x12!\n" +
 	"\ftimestamp_ns\x18\x05 \x01(\x03R\vtimestampNs\")\n" +
 	"\x10JobStatusRequest\x12\x15\n" +
-	"\x06job_id\x18\x01 \x01(\tR\x05jobId\"\xc8\b\n" +
+	"\x06job_id\x18\x01 \x01(\tR\x05jobId\"\x85\t\n" +
 	"\tJobStatus\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x124\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1e.cumulus.orchestrator.JobStateR\x05state\x12\x18\n" +
@@ -2862,11 +2982,19 @@ const file_orchestrator_proto_rawDesc = "" +
 	"\x0epackage_digest\x18  \x01(\tR\rpackageDigest\x12 \n" +
 	"\venvironment\x18! \x01(\tR\venvironment\x12!\n" +
 	"\foutput_bytes\x18\" \x01(\x03R\voutputBytes\x12\x14\n" +
-	"\x05queue\x18# \x01(\tR\x05queue\x1a9\n" +
+	"\x05queue\x18# \x01(\tR\x05queue\x12;\n" +
+	"\tgpu_usage\x18$ \x01(\v2\x1e.cumulus.orchestrator.GpuUsageR\bgpuUsage\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x06\n" +
-	"\x04exit\"\xc6\x01\n" +
+	"\x04exit\"\xe3\x01\n" +
+	"\bGpuUsage\x12,\n" +
+	"\x12memory_quota_bytes\x18\x01 \x01(\x03R\x10memoryQuotaBytes\x12*\n" +
+	"\x11memory_used_bytes\x18\x02 \x01(\x03R\x0fmemoryUsedBytes\x12\x17\n" +
+	"\atime_ns\x18\x03 \x01(\x03R\x06timeNs\x12\x1a\n" +
+	"\brefusals\x18\x04 \x01(\x03R\brefusals\x12\x1c\n" +
+	"\tprocesses\x18\x05 \x01(\x05R\tprocesses\x12*\n" +
+	"\x11memory_peak_bytes\x18\x06 \x01(\x03R\x0fmemoryPeakBytes\"\xc6\x01\n" +
 	"\x06Timing\x12\x1b\n" +
 	"\tqueued_ns\x18\x01 \x01(\x03R\bqueuedNs\x12%\n" +
 	"\x0eenvironment_ns\x18\x02 \x01(\x03R\renvironmentNs\x12!\n" +
@@ -2913,7 +3041,7 @@ const file_orchestrator_proto_rawDesc = "" +
 	"\x04kind\x18\x11 \x01(\tR\x04kind\x12%\n" +
 	"\x0eforeign_amount\x18\x12 \x01(\x02R\rforeignAmount\x12 \n" +
 	"\venforcement\x18\x13 \x01(\tR\venforcement\x12$\n" +
-	"\x0ememory_used_mb\x18\x14 \x01(\x05R\fmemoryUsedMb\"\xfa\x01\n" +
+	"\x0ememory_used_mb\x18\x14 \x01(\x05R\fmemoryUsedMb\"\xd7\x02\n" +
 	"\rPartitionInfo\x12!\n" +
 	"\fpartition_id\x18\x01 \x01(\tR\vpartitionId\x12\x15\n" +
 	"\x06job_id\x18\x02 \x01(\tR\x05jobId\x12\x16\n" +
@@ -2925,7 +3053,10 @@ const file_orchestrator_proto_rawDesc = "" +
 	"\x05owner\x18\x10 \x01(\tR\x05owner\x12$\n" +
 	"\x0ememory_used_mb\x18\x11 \x01(\x05R\fmemoryUsedMb\x12\x1d\n" +
 	"\n" +
-	"time_share\x18\x12 \x01(\x02R\ttimeShare\"\x14\n" +
+	"time_share\x18\x12 \x01(\x02R\ttimeShare\x12&\n" +
+	"\x0fmemory_quota_mb\x18\x13 \x01(\x05R\rmemoryQuotaMb\x12\x17\n" +
+	"\atime_ns\x18\x14 \x01(\x03R\x06timeNs\x12\x1a\n" +
+	"\brefusals\x18\x15 \x01(\x03R\brefusals\"\x14\n" +
 	"\x12HealthCheckRequest\"\xb3\x02\n" +
 	"\fHealthStatus\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\tR\x06status\x12\x18\n" +
@@ -3086,7 +3217,7 @@ func file_orchestrator_proto_rawDescGZIP() []byte {
 }
 
 var file_orchestrator_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_orchestrator_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_orchestrator_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
 var file_orchestrator_proto_goTypes = []any{
 	(JobState)(0),                  // 0: cumulus.orchestrator.JobState
 	(Reason)(0),                    // 1: cumulus.orchestrator.Reason
@@ -3097,44 +3228,45 @@ var file_orchestrator_proto_goTypes = []any{
 	(*Output)(nil),                 // 6: cumulus.orchestrator.Output
 	(*JobStatusRequest)(nil),       // 7: cumulus.orchestrator.JobStatusRequest
 	(*JobStatus)(nil),              // 8: cumulus.orchestrator.JobStatus
-	(*Timing)(nil),                 // 9: cumulus.orchestrator.Timing
-	(*JobCancelRequest)(nil),       // 10: cumulus.orchestrator.JobCancelRequest
-	(*CancelJobResponse)(nil),      // 11: cumulus.orchestrator.CancelJobResponse
-	(*ListWorkersRequest)(nil),     // 12: cumulus.orchestrator.ListWorkersRequest
-	(*WorkerList)(nil),             // 13: cumulus.orchestrator.WorkerList
-	(*WorkerInfo)(nil),             // 14: cumulus.orchestrator.WorkerInfo
-	(*GPUDevice)(nil),              // 15: cumulus.orchestrator.GPUDevice
-	(*PartitionInfo)(nil),          // 16: cumulus.orchestrator.PartitionInfo
-	(*HealthCheckRequest)(nil),     // 17: cumulus.orchestrator.HealthCheckRequest
-	(*HealthStatus)(nil),           // 18: cumulus.orchestrator.HealthStatus
-	(*WatchJobRequest)(nil),        // 19: cumulus.orchestrator.WatchJobRequest
-	(*ListJobsRequest)(nil),        // 20: cumulus.orchestrator.ListJobsRequest
-	(*JobList)(nil),                // 21: cumulus.orchestrator.JobList
-	(*JobLogsRequest)(nil),         // 22: cumulus.orchestrator.JobLogsRequest
-	(*JobResultRequest)(nil),       // 23: cumulus.orchestrator.JobResultRequest
-	(*JobResult)(nil),              // 24: cumulus.orchestrator.JobResult
-	(*PackageChunk)(nil),           // 25: cumulus.orchestrator.PackageChunk
-	(*PackageInfo)(nil),            // 26: cumulus.orchestrator.PackageInfo
-	(*PackageDigests)(nil),         // 27: cumulus.orchestrator.PackageDigests
-	(*ExplainJobRequest)(nil),      // 28: cumulus.orchestrator.ExplainJobRequest
-	(*Explanation)(nil),            // 29: cumulus.orchestrator.Explanation
-	(*PauseJobRequest)(nil),        // 30: cumulus.orchestrator.PauseJobRequest
-	(*ResumeJobRequest)(nil),       // 31: cumulus.orchestrator.ResumeJobRequest
-	(*ListCheckpointsRequest)(nil), // 32: cumulus.orchestrator.ListCheckpointsRequest
-	(*CheckpointList)(nil),         // 33: cumulus.orchestrator.CheckpointList
-	(*Checkpoint)(nil),             // 34: cumulus.orchestrator.Checkpoint
-	(*DrainWorkerRequest)(nil),     // 35: cumulus.orchestrator.DrainWorkerRequest
-	(*ResumeWorkerRequest)(nil),    // 36: cumulus.orchestrator.ResumeWorkerRequest
-	nil,                            // 37: cumulus.orchestrator.JobSubmission.LabelsEntry
-	nil,                            // 38: cumulus.orchestrator.JobSubmission.EnvEntry
-	nil,                            // 39: cumulus.orchestrator.JobStatus.LabelsEntry
-	nil,                            // 40: cumulus.orchestrator.WorkerInfo.LabelsEntry
-	nil,                            // 41: cumulus.orchestrator.ListJobsRequest.LabelsEntry
-	nil,                            // 42: cumulus.orchestrator.Checkpoint.MetadataEntry
+	(*GpuUsage)(nil),               // 9: cumulus.orchestrator.GpuUsage
+	(*Timing)(nil),                 // 10: cumulus.orchestrator.Timing
+	(*JobCancelRequest)(nil),       // 11: cumulus.orchestrator.JobCancelRequest
+	(*CancelJobResponse)(nil),      // 12: cumulus.orchestrator.CancelJobResponse
+	(*ListWorkersRequest)(nil),     // 13: cumulus.orchestrator.ListWorkersRequest
+	(*WorkerList)(nil),             // 14: cumulus.orchestrator.WorkerList
+	(*WorkerInfo)(nil),             // 15: cumulus.orchestrator.WorkerInfo
+	(*GPUDevice)(nil),              // 16: cumulus.orchestrator.GPUDevice
+	(*PartitionInfo)(nil),          // 17: cumulus.orchestrator.PartitionInfo
+	(*HealthCheckRequest)(nil),     // 18: cumulus.orchestrator.HealthCheckRequest
+	(*HealthStatus)(nil),           // 19: cumulus.orchestrator.HealthStatus
+	(*WatchJobRequest)(nil),        // 20: cumulus.orchestrator.WatchJobRequest
+	(*ListJobsRequest)(nil),        // 21: cumulus.orchestrator.ListJobsRequest
+	(*JobList)(nil),                // 22: cumulus.orchestrator.JobList
+	(*JobLogsRequest)(nil),         // 23: cumulus.orchestrator.JobLogsRequest
+	(*JobResultRequest)(nil),       // 24: cumulus.orchestrator.JobResultRequest
+	(*JobResult)(nil),              // 25: cumulus.orchestrator.JobResult
+	(*PackageChunk)(nil),           // 26: cumulus.orchestrator.PackageChunk
+	(*PackageInfo)(nil),            // 27: cumulus.orchestrator.PackageInfo
+	(*PackageDigests)(nil),         // 28: cumulus.orchestrator.PackageDigests
+	(*ExplainJobRequest)(nil),      // 29: cumulus.orchestrator.ExplainJobRequest
+	(*Explanation)(nil),            // 30: cumulus.orchestrator.Explanation
+	(*PauseJobRequest)(nil),        // 31: cumulus.orchestrator.PauseJobRequest
+	(*ResumeJobRequest)(nil),       // 32: cumulus.orchestrator.ResumeJobRequest
+	(*ListCheckpointsRequest)(nil), // 33: cumulus.orchestrator.ListCheckpointsRequest
+	(*CheckpointList)(nil),         // 34: cumulus.orchestrator.CheckpointList
+	(*Checkpoint)(nil),             // 35: cumulus.orchestrator.Checkpoint
+	(*DrainWorkerRequest)(nil),     // 36: cumulus.orchestrator.DrainWorkerRequest
+	(*ResumeWorkerRequest)(nil),    // 37: cumulus.orchestrator.ResumeWorkerRequest
+	nil,                            // 38: cumulus.orchestrator.JobSubmission.LabelsEntry
+	nil,                            // 39: cumulus.orchestrator.JobSubmission.EnvEntry
+	nil,                            // 40: cumulus.orchestrator.JobStatus.LabelsEntry
+	nil,                            // 41: cumulus.orchestrator.WorkerInfo.LabelsEntry
+	nil,                            // 42: cumulus.orchestrator.ListJobsRequest.LabelsEntry
+	nil,                            // 43: cumulus.orchestrator.Checkpoint.MetadataEntry
 }
 var file_orchestrator_proto_depIdxs = []int32{
-	37, // 0: cumulus.orchestrator.JobSubmission.labels:type_name -> cumulus.orchestrator.JobSubmission.LabelsEntry
-	38, // 1: cumulus.orchestrator.JobSubmission.env:type_name -> cumulus.orchestrator.JobSubmission.EnvEntry
+	38, // 0: cumulus.orchestrator.JobSubmission.labels:type_name -> cumulus.orchestrator.JobSubmission.LabelsEntry
+	39, // 1: cumulus.orchestrator.JobSubmission.env:type_name -> cumulus.orchestrator.JobSubmission.EnvEntry
 	4,  // 2: cumulus.orchestrator.JobSubmission.limits:type_name -> cumulus.orchestrator.Limits
 	0,  // 3: cumulus.orchestrator.JobEvent.state:type_name -> cumulus.orchestrator.JobState
 	6,  // 4: cumulus.orchestrator.JobEvent.output:type_name -> cumulus.orchestrator.Output
@@ -3142,59 +3274,60 @@ var file_orchestrator_proto_depIdxs = []int32{
 	2,  // 6: cumulus.orchestrator.Output.stream:type_name -> cumulus.orchestrator.OutputStream
 	0,  // 7: cumulus.orchestrator.JobStatus.state:type_name -> cumulus.orchestrator.JobState
 	1,  // 8: cumulus.orchestrator.JobStatus.reason:type_name -> cumulus.orchestrator.Reason
-	39, // 9: cumulus.orchestrator.JobStatus.labels:type_name -> cumulus.orchestrator.JobStatus.LabelsEntry
-	9,  // 10: cumulus.orchestrator.JobStatus.timing:type_name -> cumulus.orchestrator.Timing
-	0,  // 11: cumulus.orchestrator.CancelJobResponse.state:type_name -> cumulus.orchestrator.JobState
-	14, // 12: cumulus.orchestrator.WorkerList.workers:type_name -> cumulus.orchestrator.WorkerInfo
-	15, // 13: cumulus.orchestrator.WorkerInfo.gpu_devices:type_name -> cumulus.orchestrator.GPUDevice
-	40, // 14: cumulus.orchestrator.WorkerInfo.labels:type_name -> cumulus.orchestrator.WorkerInfo.LabelsEntry
-	16, // 15: cumulus.orchestrator.GPUDevice.active_partitions:type_name -> cumulus.orchestrator.PartitionInfo
-	0,  // 16: cumulus.orchestrator.ListJobsRequest.states:type_name -> cumulus.orchestrator.JobState
-	41, // 17: cumulus.orchestrator.ListJobsRequest.labels:type_name -> cumulus.orchestrator.ListJobsRequest.LabelsEntry
-	8,  // 18: cumulus.orchestrator.JobList.jobs:type_name -> cumulus.orchestrator.JobStatus
-	2,  // 19: cumulus.orchestrator.JobLogsRequest.streams:type_name -> cumulus.orchestrator.OutputStream
-	1,  // 20: cumulus.orchestrator.Explanation.reason:type_name -> cumulus.orchestrator.Reason
-	34, // 21: cumulus.orchestrator.CheckpointList.checkpoints:type_name -> cumulus.orchestrator.Checkpoint
-	42, // 22: cumulus.orchestrator.Checkpoint.metadata:type_name -> cumulus.orchestrator.Checkpoint.MetadataEntry
-	3,  // 23: cumulus.orchestrator.OrchestratorService.SubmitJob:input_type -> cumulus.orchestrator.JobSubmission
-	7,  // 24: cumulus.orchestrator.OrchestratorService.GetJobStatus:input_type -> cumulus.orchestrator.JobStatusRequest
-	10, // 25: cumulus.orchestrator.OrchestratorService.CancelJob:input_type -> cumulus.orchestrator.JobCancelRequest
-	12, // 26: cumulus.orchestrator.OrchestratorService.ListWorkers:input_type -> cumulus.orchestrator.ListWorkersRequest
-	17, // 27: cumulus.orchestrator.OrchestratorService.HealthCheck:input_type -> cumulus.orchestrator.HealthCheckRequest
-	19, // 28: cumulus.orchestrator.OrchestratorService.WatchJob:input_type -> cumulus.orchestrator.WatchJobRequest
-	20, // 29: cumulus.orchestrator.OrchestratorService.ListJobs:input_type -> cumulus.orchestrator.ListJobsRequest
-	22, // 30: cumulus.orchestrator.OrchestratorService.GetJobLogs:input_type -> cumulus.orchestrator.JobLogsRequest
-	23, // 31: cumulus.orchestrator.OrchestratorService.GetJobResult:input_type -> cumulus.orchestrator.JobResultRequest
-	25, // 32: cumulus.orchestrator.OrchestratorService.UploadPackage:input_type -> cumulus.orchestrator.PackageChunk
-	27, // 33: cumulus.orchestrator.OrchestratorService.MissingPackages:input_type -> cumulus.orchestrator.PackageDigests
-	28, // 34: cumulus.orchestrator.OrchestratorService.ExplainJob:input_type -> cumulus.orchestrator.ExplainJobRequest
-	30, // 35: cumulus.orchestrator.OrchestratorService.PauseJob:input_type -> cumulus.orchestrator.PauseJobRequest
-	31, // 36: cumulus.orchestrator.OrchestratorService.ResumeJob:input_type -> cumulus.orchestrator.ResumeJobRequest
-	32, // 37: cumulus.orchestrator.OrchestratorService.ListCheckpoints:input_type -> cumulus.orchestrator.ListCheckpointsRequest
-	35, // 38: cumulus.orchestrator.OrchestratorService.DrainWorker:input_type -> cumulus.orchestrator.DrainWorkerRequest
-	36, // 39: cumulus.orchestrator.OrchestratorService.ResumeWorker:input_type -> cumulus.orchestrator.ResumeWorkerRequest
-	5,  // 40: cumulus.orchestrator.OrchestratorService.SubmitJob:output_type -> cumulus.orchestrator.JobEvent
-	8,  // 41: cumulus.orchestrator.OrchestratorService.GetJobStatus:output_type -> cumulus.orchestrator.JobStatus
-	11, // 42: cumulus.orchestrator.OrchestratorService.CancelJob:output_type -> cumulus.orchestrator.CancelJobResponse
-	13, // 43: cumulus.orchestrator.OrchestratorService.ListWorkers:output_type -> cumulus.orchestrator.WorkerList
-	18, // 44: cumulus.orchestrator.OrchestratorService.HealthCheck:output_type -> cumulus.orchestrator.HealthStatus
-	5,  // 45: cumulus.orchestrator.OrchestratorService.WatchJob:output_type -> cumulus.orchestrator.JobEvent
-	21, // 46: cumulus.orchestrator.OrchestratorService.ListJobs:output_type -> cumulus.orchestrator.JobList
-	6,  // 47: cumulus.orchestrator.OrchestratorService.GetJobLogs:output_type -> cumulus.orchestrator.Output
-	24, // 48: cumulus.orchestrator.OrchestratorService.GetJobResult:output_type -> cumulus.orchestrator.JobResult
-	26, // 49: cumulus.orchestrator.OrchestratorService.UploadPackage:output_type -> cumulus.orchestrator.PackageInfo
-	27, // 50: cumulus.orchestrator.OrchestratorService.MissingPackages:output_type -> cumulus.orchestrator.PackageDigests
-	29, // 51: cumulus.orchestrator.OrchestratorService.ExplainJob:output_type -> cumulus.orchestrator.Explanation
-	8,  // 52: cumulus.orchestrator.OrchestratorService.PauseJob:output_type -> cumulus.orchestrator.JobStatus
-	8,  // 53: cumulus.orchestrator.OrchestratorService.ResumeJob:output_type -> cumulus.orchestrator.JobStatus
-	33, // 54: cumulus.orchestrator.OrchestratorService.ListCheckpoints:output_type -> cumulus.orchestrator.CheckpointList
-	14, // 55: cumulus.orchestrator.OrchestratorService.DrainWorker:output_type -> cumulus.orchestrator.WorkerInfo
-	14, // 56: cumulus.orchestrator.OrchestratorService.ResumeWorker:output_type -> cumulus.orchestrator.WorkerInfo
-	40, // [40:57] is the sub-list for method output_type
-	23, // [23:40] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	40, // 9: cumulus.orchestrator.JobStatus.labels:type_name -> cumulus.orchestrator.JobStatus.LabelsEntry
+	10, // 10: cumulus.orchestrator.JobStatus.timing:type_name -> cumulus.orchestrator.Timing
+	9,  // 11: cumulus.orchestrator.JobStatus.gpu_usage:type_name -> cumulus.orchestrator.GpuUsage
+	0,  // 12: cumulus.orchestrator.CancelJobResponse.state:type_name -> cumulus.orchestrator.JobState
+	15, // 13: cumulus.orchestrator.WorkerList.workers:type_name -> cumulus.orchestrator.WorkerInfo
+	16, // 14: cumulus.orchestrator.WorkerInfo.gpu_devices:type_name -> cumulus.orchestrator.GPUDevice
+	41, // 15: cumulus.orchestrator.WorkerInfo.labels:type_name -> cumulus.orchestrator.WorkerInfo.LabelsEntry
+	17, // 16: cumulus.orchestrator.GPUDevice.active_partitions:type_name -> cumulus.orchestrator.PartitionInfo
+	0,  // 17: cumulus.orchestrator.ListJobsRequest.states:type_name -> cumulus.orchestrator.JobState
+	42, // 18: cumulus.orchestrator.ListJobsRequest.labels:type_name -> cumulus.orchestrator.ListJobsRequest.LabelsEntry
+	8,  // 19: cumulus.orchestrator.JobList.jobs:type_name -> cumulus.orchestrator.JobStatus
+	2,  // 20: cumulus.orchestrator.JobLogsRequest.streams:type_name -> cumulus.orchestrator.OutputStream
+	1,  // 21: cumulus.orchestrator.Explanation.reason:type_name -> cumulus.orchestrator.Reason
+	35, // 22: cumulus.orchestrator.CheckpointList.checkpoints:type_name -> cumulus.orchestrator.Checkpoint
+	43, // 23: cumulus.orchestrator.Checkpoint.metadata:type_name -> cumulus.orchestrator.Checkpoint.MetadataEntry
+	3,  // 24: cumulus.orchestrator.OrchestratorService.SubmitJob:input_type -> cumulus.orchestrator.JobSubmission
+	7,  // 25: cumulus.orchestrator.OrchestratorService.GetJobStatus:input_type -> cumulus.orchestrator.JobStatusRequest
+	11, // 26: cumulus.orchestrator.OrchestratorService.CancelJob:input_type -> cumulus.orchestrator.JobCancelRequest
+	13, // 27: cumulus.orchestrator.OrchestratorService.ListWorkers:input_type -> cumulus.orchestrator.ListWorkersRequest
+	18, // 28: cumulus.orchestrator.OrchestratorService.HealthCheck:input_type -> cumulus.orchestrator.HealthCheckRequest
+	20, // 29: cumulus.orchestrator.OrchestratorService.WatchJob:input_type -> cumulus.orchestrator.WatchJobRequest
+	21, // 30: cumulus.orchestrator.OrchestratorService.ListJobs:input_type -> cumulus.orchestrator.ListJobsRequest
+	23, // 31: cumulus.orchestrator.OrchestratorService.GetJobLogs:input_type -> cumulus.orchestrator.JobLogsRequest
+	24, // 32: cumulus.orchestrator.OrchestratorService.GetJobResult:input_type -> cumulus.orchestrator.JobResultRequest
+	26, // 33: cumulus.orchestrator.OrchestratorService.UploadPackage:input_type -> cumulus.orchestrator.PackageChunk
+	28, // 34: cumulus.orchestrator.OrchestratorService.MissingPackages:input_type -> cumulus.orchestrator.PackageDigests
+	29, // 35: cumulus.orchestrator.OrchestratorService.ExplainJob:input_type -> cumulus.orchestrator.ExplainJobRequest
+	31, // 36: cumulus.orchestrator.OrchestratorService.PauseJob:input_type -> cumulus.orchestrator.PauseJobRequest
+	32, // 37: cumulus.orchestrator.OrchestratorService.ResumeJob:input_type -> cumulus.orchestrator.ResumeJobRequest
+	33, // 38: cumulus.orchestrator.OrchestratorService.ListCheckpoints:input_type -> cumulus.orchestrator.ListCheckpointsRequest
+	36, // 39: cumulus.orchestrator.OrchestratorService.DrainWorker:input_type -> cumulus.orchestrator.DrainWorkerRequest
+	37, // 40: cumulus.orchestrator.OrchestratorService.ResumeWorker:input_type -> cumulus.orchestrator.ResumeWorkerRequest
+	5,  // 41: cumulus.orchestrator.OrchestratorService.SubmitJob:output_type -> cumulus.orchestrator.JobEvent
+	8,  // 42: cumulus.orchestrator.OrchestratorService.GetJobStatus:output_type -> cumulus.orchestrator.JobStatus
+	12, // 43: cumulus.orchestrator.OrchestratorService.CancelJob:output_type -> cumulus.orchestrator.CancelJobResponse
+	14, // 44: cumulus.orchestrator.OrchestratorService.ListWorkers:output_type -> cumulus.orchestrator.WorkerList
+	19, // 45: cumulus.orchestrator.OrchestratorService.HealthCheck:output_type -> cumulus.orchestrator.HealthStatus
+	5,  // 46: cumulus.orchestrator.OrchestratorService.WatchJob:output_type -> cumulus.orchestrator.JobEvent
+	22, // 47: cumulus.orchestrator.OrchestratorService.ListJobs:output_type -> cumulus.orchestrator.JobList
+	6,  // 48: cumulus.orchestrator.OrchestratorService.GetJobLogs:output_type -> cumulus.orchestrator.Output
+	25, // 49: cumulus.orchestrator.OrchestratorService.GetJobResult:output_type -> cumulus.orchestrator.JobResult
+	27, // 50: cumulus.orchestrator.OrchestratorService.UploadPackage:output_type -> cumulus.orchestrator.PackageInfo
+	28, // 51: cumulus.orchestrator.OrchestratorService.MissingPackages:output_type -> cumulus.orchestrator.PackageDigests
+	30, // 52: cumulus.orchestrator.OrchestratorService.ExplainJob:output_type -> cumulus.orchestrator.Explanation
+	8,  // 53: cumulus.orchestrator.OrchestratorService.PauseJob:output_type -> cumulus.orchestrator.JobStatus
+	8,  // 54: cumulus.orchestrator.OrchestratorService.ResumeJob:output_type -> cumulus.orchestrator.JobStatus
+	34, // 55: cumulus.orchestrator.OrchestratorService.ListCheckpoints:output_type -> cumulus.orchestrator.CheckpointList
+	15, // 56: cumulus.orchestrator.OrchestratorService.DrainWorker:output_type -> cumulus.orchestrator.WorkerInfo
+	15, // 57: cumulus.orchestrator.OrchestratorService.ResumeWorker:output_type -> cumulus.orchestrator.WorkerInfo
+	41, // [41:58] is the sub-list for method output_type
+	24, // [24:41] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_orchestrator_proto_init() }
@@ -3211,7 +3344,7 @@ func file_orchestrator_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchestrator_proto_rawDesc), len(file_orchestrator_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   40,
+			NumMessages:   41,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

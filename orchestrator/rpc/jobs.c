@@ -119,6 +119,7 @@ static void ask_status(struct question *q)
 		.progress = view.progress,
 		.progress_text = view.progress_text,
 		.output_end = known_output_end(q->asker.rpc, q->job, view.facts->attempt),
+		.gpu = &view.gpu,
 	};
 	reply_status(q->asker.call, &source);
 }
@@ -293,6 +294,7 @@ static void on_page(void *ctx, struct store_page *page, const struct err *failed
 			core_job(core, job->id, &view, NULL) == 0) {
 			source.progress = view.progress;
 			source.progress_text = view.progress_text;
+			source.gpu = &view.gpu;
 		}
 		status_message_init(&statuses[i], &source);
 		m.jobs[i] = &statuses[i].m;

@@ -41,6 +41,11 @@ static PartitionInfo *partition_info(const struct job_view *view)
 				? f->started_ns / NS_PER_S + view->submission->duration_s
 				: 0;
 	p->owner = text(view->submission->owner);
+	p->memory_used_mb = (int32_t)(view->gpu.memory_used >> 20);
+	p->memory_quota_mb = (int32_t)(view->gpu.memory_quota >> 20);
+	p->time_share = view->time_share;
+	p->time_ns = view->gpu.time_ns;
+	p->refusals = view->gpu.refusals;
 	return p;
 }
 
@@ -73,7 +78,8 @@ static GPUDevice *device_info(const struct core *core, const struct worker_view 
 	d->uuid = text(device->uuid);
 	d->kind = text(device->kind);
 	d->foreign_amount = (float)device->foreign / 100.0f;
-	d->enforcement = text(w->enforcement);
+	d->enforcement =
+		text(*device->enforcement ? device->enforcement : w->enforcement);
 	d->memory_used_mb = (int32_t)(device->memory_used_bytes >> 20);
 	add_partitions(core, w, device->uuid, d);
 	return d;

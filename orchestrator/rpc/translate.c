@@ -61,6 +61,20 @@ static void add_timing(struct status_message *s, const struct job_timing *t)
 	s->m.timing = &s->timing;
 }
 
+static void add_usage(struct status_message *s, const struct gpu_usage *u)
+{
+	if (!u->memory_quota)
+		return;
+	cumulus__orchestrator__gpu_usage__init(&s->gpu);
+	s->gpu.memory_quota_bytes = u->memory_quota;
+	s->gpu.memory_used_bytes = u->memory_used;
+	s->gpu.memory_peak_bytes = u->memory_peak;
+	s->gpu.time_ns = u->time_ns;
+	s->gpu.refusals = u->refusals;
+	s->gpu.processes = u->processes;
+	s->m.gpu_usage = &s->gpu;
+}
+
 static void add_facts(struct status_message *s, const struct job_facts *f)
 {
 	Cumulus__Orchestrator__JobStatus *m = &s->m;
@@ -112,6 +126,7 @@ void status_message_init(struct status_message *s, const struct status_source *f
 	s->m.job_id = text(from->id);
 	add_facts(s, from->facts);
 	add_submission(s, from->submission);
+	add_usage(s, from->gpu ? from->gpu : &from->facts->gpu);
 	s->m.error = text(from->error);
 	s->m.progress = from->progress;
 	s->m.progress_message = text(from->progress_text);

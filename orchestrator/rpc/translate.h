@@ -17,6 +17,7 @@ static inline Cumulus__Orchestrator__JobState wire_state(enum job_state s)
 struct status_message {
 	Cumulus__Orchestrator__JobStatus m;
 	Cumulus__Orchestrator__Timing timing;
+	Cumulus__Orchestrator__GpuUsage gpu;
 	Cumulus__Orchestrator__JobStatus__LabelsEntry **labels;
 	int32_t *devices;
 	char digest[DIGEST_TEXT_SIZE];
@@ -28,8 +29,9 @@ struct status_source {
 	const struct submission *submission;
 	const char *error; /* NULL = none */
 	float progress;
-	const char *progress_text; /* NULL = none */
-	int64_t output_end;        /* absolute offset; what is there by now */
+	const char *progress_text;   /* NULL = none */
+	int64_t output_end;          /* absolute offset; what is there by now */
+	const struct gpu_usage *gpu; /* of its run; NULL = of the facts */
 };
 
 void status_message_init(struct status_message *s, const struct status_source *from);

@@ -98,6 +98,10 @@ static void bind_facts(sqlite3_stmt *s, const struct job_facts *f, const char *d
 	bind_fact(s, COLUMN_container_ns, f->timing.container);
 	bind_fact(s, COLUMN_python_ns, f->timing.python);
 	bind_fact(s, COLUMN_run_ns, f->timing.run);
+	bind_fact(s, COLUMN_gpu_quota_bytes, f->gpu.memory_quota);
+	bind_fact(s, COLUMN_gpu_peak_bytes, f->gpu.memory_peak);
+	bind_fact(s, COLUMN_gpu_time_ns, f->gpu.time_ns);
+	bind_fact(s, COLUMN_gpu_refusals, f->gpu.refusals);
 }
 
 /* A column of a type that cannot hold more than max, nor less than min. */
@@ -198,6 +202,12 @@ static int read_facts(sqlite3_stmt *row, struct job_facts *f, struct err *e)
 	f->held = sqlite3_column_int(row, COLUMN_held);
 	f->leased = sqlite3_column_int(row, COLUMN_leased);
 	read_timing(row, &f->timing);
+	f->gpu = (struct gpu_usage){
+		.memory_quota = sqlite3_column_int64(row, COLUMN_gpu_quota_bytes),
+		.memory_peak = sqlite3_column_int64(row, COLUMN_gpu_peak_bytes),
+		.time_ns = sqlite3_column_int64(row, COLUMN_gpu_time_ns),
+		.refusals = sqlite3_column_int64(row, COLUMN_gpu_refusals),
+	};
 	return read_fact_texts(row, f, e);
 }
 

@@ -122,9 +122,17 @@ static const char version_1[] =
 static const char version_2[] =
 	"ALTER TABLE jobs ADD COLUMN environment TEXT;"; /* its lock's digest */
 
+/* What a finished job had of its share; 0: not measured. */
+static const char version_3[] =
+	"ALTER TABLE jobs ADD COLUMN gpu_quota_bytes INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE jobs ADD COLUMN gpu_peak_bytes INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE jobs ADD COLUMN gpu_time_ns INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE jobs ADD COLUMN gpu_refusals INTEGER NOT NULL DEFAULT 0;";
+
 const char *const schema_steps[] = {
 	version_1,
 	version_2,
+	version_3,
 };
 const size_t schema_step_count = sizeof(schema_steps) / sizeof(*schema_steps);
 

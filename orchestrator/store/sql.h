@@ -82,7 +82,11 @@ extern const char *const sql_text[SQL_COUNT];
 	X(partition_ns)                                                                  \
 	X(container_ns)                                                                  \
 	X(python_ns)                                                                     \
-	X(run_ns)
+	X(run_ns)                                                                        \
+	X(gpu_quota_bytes)                                                               \
+	X(gpu_peak_bytes)                                                                \
+	X(gpu_time_ns)                                                                   \
+	X(gpu_refusals)
 
 /* Those of struct submission and what else is written once, following them. */
 #define ASKED_COLUMNS(X)                                                                 \

@@ -283,7 +283,7 @@ def test_the_worker_and_its_devices_are_listed(client):
     for device in worker.gpu_devices:
         assert device.kind == "simulated" and "simulated" in device.name.lower()
         assert device.total_capacity == 1.0 and device.memory_mb > 0 and device.uuid
-        assert device.enforcement == "off"
+        assert device.enforcement == "off: simulated"
 
 
 def test_workers_are_filtered_by_status(client):

@@ -107,7 +107,7 @@ static inline void world_init(struct world *w)
 	CLEANUP(free_ptr) char *init = str_fmt("%s/bin/cumulus-init", w->bin);
 	CLEANUP(free_ptr) char *harness = str_fmt("%s/lib/cumulus/harness.py", w->bin);
 	CLEANUP(free_ptr) char *lib = str_fmt("%s/lib/cumulus/cumulus.py", w->bin);
-	const struct rootfs_sources sources = { init, harness, lib };
+	const struct rootfs_sources sources = { init, harness, lib, NULL };
 	w->root = rootfs_build(w->base, &sources, &why);
 	if (!w->root)
 		fail_msg("rootfs_build: %s", why.text);

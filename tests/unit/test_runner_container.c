@@ -783,7 +783,7 @@ static void the_check_of_a_machine_passes_or_gives_its_reason(void **state)
 	CLEANUP(free_ptr) char *closed = str_fmt("%s/closed", world.base);
 	CLEANUP(free_ptr) char *nowhere = str_fmt("%s/nowhere", world.base);
 	CLEANUP(free_ptr) char *init = str_fmt("%s/bin/cumulus-init", world.bin);
-	const struct rootfs_sources no_harness = { init, nowhere, nowhere };
+	const struct rootfs_sources no_harness = { init, nowhere, nowhere, NULL };
 	struct err e;
 
 	if (rootfs_check(runner, world.root, world.runtime, &e) < 0)
@@ -809,7 +809,7 @@ static void a_root_folder_is_built_once_and_again_when_its_sources_change(void *
 	CLEANUP(free_ptr) char *init = str_fmt("%s/bin/cumulus-init", world.bin);
 	CLEANUP(free_ptr) char *harness = str_fmt("%s/other.py", world.base);
 	CLEANUP(free_ptr) char *lib = str_fmt("%s/lib/cumulus/cumulus.py", world.bin);
-	const struct rootfs_sources sources = { init, harness, lib };
+	const struct rootfs_sources sources = { init, harness, lib, NULL };
 	struct err why;
 	struct stat first, second;
 	CLEANUP(close_fd) int base = open(world.base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -329,6 +329,9 @@ static struct record *rich_end(struct fixture *f)
 	r->facts.container = xstrdup("c.1");
 	r->facts.environment = xstrdup("sha256:abc");
 	r->facts.timing = (struct job_timing){ 1, 2, 3, 4, 5, 6 };
+	r->facts.gpu = (struct gpu_usage){
+		.memory_quota = 7, .memory_peak = 8, .time_ns = 9, .refusals = 10
+	};
 	r->result = bytes_of(300, 3);
 	r->result_len = 300;
 	r->error = xstrdup("Traceback");
@@ -362,6 +365,7 @@ static void check_rich_facts(const struct job_facts *have, const struct job_fact
 	assert_string_equal(have->container, want->container);
 	assert_string_equal(have->environment, want->environment);
 	assert_memory_equal(&have->timing, &want->timing, sizeof(want->timing));
+	assert_memory_equal(&have->gpu, &want->gpu, sizeof(want->gpu));
 }
 
 static void check_rich_submission(const struct submission *have, const struct record *r)
