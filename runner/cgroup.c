@@ -20,6 +20,7 @@
 #include "buf.h"
 #include "cleanup.h"
 #include "clock.h"
+#include "device_filter.h"
 #include "file.h"
 #include "str.h"
 #include "xalloc.h"
@@ -416,15 +417,31 @@ static int allow_device(const char *dir, const struct cgroup_device *d, struct e
 	return write_file(dir, "devices.allow", text, e);
 }
 
-/* Version 2 would take a BPF program: there the job's /dev and the missing CAP_MKNOD
- * decide alone. */
+/* Who may not load the filter leaves it to the job's /dev and the missing CAP_MKNOD. */
+static int limit_devices_v2(
+	const char *dir, const struct cgroup_limits *limits, struct err *e)
+{
+	const size_t plain = sizeof(plain_devices) / sizeof(*plain_devices);
+	CLEANUP(free_ptr)
+	struct cgroup_device *all = xcalloc(plain + limits->device_count, sizeof(*all));
+	CLEANUP(close_fd) int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return err_sys(e, "open %s", dir);
+	memcpy(all, plain_devices, sizeof(plain_devices));
+	if (limits->device_count)
+		memcpy(all + plain, limits->devices, limits->device_count * sizeof(*all));
+	int rc = device_filter_attach(fd, all, plain + limits->device_count, e);
+	return rc < 0 && e->code == ERR_DENIED ? 0 : rc;
+}
+
 static int limit_devices(
 	const struct cgroup *g, const struct cgroup_limits *limits, struct err *e)
 {
 	const char *dir = g->dirs[CGROUP_DEVICES];
 
 	if (g->unified)
-		return 0;
+		return limit_devices_v2(g->dirs[CGROUP_MEMORY], limits, e);
 	if (write_file(dir, "devices.deny", "a", e) < 0)
 		return -1;
 	for (size_t i = 0; i < sizeof(plain_devices) / sizeof(*plain_devices); i++) {

@@ -1,5 +1,6 @@
 /* test_runner_parts.c - the runner's decisions without a container: exits, packets, groups. */
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -7,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -14,6 +17,7 @@
 #include "cgroup.h"
 #include "channel.h"
 #include "cleanup.h"
+#include "device_filter.h"
 #include "exits.h"
 #include "file.h"
 #include "procs.h"
@@ -313,6 +317,59 @@ static void a_process_is_its_pid_and_start_time(void **state)
 	assert_int_equal(process_start_time(INT32_MAX), 0);
 }
 
+/* ---- devices of a version 2 group ---- */
+
+#define V2_GROUP "/sys/fs/cgroup/unified/cumulus-test"
+
+/* errno of opening a node from within the group, 0 when it opened. */
+static int open_in_group(const char *node)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		int procs = open(V2_GROUP "/cgroup.procs", O_WRONLY | O_CLOEXEC);
+
+		if (procs < 0 || write(procs, "0", 1) != 1)
+			_exit(255);
+		int fd = open(node, O_RDONLY | O_CLOEXEC);
+		_exit(fd < 0 ? errno : 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static void a_filtered_group_opens_no_other_device(void **state)
+{
+	(void)state;
+	static const struct cgroup_device allowed[] = { { 1, 3 }, { 136, UINT32_MAX } };
+	struct err e;
+
+	if (mkdir(V2_GROUP, 0755) < 0) {
+		print_message("skipped: no version 2 hierarchy of our own beside v1\n");
+		skip();
+	}
+	CLEANUP(close_fd) int group = open(V2_GROUP, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int rc = device_filter_attach(group, allowed, 2, &e);
+	int null = rc < 0 ? -1 : open_in_group("/dev/null");
+	int zero = rc < 0 ? -1 : open_in_group("/dev/zero");
+	int none = rc < 0 ? -1 : device_filter_attach(group, NULL, 0, &e);
+	int after = rc < 0 ? -1 : open_in_group("/dev/null");
+
+	assert_int_equal(rmdir(V2_GROUP), 0);
+	if (rc < 0 && e.code == ERR_DENIED) {
+		print_message("skipped: %s\n", e.text);
+		skip();
+	}
+	if (rc < 0)
+		fail_msg("%s", e.text);
+	assert_int_equal(null, 0);
+	assert_int_equal(zero, EPERM);
+	assert_int_equal(none, 0);
+	assert_int_equal(after, EPERM);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -325,6 +382,7 @@ int main(void)
 		cmocka_unit_test(noise_on_the_channel_changes_nothing),
 		cmocka_unit_test(a_group_comes_back_from_its_text_and_no_other_does),
 		cmocka_unit_test(a_process_is_its_pid_and_start_time),
+		cmocka_unit_test(a_filtered_group_opens_no_other_device),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
