@@ -103,18 +103,18 @@ static int parse_bool(const char *text, bool *value, struct err *e)
 static void write_number(char *out, size_t size, enum setting_type type, int64_t n)
 {
 	static const struct unit {
-		enum setting_type type;
 		int64_t factor;
+		enum setting_type type;
 		char name;
 	} units[] = {
-		{ SETTING_DURATION, 86400, 'd' },
-		{ SETTING_DURATION, 3600, 'h' },
-		{ SETTING_DURATION, 60, 'm' },
-		{ SETTING_DURATION, 1, 's' },
-		{ SETTING_BYTES, INT64_C(1) << 40, 'T' },
-		{ SETTING_BYTES, 1 << 30, 'G' },
-		{ SETTING_BYTES, 1 << 20, 'M' },
-		{ SETTING_BYTES, 1 << 10, 'K' },
+		{ 86400, SETTING_DURATION, 'd' },
+		{ 3600, SETTING_DURATION, 'h' },
+		{ 60, SETTING_DURATION, 'm' },
+		{ 1, SETTING_DURATION, 's' },
+		{ INT64_C(1) << 40, SETTING_BYTES, 'T' },
+		{ 1 << 30, SETTING_BYTES, 'G' },
+		{ 1 << 20, SETTING_BYTES, 'M' },
+		{ 1 << 10, SETTING_BYTES, 'K' },
 	};
 
 	for (size_t i = 0; n && i < sizeof(units) / sizeof(*units); i++) {

@@ -68,12 +68,20 @@ const struct setting config_table[] = {
 		"more" },
 	{ "disk-low", SETTING_BYTES, AT(disk_low_bytes), "1G", 0, INT64_C(1) << 60,
 		"SIZE", "no new jobs are taken while the disk has less than this free" },
+	{ "backup", SETTING_TEXT, AT(backup), NULL, 0, 0, "DIR",
+		"make copies of the database in this folder, which cumulusd's user must "
+		"be able to write" },
+	{ "backup-every", SETTING_DURATION, AT(backup_every_s), "24h", 1, INT32_MAX,
+		"TIME", "from one copy to the next" },
+	{ "backup-keep", SETTING_INT, AT(backup_keep), "7", 1, 1000, "N",
+		"copies that stay; older ones are removed" },
 	{ 0 },
 };
 
 const char *const config_live[] = { "log-level", "log-json", "drain", "setup-limit",
 	"grace", "max-duration", "max-waiting", "max-output", "job-memory", "job-pids",
-	"job-disk", "history", "history-jobs", "history-bytes", "disk-low", NULL };
+	"job-disk", "history", "history-jobs", "history-bytes", "disk-low",
+	"backup-every", "backup-keep", NULL };
 
 static int check_devices(const char *text, struct err *e)
 {
@@ -133,6 +141,9 @@ int config_check(struct config *c, struct err *e)
 	if (c->log_file && *c->log_file != '/')
 		return err_set(e, ERR_INVALID, "log-file: \"%s\" needs to be absolute",
 			c->log_file);
+	if (c->backup && *c->backup != '/')
+		return err_set(
+			e, ERR_INVALID, "backup: \"%s\" needs to be absolute", c->backup);
 	if (check_address("listen", c->listen, e) < 0)
 		return -1;
 	if (strcmp(c->http, "off") != 0 && check_address("http", c->http, e) < 0)

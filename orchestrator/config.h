@@ -36,6 +36,9 @@ struct config {
 	int64_t history_jobs;
 	int64_t history_bytes;
 	int64_t disk_low_bytes;
+	char *backup; /* NULL: no copies of the store */
+	int64_t backup_every_s;
+	int64_t backup_keep;
 };
 
 extern const struct setting config_table[];

@@ -229,6 +229,9 @@ static struct store_config store_config_of(const struct config *c)
 	store.history_jobs = c->history_jobs;
 	store.history_bytes = c->history_bytes;
 	store.disk_low_bytes = c->disk_low_bytes;
+	store.backup_path = c->backup;
+	store.backup_every_s = c->backup_every_s;
+	store.backup_keep = c->backup_keep;
 	return store;
 }
 

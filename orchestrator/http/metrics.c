@@ -138,7 +138,7 @@ static void each_worker(const struct core *core, const char *name, const char *h
 
 static double last_seen(const struct worker_view *w)
 {
-	return (double)(w->last_seen_wall_ns / NS_PER_MS) / 1000;
+	return (double)w->last_seen_wall_ns / (double)NS_PER_S;
 }
 
 static double running(const struct worker_view *w)
@@ -287,6 +287,12 @@ static void write_store(struct store *store, struct buf *out)
 	if (s.disk_free_bytes >= 0)
 		text_gauge(out, "cumulus_store_disk_free_bytes",
 			"Room left on the store's disk.", (double)s.disk_free_bytes);
+	text_gauge(out, "cumulus_store_backups", "1 where backups are made.", s.backs_up);
+	text_gauge(out, "cumulus_store_backup_timestamp_seconds",
+		"When the newest backup was made; 0: there is none.",
+		(double)s.backup_wall_ns / (double)NS_PER_S);
+	text_counter(out, "cumulus_store_backup_failures_total",
+		"Backups that could not be made.", s.backup_failures);
 	text_gauge(out, "cumulus_store_disk_low",
 		"1 while the disk is at its low-water mark and no new jobs are taken.",
 		store_disk_low(store));

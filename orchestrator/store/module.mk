@@ -1,5 +1,5 @@
 # store - what cumulusd keeps: jobs in SQLite, packages, and its own copy of outputs.
-store_SRCS := store.c writes.c question.c page.c rows.c history.c packages.c labels.c reserve.c schema.c \
+store_SRCS := store.c writes.c question.c page.c rows.c history.c backup.c packages.c labels.c reserve.c schema.c \
   sql.c db.c files.c output.c upload.c
 store_USES := core base
 store_PKGS := sqlite3
@@ -16,3 +16,7 @@ $(eval $(call unit_test,test_output))
 
 test_store_power_USES := store core base
 $(eval $(call unit_test,test_store_power))
+
+test_backup_USES := store core base
+test_backup_PKGS := sqlite3
+$(eval $(call unit_test,test_backup))

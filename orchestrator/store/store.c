@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "backup.h"
 #include "cleanup.h"
 #include "clock.h"
 #include "file.h"
@@ -68,6 +69,8 @@ struct store {
 	atomic_int_fast64_t group_began_ns; /* 0 = no group is at work */
 	atomic_int_fast64_t history_jobs, history_bytes;
 	atomic_int_fast64_t file_bytes, disk_free_bytes;
+	atomic_int_fast64_t backup_wall_ns;
+	atomic_uint_fast64_t backup_failures;
 	struct store_groups groups;   /* under the lock */
 	struct store_config limits;   /* under the lock; path is not kept */
 	atomic_bool limits_are_fresh; /* the thread has not taken them yet */
@@ -78,6 +81,7 @@ struct store {
 	struct disk disk;
 	struct reserve reserve;
 	struct history history;
+	struct backup backup;
 	int64_t next_tick_ns, next_walk_ns;
 	bool failed;
 };
@@ -239,6 +243,10 @@ static int open_parts(struct store *s, const struct store_config *config, struct
 		return err_sys(e, "sync %s", config->path);
 	reserve_take(&s->reserve);
 	atomic_store(&s->disk_low, reserve_disk_low(&s->reserve));
+	if (backup_open(&s->backup, config->backup_path, config->backup_every_s,
+		    config->backup_keep, e) < 0)
+		return -1;
+	atomic_store(&s->backup_wall_ns, s->backup.last_wall_ns);
 	return packages_sweep(&s->disk, e);
 }
 
@@ -595,6 +603,9 @@ static void take_limits(struct store *s)
 	s->history.age_ns = limits.history_age_s * NS_PER_S;
 	s->history.jobs_max = limits.history_jobs;
 	s->history.bytes_max = limits.history_bytes;
+	if (s->backup.path && s->backup.every_ns != limits.backup_every_s * NS_PER_S)
+		backup_set_every(&s->backup, limits.backup_every_s);
+	s->backup.keep = limits.backup_keep;
 }
 
 static int64_t size_of(const struct store *s, const char *name)
@@ -624,6 +635,20 @@ static int tick(struct store *s, int64_t now_ns, struct err *e)
 	reserve_take(&s->reserve);
 	look_at_disk(s);
 	return clean_history(s, e);
+}
+
+/* A copy that fails costs nobody but the copy. */
+static bool back_up(struct store *s, int64_t now_ns)
+{
+	struct err e = { 0 };
+
+	if (atomic_load(&s->stopping) || !backup_is_due(&s->backup, now_ns))
+		return false;
+	if (backup_step(&s->backup, &s->disk.db, now_ns, clock_wall_ns(), &e) < 0)
+		log_error("no backup is made", "why", e.text, NULL);
+	atomic_store(&s->backup_wall_ns, s->backup.last_wall_ns);
+	atomic_store(&s->backup_failures, s->backup.failures);
+	return backup_is_due(&s->backup, now_ns);
 }
 
 static int checkpoint_if_due(struct store *s, int pages, struct err *e)
@@ -660,7 +685,8 @@ bool store_work(struct store *s)
 		fail(s, &e);
 		return true;
 	}
-	return busy || (s->history.more && !atomic_load(&s->stopping));
+	bool more = back_up(s, now_ns);
+	return busy || more || (s->history.more && !atomic_load(&s->stopping));
 }
 
 /* ---- the thread */
@@ -827,6 +853,7 @@ void store_close(struct store *s)
 	ops_free(&s->in);
 	ops_free(&s->pending);
 	ops_free(&s->out);
+	backup_close(&s->backup);
 	db_close(&s->disk.db);
 	close_fd(&s->disk.packages);
 	close_fd(&s->folder);
@@ -854,6 +881,9 @@ struct store_stats store_stats(const struct store *s)
 		.history_bytes = atomic_load(&s->history_bytes),
 		.file_bytes = atomic_load(&s->file_bytes),
 		.disk_free_bytes = atomic_load(&s->disk_free_bytes),
+		.backs_up = s->backup.path != NULL,
+		.backup_wall_ns = atomic_load(&s->backup_wall_ns),
+		.backup_failures = atomic_load(&s->backup_failures),
 	};
 }
 
@@ -869,7 +899,7 @@ void store_set_limits(struct store *s, const struct store_config *config)
 {
 	pthread_mutex_lock(&s->lock);
 	s->limits = *config;
-	s->limits.path = NULL;
+	s->limits.path = s->limits.backup_path = NULL;
 	pthread_mutex_unlock(&s->lock);
 	atomic_store(&s->limits_are_fresh, true);
 }

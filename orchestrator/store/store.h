@@ -42,9 +42,14 @@ struct store_config {
 	int64_t disk_low_bytes;
 	/* Preallocated, given up when the disk is full so that what runs can end. */
 	int64_t reserve_bytes;
+
+	/* Copies of the database: see backup.h.  NULL: none are made. */
+	const char *backup_path; /* absolute; borrowed for the call */
+	int64_t backup_every_s;
+	int64_t backup_keep;
 };
 
-/* 24 h, 100,000 jobs, 16 GiB; 1 GiB; 32 MiB; path is left NULL. */
+/* 24 h, 100,000 jobs, 16 GiB; 1 GiB; 32 MiB; paths are left NULL. */
 extern const struct store_config store_defaults;
 
 /* Called on the loop by store_deliver(), but for wake. */
@@ -92,8 +97,8 @@ typedef int store_on_restored(void *ctx, const char *id, struct job_facts *facts
 int store_restore(struct store *s, store_on_restored *on_restored, void *ctx,
 	struct err *e) MUST_CHECK;
 
-/* At any time: how much history is kept and when the disk is low; path and reserve_bytes
- * are not looked at.  Holds from the next look at the disk, a few seconds later. */
+/* At any time: how much history is kept, when the disk is low, how often copies are made;
+ * paths and reserve_bytes are not looked at.  Holds from the next look at the disk, a few seconds later. */
 void store_set_limits(struct store *s, const struct store_config *config);
 
 /* Start the thread, named "store".  All signals are blocked in it. */
@@ -258,6 +263,9 @@ struct store_stats {
 	/* Looked at every few seconds; -1: not known. */
 	int64_t file_bytes; /* of the database and its log */
 	int64_t disk_free_bytes;
+	bool backs_up;
+	int64_t backup_wall_ns;   /* of the newest copy; 0: there is none */
+	uint64_t backup_failures; /* since the start */
 };
 struct store_stats store_stats(const struct store *s);
 

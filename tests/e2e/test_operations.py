@@ -282,6 +282,46 @@ def test_a_service_manager_is_told_of_ready_reload_and_stop(operated, tmp_path, 
         os.unlink(path)
 
 
+def test_a_backup_is_made_while_jobs_run_and_can_be_restored(operated):
+    system = operated("--backup-every", "1s", "--backup-keep", "2")
+    system.stop()
+    folder = system.data / "orchestrator" / "backups"
+    system.flags += ["--backup", folder]
+    system.start()
+    client = Client(system)
+    client.until_ready()
+    job = client.run(HELLO).job
+    ended = client.status(job).completed_at
+    until(lambda: system.metrics()("cumulus_store_backup_timestamp_seconds") > ended + 1,
+          "a backup")
+    copy = system.parent / "copy.db"
+    copy.write_bytes(sorted(folder.glob("*.db"))[-1].read_bytes())
+    client.channel.close()
+    for _ in range(3):  # the worker sees higher epochs than the copy's own
+        system.stop()
+        system.start()
+        Client(system).until_ready()
+    system.stop()
+    copies = [c.name for c in folder.iterdir()]
+    assert 1 <= len(copies) <= 2
+    assert all(re.fullmatch(r"cumulus-\d{8}T\d{6}Z\.db", c) for c in copies)
+    checked = subprocess.run(["sqlite3", copy, "PRAGMA integrity_check"], text=True,
+                             capture_output=True, timeout=DEADLINE_S)
+    assert checked.stdout == "ok\n", checked.stderr
+
+    store = system.data / "orchestrator" / "cumulus.db"
+    store.write_bytes(copy.read_bytes())
+    (store.parent / "cumulus.db-wal").unlink(missing_ok=True)
+
+    system.start()
+    client = Client(system)
+    client.until_ready()
+    assert client.status(job).state == pb.COMPLETED
+    assert json.loads(client.stub.GetJobResult(pb.JobResultRequest(job_id=job)).result)
+    assert client.run(HELLO).value
+    client.close()
+
+
 # ---- health and metrics
 
 
