@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -60,23 +61,26 @@ void notify_init(void)
 	unsetenv("WATCHDOG_PID");
 }
 
-static void say(const char *words)
+static void say(const char *words, int flags)
 {
+	const struct timeval patience = { .tv_sec = 1 };
+
 	if (!manager.len)
 		return;
 
 	CLEANUP(close_fd) int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return;
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	/* What a manager does not hear it finds out by itself. */
-	if (sendto(fd, words, strlen(words), MSG_DONTWAIT | MSG_NOSIGNAL,
+	if (sendto(fd, words, strlen(words), flags | MSG_NOSIGNAL,
 		    (const struct sockaddr *)&manager.at, manager.len) < 0)
 		return;
 }
 
 void notify_ready(void)
 {
-	say("READY=1");
+	say("READY=1", 0);
 }
 
 void notify_reloading(void)
@@ -87,12 +91,12 @@ void notify_reloading(void)
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	str_put(words, sizeof(words), "RELOADING=1\nMONOTONIC_USEC=%" PRId64,
 		(int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000);
-	say(words);
+	say(words, 0);
 }
 
 void notify_stopping(void)
 {
-	say("STOPPING=1");
+	say("STOPPING=1", 0);
 }
 
 uint64_t notify_alive_ms(void)
@@ -102,5 +106,5 @@ uint64_t notify_alive_ms(void)
 
 void notify_alive(void)
 {
-	say("WATCHDOG=1");
+	say("WATCHDOG=1", MSG_DONTWAIT);
 }

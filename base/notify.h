@@ -1,8 +1,8 @@
 /* notify.h - tells a service manager how this program is, as sd_notify(3) does.
  *
  * Thread: loop.  Without a manager (no NOTIFY_SOCKET) everything here does nothing.  Says
- * READY=1 and the like on a datagram socket; never blocks, and a manager that does not
- * listen is no failure.
+ * READY=1 and the like on a datagram socket.  Waits for a manager that does not read, but a
+ * second at most, and not with notify_alive(); what it does not hear is no failure.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
