@@ -7,7 +7,7 @@
 #   make                 programs into build/bin, libraries into build/lib
 #   make SAN=address     the same, with ASan and UBSan, under build/address
 #   make SAN=thread      with TSan, under build/thread
-#   make CC=clang        with clang
+#   make CC=clang        with clang (SAN=fuzz: what `make fuzz` builds)
 
 .DEFAULT_GOAL := all
 MAKEFLAGS     += --no-builtin-rules

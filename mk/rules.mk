@@ -13,7 +13,8 @@ WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-pr
   -Wvla -Wpointer-arith -Wwrite-strings -Wundef -Wformat=2 -Werror
 OPTIMISE := $(if $(SAN),-O1 -fno-omit-frame-pointer,-O2)
 SANFLAGS := $(if $(filter address,$(SAN)),-fsanitize=address$(comma)undefined \
-  -fno-sanitize-recover=all)$(if $(filter thread,$(SAN)),-fsanitize=thread)
+  -fno-sanitize-recover=all)$(if $(filter thread,$(SAN)),-fsanitize=thread)$(if $(filter fuzz,$(SAN)),\
+  -fsanitize=fuzzer-no-link$(comma)address$(comma)undefined -fno-sanitize-recover=all)
 CFLAGS   := -std=gnu17 -g $(OPTIMISE) $(WARNINGS) -fstack-protector-strong -fPIC \
   -fvisibility=hidden -D_GNU_SOURCE -D_FORTIFY_SOURCE=$(if $(SAN),0,2) -DCUMULUS_VERSION='"$(VERSION)"'
 LDFLAGS  := -Wl,-z,relro,-z,now -Wl,--as-needed

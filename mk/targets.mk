@@ -8,7 +8,7 @@ UNIT_LIMIT_S ?= 300
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo env PATH="$$PATH")
 C_FILES = $(shell git ls-files '*.c' '*.h')
 
-.PHONY: all demo setup setup-test test unit sim crash e2e lint format help clean
+.PHONY: all demo setup setup-test test unit sim crash fuzz fuzz-long e2e lint format help clean
 all: $(PROGRAMS) $(LIBRARIES) ## build every program and library
 	@:
 
@@ -52,6 +52,15 @@ ifneq ($(wildcard tests/crash/module.mk),)
 else
 	@echo "SKIPPED crash: there is no tests/crash/module.mk"
 endif
+
+# libFuzzer comes with clang.
+FUZZ_CC ?= clang
+FUZZ_S  ?= 10
+fuzz: ## any bytes to all that reads what others wrote, FUZZ_S seconds for each parser
+	@$(MAKE) --no-print-directory -j$(JOBS) CC="$(FUZZ_CC)" SAN=fuzz FUZZ_S=$(FUZZ_S) run-fuzz
+
+fuzz-long: ## the same for ten minutes each
+	@$(MAKE) --no-print-directory fuzz FUZZ_S=600
 
 .PHONY: reference
 reference: all ## write the settings and metrics into docs/operate.md and deploy/

@@ -79,7 +79,7 @@ static void parse_all(struct run_log *log)
 	struct run_record record;
 
 	log->last_report = RUN_FIRST_REPORT;
-	while (!run_log_over(log)) {
+	while (log->size < log->bytes.len && !run_log_over(log)) {
 		size_t size = parse(log->bytes.data + log->size,
 			log->bytes.len - log->size, log->last_report, &record);
 

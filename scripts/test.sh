@@ -80,5 +80,6 @@ stage unit make unit
 stage sim make sim
 stage e2e make e2e
 stage crash make crash
+stage fuzz make fuzz
 stage tidy make lint-tidy
 finish 0

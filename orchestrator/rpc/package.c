@@ -308,6 +308,9 @@ static int read_extents(const struct place *at, const struct directory *d,
 
 	if (read_at(at, d->from, (size_t)(d->end - d->from), &bytes, e) < 0)
 		return -1;
+	if (!bytes.len)
+		return d->entries ? err_set(e, ERR_INVALID, "the ZIP's directory is cut")
+				  : 0;
 
 	const uint8_t *here = bytes.data, *end = bytes.data + bytes.len;
 	for (uint64_t i = 0; i < d->entries; i++) {
