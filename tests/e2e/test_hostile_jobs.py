@@ -93,7 +93,7 @@ def nobody_else_notices(client, neighbour):
     until(lambda: ticks(client, job) > before, "the neighbour goes on")
     assert worker_of(client.system) == worker, "the worker is not the one of before"
     until(lambda: not left_of(client.system, client.jobs),
-          lambda: f"left: {left_of(client.system, client.jobs)}")
+          "nothing of it is left")
     until(lambda: abs(sum(d.allocated_amount for d in client.devices()) - 0.1) < 0.001,
           "all shares but the neighbour's are free")
     assert client.health().status == "healthy"
