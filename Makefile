@@ -26,7 +26,7 @@ endif
 
 include mk/rules.mk
 include $(wildcard proto/module.mk base/module.mk wire/module.mk runfolder/module.mk \
-  chronos/module.mk orchestrator/*/module.mk orchestrator/module.mk worker/module.mk \
+  chronos/module.mk chronos/cuda/module.mk orchestrator/*/module.mk orchestrator/module.mk worker/module.mk \
   runner/module.mk cli/module.mk tests/*/module.mk bench/*/module.mk)
 include mk/proto.mk
 include mk/targets.mk

@@ -274,6 +274,11 @@ static uint64_t sum_used(const struct chronos_attachment *a)
 	return sum;
 }
 
+uint32_t chronos_hundredths(const struct chronos_attachment *a)
+{
+	return a->p->hundredths;
+}
+
 uint64_t chronos_quota(const struct chronos_attachment *a)
 {
 	return a->p->quota_bytes[a->device];

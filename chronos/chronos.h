@@ -244,6 +244,8 @@ CHRONOS_API CHRONOS_CHECKED struct chronos_attachment *chronos_attach(
 /* Give back its memory and its turn.  NULL is fine. */
 CHRONOS_API void chronos_detach(struct chronos_attachment *a);
 
+/* Its share of the device's time. */
+CHRONOS_API uint32_t chronos_hundredths(const struct chronos_attachment *a);
 /* Bytes of the device that all processes of the partition may have together. */
 CHRONOS_API uint64_t chronos_quota(const struct chronos_attachment *a);
 /* Bytes that they have now. */
@@ -263,6 +265,11 @@ CHRONOS_API CHRONOS_CHECKED int chronos_launch(
 	struct chronos_attachment *a, struct chronos_error *e);
 /* `count` launches are known to be done, or were not made. */
 CHRONOS_API void chronos_launch_done(struct chronos_attachment *a, uint32_t count);
+/* The same, of who asked the device how long it was busy with them: that is charged when
+ * it is known of all that was launched since nothing was in flight, and is less than the
+ * time that has passed.  0: not known. */
+CHRONOS_API void chronos_launch_took(
+	struct chronos_attachment *a, uint32_t count, uint64_t busy_ns);
 /* Pass the turn on if it is over, waiting for what was launched.  For a thread that
  * watches over a program which launches and never waits. */
 CHRONOS_API void chronos_settle(struct chronos_attachment *a);

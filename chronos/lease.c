@@ -222,6 +222,10 @@ static void note_time(struct chronos_attachment *a, uint64_t now_ns)
 		since - k->settled_ns < LEASE_GRACE_NS)
 		since = k->settled_ns;
 	uint64_t had = now_ns > since ? now_ns - since : 0;
+	if (a->launches && a->timed == a->launches)
+		had = min_u64(had, a->timed_ns);
+	a->timed = 0;
+	a->timed_ns = 0;
 	a->uncharged_ns += had;
 	if (a->launches) {
 		uint64_t one = had / a->launches;
@@ -462,6 +466,11 @@ int chronos_launch(struct chronos_attachment *a, struct chronos_error *e)
 
 void chronos_launch_done(struct chronos_attachment *a, uint32_t count)
 {
+	chronos_launch_took(a, count, 0);
+}
+
+void chronos_launch_took(struct chronos_attachment *a, uint32_t count, uint64_t busy_ns)
+{
 	if (!count || a->p->hundredths == CHRONOS_WHOLE ||
 		__atomic_load_n(&a->forked, __ATOMIC_ACQUIRE))
 		return;
@@ -470,6 +479,10 @@ void chronos_launch_done(struct chronos_attachment *a, uint32_t count)
 	uint32_t now = __atomic_load_n(n, __ATOMIC_SEQ_CST);
 	if (count > now)
 		count = now;
+	if (busy_ns) {
+		a->timed += count;
+		a->timed_ns += busy_ns;
+	}
 	/* First the time, so that who sees 0 also sees since when. */
 	if (count && count == now)
 		note_time(a, chronos_now_ns());

@@ -136,6 +136,8 @@ struct chronos_attachment {
 	bool borrowed;          /* beyond the share */
 	uint64_t busy_since_ns; /* the first launch after inflight was 0 */
 	uint32_t launches;      /* since then */
+	uint32_t timed;         /* of these, reported with the device's own time */
+	uint64_t timed_ns;      /* which is this */
 	uint64_t kernel_ns;     /* estimate of one launch */
 	uint64_t uncharged_ns;  /* time had since the account was last charged */
 
