@@ -13,6 +13,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* A hook is exported by the name of what it stands in front of. */
+#pragma GCC visibility push(default)
+
 #ifdef CHRONOS_OFFICIAL_CUDA_H
 #include <cuda.h>
 /* What it renames is meant literally here. */
@@ -309,7 +312,25 @@ CUresult cuEventQuery(CUevent event);
 CUresult cuMemcpyDtoH_v2(void *to, CUdeviceptr from, size_t bytes);
 #endif
 
-/* ---- what cuda.h does not declare by these names ---- */
+/* ---- what cuda.h does not declare by these names, or not in all versions ---- */
+
+#if !defined(CUDA_VERSION) || CUDA_VERSION < 13030
+typedef void (*CUgraphRecaptureCallback)(void *arg);
+CUresult cuStreamBeginRecaptureToGraph(CUstream stream, CUstreamCaptureMode mode,
+	CUgraph graph, CUgraphRecaptureCallback callback, void *arg);
+#endif
+
+#if defined(CUDA_VERSION) && CUDA_VERSION >= 13000
+CUresult cuCtxCreate_v2(CUcontext *context, unsigned flags, CUdevice device);
+CUresult cuCtxCreate_v3(CUcontext *context, CUexecAffinityParam *params, int count,
+	unsigned flags, CUdevice device);
+CUresult cuGraphAddNode(CUgraphNode *node, CUgraph graph, const CUgraphNode *after,
+	size_t count, CUgraphNodeParams *params);
+#endif
+#if !defined(CUDA_VERSION) || CUDA_VERSION < 13040
+CUresult cuGraphAddNode_v3(CUgraphNode *node, CUgraph graph, const CUgraphNode *after,
+	const CUgraphEdgeData *edges, size_t count, CUgraphNodeParams *params);
+#endif
 
 /* Earlier ABIs, in which pointers and sizes were of 32 bits. */
 CUresult cuGetProcAddress(
@@ -341,6 +362,7 @@ __typeof__(cuStreamSynchronize) cuStreamSynchronize_ptsz;
 __typeof__(cuStreamQuery) cuStreamQuery_ptsz;
 __typeof__(cuStreamBeginCapture_v2) cuStreamBeginCapture_v2_ptsz;
 __typeof__(cuStreamBeginCaptureToGraph) cuStreamBeginCaptureToGraph_ptsz;
+__typeof__(cuStreamBeginRecaptureToGraph) cuStreamBeginRecaptureToGraph_ptsz;
 __typeof__(cuStreamEndCapture) cuStreamEndCapture_ptsz;
 __typeof__(cuEventRecord) cuEventRecord_ptsz;
 __typeof__(cuEventRecordWithFlags) cuEventRecordWithFlags_ptsz;
@@ -390,3 +412,5 @@ int nvmlDeviceGetGraphicsRunningProcesses_v2(
 	nvmlDevice_t device, unsigned *count, struct nvml_process *list);
 int nvmlDeviceGetGraphicsRunningProcesses_v3(
 	nvmlDevice_t device, unsigned *count, struct nvml_process *list);
+
+#pragma GCC visibility pop

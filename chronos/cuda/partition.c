@@ -8,18 +8,10 @@
 #include "streams.h"
 #include "vmm.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-#define PARTITION_FILE "partition-"
-#define STATE_FILE     "state"
-
-enum { ID_BYTES = 16 };
 
 static pthread_mutex_t join_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct device devices[CHRONOS_DEVICES_MAX];
@@ -28,55 +20,21 @@ static bool told;             /* why it could not be joined */
 
 /* ---- which partition ---- */
 
-struct joining_names {
-	char id[CHRONOS_KEY_MAX + 1]; /* or a key; "": none, the process is free */
-	const char *dir;              /* NULL: as libchronos chooses */
-};
+static char partition[CHRONOS_KEY_MAX + 1]; /* id or key; "": the process is free */
+static pthread_once_t partition_once = PTHREAD_ONCE_INIT;
 
-static struct joining_names names;
-static pthread_once_t names_once = PTHREAD_ONCE_INIT;
-
-/* In a job's container /run/chronos has its partition's files and no state.  They hold
- * the job whatever its environment says. */
-static bool find_in_job(char *id, size_t size)
-{
-	DIR *dir = opendir(CHRONOS_DEFAULT_DIR);
-	unsigned found = 0;
-	bool host = false;
-
-	if (!dir)
-		return false;
-	for (struct dirent *f; (f = readdir(dir));) {
-		if (strcmp(f->d_name, STATE_FILE) == 0)
-			host = true;
-		if (strncmp(f->d_name, PARTITION_FILE, sizeof PARTITION_FILE - 1) == 0 &&
-			snprintf(id, size, "%s", f->d_name + sizeof PARTITION_FILE - 1) <
-				(int)size)
-			found++;
-	}
-	closedir(dir);
-	return !host && found == 1;
-}
-
-static void find_names(void)
+static void find_partition(void)
 {
 	const char *name = getenv("CHRONOS_PARTITION");
-	char id[ID_BYTES] = "";
 
-	if (!reach_is_first_copy())
-		return;
-	if (find_in_job(id, sizeof id)) {
-		names.dir = CHRONOS_DEFAULT_DIR;
-		memcpy(names.id, id, sizeof id);
-	} else if (name) {
-		snprintf(names.id, sizeof names.id, "%s", name);
-	}
+	if (name && reach_is_first_copy())
+		snprintf(partition, sizeof partition, "%s", name);
 }
 
 bool partition_is_set(void)
 {
-	pthread_once(&names_once, find_names);
-	return names.id[0] != '\0';
+	pthread_once(&partition_once, find_partition);
+	return partition[0] != '\0';
 }
 
 /* ---- which devices ---- */
@@ -152,16 +110,6 @@ static void ask_uuid(CUdevice number, char *text, size_t size)
 
 /* ---- joining ---- */
 
-static const struct chronos_joining *joining(struct chronos_joining *j, struct device *d)
-{
-	*j = (struct chronos_joining){ .dir = names.dir,
-		.name = names.id,
-		.device = d->index,
-		.drain = streams_drain,
-		.arg = d };
-	return j;
-}
-
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 
 static void in_child(void)
@@ -188,7 +136,6 @@ static void detach_all(uint32_t count)
 /* Join lock held. */
 static int join(struct chronos_error *e)
 {
-	struct chronos_joining j;
 	uint32_t count = read_devices();
 
 	if (!count) {
@@ -199,7 +146,11 @@ static int join(struct chronos_error *e)
 	pthread_once(&fork_once, watch_forks);
 	for (uint32_t i = 0; i < count; i++) {
 		struct device *d = &devices[i];
-		d->attachment = chronos_attach(joining(&j, d), e);
+		const struct chronos_joining j = { .name = partition,
+			.device = d->index,
+			.drain = streams_drain,
+			.arg = d };
+		d->attachment = chronos_attach(&j, e);
 		if (!d->attachment) {
 			detach_all(i);
 			return -1;
@@ -227,7 +178,7 @@ CUresult partition_join(void)
 		rc = join(&e);
 	if (rc < 0 && !told) {
 		told = true;
-		fprintf(stderr, "chronos: cannot join partition %.64s: %s\n", names.id,
+		fprintf(stderr, "chronos: cannot join partition %.64s: %s\n", partition,
 			e.text);
 	}
 	pthread_mutex_unlock(&join_lock);

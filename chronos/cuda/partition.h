@@ -1,10 +1,11 @@
 /* partition.h - the devices that this process may use, and how much of them. */
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The partition is the one whose file lies in the job's own /run/chronos, and otherwise
- * that of CHRONOS_PARTITION (in CHRONOS_DIR).  It is joined at the first use of a device,
- * never earlier, once for each device; a forked child joins for itself.  A process that
- * is to be held and cannot be is refused everything.  Thread: any.
+ * The partition is that of CHRONOS_PARTITION (in CHRONOS_DIR), its devices are those of
+ * CHRONOS_DEVICE: "3,5" are CUDA's devices 0 and 1, or, where CHRONOS_DEVICE_UUID has a
+ * list too, those of these uuids.  It is joined at cuInit, never earlier, once for each
+ * device; a forked child joins for itself.  A process that is to be held and cannot be is
+ * refused everything.  Thread: any.
  */
 #pragma once
 

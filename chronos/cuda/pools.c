@@ -487,6 +487,16 @@ CUresult cuGraphAddNode_v2(CUgraphNode *node, CUgraph graph, const CUgraphNode *
 				  : rc;
 }
 
+CUresult cuGraphAddNode_v3(CUgraphNode *node, CUgraph graph, const CUgraphNode *after,
+	const CUgraphEdgeData *edges, size_t count, CUgraphNodeParams *params)
+{
+	CUresult rc = check_any_node(params);
+
+	return rc == CUDA_SUCCESS ? REAL(cuGraphAddNode_v3)(
+					    node, graph, after, edges, count, params)
+				  : rc;
+}
+
 CUresult cuDeviceGraphMemTrim(CUdevice device)
 {
 	CUresult rc = REAL(cuDeviceGraphMemTrim)(device);

@@ -130,7 +130,9 @@ STAND_IN(dlsym);
 STAND_IN(dlvsym);
 
 /* Programs ask for either version of the C library's. */
-__asm__(".set chronos_dlsym_first, chronos_dlsym\n"
+__asm__(".globl chronos_dlsym, chronos_dlvsym\n"
+	".globl chronos_dlsym_first, chronos_dlvsym_first\n"
+	".set chronos_dlsym_first, chronos_dlsym\n"
 	".set chronos_dlvsym_first, chronos_dlvsym\n"
 	".symver chronos_dlsym, dlsym@@GLIBC_2.34\n"
 	".symver chronos_dlvsym, dlvsym@@GLIBC_2.34\n"
@@ -154,7 +156,7 @@ static void *real[SYMBOL_COUNT];
 
 static bool is_nvml(const char *name)
 {
-	return strncmp(name, "nvml", 4) == 0;
+	return name[0] == 'n' && name[1] == 'v' && name[2] == 'm' && name[3] == 'l';
 }
 
 /* NULL where it is not loaded, and `load` is false, or not there. */

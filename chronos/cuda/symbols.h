@@ -11,7 +11,7 @@
  */
 #pragma once
 
-#define COVERED_SYMBOLS(COVERED)                                                         \
+#define COVERED_CUDA_SYMBOLS(COVERED)                                                    \
 	COVERED(cuGetProcAddress, cuGetProcAddress, 11030, ANY)                          \
 	COVERED(cuGetProcAddress_v2, cuGetProcAddress, 12000, ANY)                       \
 	COVERED(cuInit, cuInit, 2000, ANY)                                               \
@@ -79,6 +79,7 @@
 	COVERED(cuGraphAddMemAllocNode, cuGraphAddMemAllocNode, 11040, ANY)              \
 	COVERED(cuGraphAddNode, cuGraphAddNode, 12020, ANY)                              \
 	COVERED(cuGraphAddNode_v2, cuGraphAddNode, 12030, ANY)                           \
+	COVERED(cuGraphAddNode_v3, cuGraphAddNode, 13040, ANY)                           \
 	COVERED(cuStreamSynchronize, cuStreamSynchronize, 2000, LEGACY)                  \
 	COVERED(cuStreamSynchronize_ptsz, cuStreamSynchronize, 2000, THREAD)             \
 	COVERED(cuStreamQuery, cuStreamQuery, 2000, LEGACY)                              \
@@ -92,6 +93,10 @@
 	COVERED(cuStreamBeginCaptureToGraph, cuStreamBeginCaptureToGraph, 12030, LEGACY) \
 	COVERED(cuStreamBeginCaptureToGraph_ptsz, cuStreamBeginCaptureToGraph, 12030,    \
 		THREAD)                                                                  \
+	COVERED(cuStreamBeginRecaptureToGraph, cuStreamBeginRecaptureToGraph, 13030,     \
+		LEGACY)                                                                  \
+	COVERED(cuStreamBeginRecaptureToGraph_ptsz, cuStreamBeginRecaptureToGraph,       \
+		13030, THREAD)                                                           \
 	COVERED(cuStreamEndCapture, cuStreamEndCapture, 10000, LEGACY)                   \
 	COVERED(cuStreamEndCapture_ptsz, cuStreamEndCapture, 10000, THREAD)              \
 	COVERED(cuEventRecord, cuEventRecord, 2000, LEGACY)                              \
@@ -103,7 +108,9 @@
 	COVERED(cuEventDestroy, cuEventDestroy, 2000, ANY)                               \
 	COVERED(cuEventDestroy_v2, cuEventDestroy, 4000, ANY)                            \
 	COVERED(cuMemcpyDtoH_v2, cuMemcpyDtoH, 3020, LEGACY)                             \
-	COVERED(cuMemcpyDtoH_v2_ptds, cuMemcpyDtoH, 3020, THREAD)                        \
+	COVERED(cuMemcpyDtoH_v2_ptds, cuMemcpyDtoH, 3020, THREAD)
+
+#define COVERED_NVML_SYMBOLS(COVERED)                                                    \
 	COVERED(nvmlDeviceGetMemoryInfo, nvmlDeviceGetMemoryInfo, 0, ANY)                \
 	COVERED(nvmlDeviceGetMemoryInfo_v2, nvmlDeviceGetMemoryInfo_v2, 0, ANY)          \
 	COVERED(nvmlDeviceGetComputeRunningProcesses,                                    \
@@ -118,6 +125,10 @@
 		nvmlDeviceGetGraphicsRunningProcesses_v2, 0, ANY)                        \
 	COVERED(nvmlDeviceGetGraphicsRunningProcesses_v3,                                \
 		nvmlDeviceGetGraphicsRunningProcesses_v3, 0, ANY)
+
+#define COVERED_SYMBOLS(COVERED)                                                         \
+	COVERED_CUDA_SYMBOLS(COVERED)                                                    \
+	COVERED_NVML_SYMBOLS(COVERED)
 
 #define USED_SYMBOLS(USED)                                                               \
 	USED(cuDeviceGetCount)                                                           \

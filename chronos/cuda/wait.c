@@ -190,6 +190,20 @@ CUresult cuStreamBeginCaptureToGraph_ptsz(CUstream stream, CUgraph graph,
 						  graph, after, edges, count, mode));
 }
 
+CUresult cuStreamBeginRecaptureToGraph(CUstream stream, CUstreamCaptureMode mode,
+	CUgraph graph, CUgraphRecaptureCallback callback, void *arg)
+{
+	BEGIN_CAPTURE(legacy(stream), REAL(cuStreamBeginRecaptureToGraph)(stream, mode,
+					      graph, callback, arg));
+}
+
+CUresult cuStreamBeginRecaptureToGraph_ptsz(CUstream stream, CUstreamCaptureMode mode,
+	CUgraph graph, CUgraphRecaptureCallback callback, void *arg)
+{
+	BEGIN_CAPTURE(per_thread(stream), REAL(cuStreamBeginRecaptureToGraph_ptsz)(stream,
+						  mode, graph, callback, arg));
+}
+
 CUresult cuStreamEndCapture(CUstream stream, CUgraph *graph)
 {
 	CUresult rc = REAL(cuStreamEndCapture)(stream, graph);
