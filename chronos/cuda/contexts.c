@@ -190,7 +190,8 @@ static bool is_active(CUdevice device)
 	unsigned flags;
 	int active = 0;
 
-	return REAL(cuDevicePrimaryCtxGetState)(device, &flags, &active) == CUDA_SUCCESS &&
+	return REAL(cuDevicePrimaryCtxGetState)(device, &flags, &active) ==
+		       CUDA_SUCCESS &&
 	       active;
 }
 

@@ -222,8 +222,8 @@ CUresult cuDevicePrimaryCtxGetState(CUdevice device, unsigned *flags, int *activ
 CUresult cuCtxCreate_v2(CUcontext *context, unsigned flags, CUdevice device);
 CUresult cuCtxCreate_v3(CUcontext *context, CUexecAffinityParam *params, int count,
 	unsigned flags, CUdevice device);
-CUresult cuCtxCreate_v4(CUcontext *context, CUctxCreateParams *params, unsigned flags,
-	CUdevice device);
+CUresult cuCtxCreate_v4(
+	CUcontext *context, CUctxCreateParams *params, unsigned flags, CUdevice device);
 CUresult cuCtxDestroy_v2(CUcontext context);
 CUresult cuCtxDetach(CUcontext context);
 CUresult cuCtxGetCurrent(CUcontext *context);
@@ -333,8 +333,7 @@ CUresult cuGraphAddNode_v3(CUgraphNode *node, CUgraph graph, const CUgraphNode *
 #endif
 
 /* Earlier ABIs, in which pointers and sizes were of 32 bits. */
-CUresult cuGetProcAddress(
-	const char *symbol, void **pfn, int version, cuuint64_t flags);
+CUresult cuGetProcAddress(const char *symbol, void **pfn, int version, cuuint64_t flags);
 CUresult cuMemAlloc(unsigned *at, unsigned bytes);
 CUresult cuMemFree(unsigned at);
 CUresult cuMemGetInfo(unsigned *free, unsigned *total);

@@ -104,8 +104,7 @@ CUresult held_settle(struct held_claim *c, CUresult rc, uint64_t key)
 		return rc;
 	}
 	h->key = key;
-	if (h->kind == HELD_CONTEXT ||
-		REAL(cuCtxGetCurrent)(&h->context) != CUDA_SUCCESS)
+	if (h->kind == HELD_CONTEXT || REAL(cuCtxGetCurrent)(&h->context) != CUDA_SUCCESS)
 		h->context = NULL;
 	insert(h);
 	return rc;

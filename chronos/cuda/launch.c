@@ -76,8 +76,8 @@ CUresult cuLaunchGridAsync(CUfunction f, int width, int height, CUstream stream)
 
 /* One kernel on each of several devices: it needs the turns of all, in the list's order.
  * Begun and not ended are those of the first `begun`. */
-static CUresult launch_all(CUDA_LAUNCH_PARAMS *list, unsigned count, unsigned flags,
-	struct launch *launches)
+static CUresult launch_all(
+	CUDA_LAUNCH_PARAMS *list, unsigned count, unsigned flags, struct launch *launches)
 {
 	CUresult rc = CUDA_SUCCESS;
 	unsigned begun = 0;

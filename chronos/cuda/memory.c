@@ -119,7 +119,8 @@ static uint64_t array_bytes(const CUDA_ARRAY3D_DESCRIPTOR *what)
 	/* Its pages come from others: see cuMemCreate(). */
 	if (what->Flags & (CUDA_ARRAY3D_SPARSE | CUDA_ARRAY3D_DEFERRED_MAPPING))
 		return 0;
-	uint64_t texel = channel_bytes((int)what->Format) * one_at_least(what->NumChannels);
+	uint64_t texel =
+		channel_bytes((int)what->Format) * one_at_least(what->NumChannels);
 	return product(product(one_at_least(what->Width), one_at_least(what->Height)),
 		product(one_at_least(what->Depth), texel));
 }
@@ -182,8 +183,7 @@ CUresult cuMipmappedArrayCreate(
 	CUmipmappedArray *array, const CUDA_ARRAY3D_DESCRIPTOR *what, unsigned levels)
 {
 	struct held_claim c;
-	CUresult rc =
-		held_charge(&c, HELD_ARRAY, what ? mipmap_bytes(what, levels) : 0);
+	CUresult rc = held_charge(&c, HELD_ARRAY, what ? mipmap_bytes(what, levels) : 0);
 
 	if (rc != CUDA_SUCCESS)
 		return rc;

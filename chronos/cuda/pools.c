@@ -80,7 +80,8 @@ static bool ask_reserved(const struct pool *p, uint64_t *bytes)
 	*bytes = 0;
 	if (p->handle)
 		return REAL(cuMemPoolGetAttribute)(p->handle,
-			       CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT, bytes) == CUDA_SUCCESS;
+			       CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT,
+			       bytes) == CUDA_SUCCESS;
 	return REAL(cuDeviceGetGraphMemAttribute)(p->device->number,
 		       CU_GRAPH_MEM_ATTR_RESERVED_MEM_CURRENT, bytes) == CUDA_SUCCESS;
 }
@@ -482,9 +483,9 @@ CUresult cuGraphAddNode_v2(CUgraphNode *node, CUgraph graph, const CUgraphNode *
 {
 	CUresult rc = check_any_node(params);
 
-	return rc == CUDA_SUCCESS ? REAL(cuGraphAddNode_v2)(
-					    node, graph, after, edges, count, params)
-				  : rc;
+	return rc == CUDA_SUCCESS
+		       ? REAL(cuGraphAddNode_v2)(node, graph, after, edges, count, params)
+		       : rc;
 }
 
 CUresult cuGraphAddNode_v3(CUgraphNode *node, CUgraph graph, const CUgraphNode *after,
@@ -492,9 +493,9 @@ CUresult cuGraphAddNode_v3(CUgraphNode *node, CUgraph graph, const CUgraphNode *
 {
 	CUresult rc = check_any_node(params);
 
-	return rc == CUDA_SUCCESS ? REAL(cuGraphAddNode_v3)(
-					    node, graph, after, edges, count, params)
-				  : rc;
+	return rc == CUDA_SUCCESS
+		       ? REAL(cuGraphAddNode_v3)(node, graph, after, edges, count, params)
+		       : rc;
 }
 
 CUresult cuDeviceGraphMemTrim(CUdevice device)

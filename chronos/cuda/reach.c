@@ -82,19 +82,19 @@ HIDDEN_FUNCTION struct answer chronos_replace_dlvsym(void *handle, const char *n
 	__asm__(".pushsection .text\n"                                                   \
 		".type chronos_" #function ", @function\n"                               \
 		"chronos_" #function ":\n"                                               \
-		"	endbr64\n"                                                       \
-		"	pushq %rdi\n"                                                    \
-		"	pushq %rsi\n"                                                    \
-		"	pushq %rdx\n"                                                    \
+		"	endbr64\n"                                                             \
+		"	pushq %rdi\n"                                                          \
+		"	pushq %rsi\n"                                                          \
+		"	pushq %rdx\n"                                                          \
 		"	call chronos_replace_" #function "\n"                            \
-		"	movq %rdx, %rcx\n"                                               \
-		"	popq %rdx\n"                                                     \
-		"	popq %rsi\n"                                                     \
-		"	popq %rdi\n"                                                     \
-		"	testq %rcx, %rcx\n"                                              \
-		"	jnz 1f\n"                                                        \
+		"	movq %rdx, %rcx\n"                                                     \
+		"	popq %rdx\n"                                                           \
+		"	popq %rsi\n"                                                           \
+		"	popq %rdi\n"                                                           \
+		"	testq %rcx, %rcx\n"                                                    \
+		"	jnz 1f\n"                                                              \
 		"	jmp *chronos_real_" #function "(%rip)\n"                         \
-		"1:	ret\n"                                                           \
+		"1:	ret\n"                                                               \
 		".size chronos_" #function ", .-chronos_" #function "\n"                 \
 		".popsection\n")
 #define FIRST_VERSION "GLIBC_2.2.5"
@@ -103,22 +103,22 @@ HIDDEN_FUNCTION struct answer chronos_replace_dlvsym(void *handle, const char *n
 	__asm__(".pushsection .text\n"                                                   \
 		".type chronos_" #function ", %function\n"                               \
 		"chronos_" #function ":\n"                                               \
-		"	bti c\n"                                                         \
-		"	stp x29, x30, [sp, #-48]!\n"                                     \
-		"	stp x0, x1, [sp, #16]\n"                                         \
-		"	str x2, [sp, #32]\n"                                             \
+		"	bti c\n"                                                               \
+		"	stp x29, x30, [sp, #-48]!\n"                                           \
+		"	stp x0, x1, [sp, #16]\n"                                               \
+		"	str x2, [sp, #32]\n"                                                   \
 		"	bl chronos_replace_" #function "\n"                              \
-		"	mov x16, x0\n"                                                   \
-		"	mov x17, x1\n"                                                   \
-		"	ldr x2, [sp, #32]\n"                                             \
-		"	ldp x0, x1, [sp, #16]\n"                                         \
-		"	ldp x29, x30, [sp], #48\n"                                       \
-		"	cbnz x17, 1f\n"                                                  \
+		"	mov x16, x0\n"                                                         \
+		"	mov x17, x1\n"                                                         \
+		"	ldr x2, [sp, #32]\n"                                                   \
+		"	ldp x0, x1, [sp, #16]\n"                                               \
+		"	ldp x29, x30, [sp], #48\n"                                             \
+		"	cbnz x17, 1f\n"                                                        \
 		"	adrp x16, chronos_real_" #function "\n"                          \
 		"	ldr x16, [x16, :lo12:chronos_real_" #function "]\n"              \
-		"	br x16\n"                                                        \
-		"1:	mov x0, x16\n"                                                   \
-		"	ret\n"                                                           \
+		"	br x16\n"                                                              \
+		"1:	mov x0, x16\n"                                                       \
+		"	ret\n"                                                                 \
 		".size chronos_" #function ", .-chronos_" #function "\n"                 \
 		".popsection\n")
 #define FIRST_VERSION "GLIBC_2.17"
@@ -314,8 +314,7 @@ static enum symbol covered_by_request(
 	return same < SYMBOL_COUNT ? same : best;
 }
 
-static void *given_instead(
-	const char *name, void *given, int version, cuuint64_t flags)
+static void *given_instead(const char *name, void *given, int version, cuuint64_t flags)
 {
 	if (!partition_is_set())
 		return given;

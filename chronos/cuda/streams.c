@@ -17,9 +17,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define THREAD_TAIL_NS UINT64_C(500000)     /* between events on a thread's own stream */
+#define THREAD_TAIL_NS UINT64_C(500000)      /* between events on a thread's own stream */
 #define GIVE_UP_NS     UINT64_C(30000000000) /* waiting for what does not end */
-#define NO_ANSWER_NS   UINT64_C(1000000000) /* waiting for what cannot be asked about */
+#define NO_ANSWER_NS   UINT64_C(1000000000)  /* waiting for what cannot be asked about */
 #define NAP_NS         20000
 
 struct stream {
@@ -548,8 +548,8 @@ static void record_head(struct stream *s)
 		load(&s->launched) != load(&s->done))
 		return;
 	pthread_mutex_lock(&lock);
-	s->head_valid = load(&s->launched) == s->done && can_record(s) &&
-			record(s, &s->head);
+	s->head_valid =
+		load(&s->launched) == s->done && can_record(s) && record(s, &s->head);
 	s->head_at = s->done;
 	pthread_mutex_unlock(&lock);
 }

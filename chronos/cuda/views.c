@@ -54,8 +54,7 @@ CUresult cuMemGetInfo(unsigned *free, unsigned *total)
 CUresult cuDeviceTotalMem_v2(size_t *bytes, CUdevice device)
 {
 	CUresult rc = REAL(cuDeviceTotalMem_v2)(bytes, device), held;
-	struct device *d =
-		rc == CUDA_SUCCESS ? partition_device(device, &held) : NULL;
+	struct device *d = rc == CUDA_SUCCESS ? partition_device(device, &held) : NULL;
 
 	if (d)
 		*bytes = smaller(*bytes, chronos_quota(d->attachment));
@@ -65,8 +64,7 @@ CUresult cuDeviceTotalMem_v2(size_t *bytes, CUdevice device)
 CUresult cuDeviceTotalMem(unsigned *bytes, CUdevice device)
 {
 	CUresult rc = REAL(cuDeviceTotalMem)(bytes, device), held;
-	struct device *d =
-		rc == CUDA_SUCCESS ? partition_device(device, &held) : NULL;
+	struct device *d = rc == CUDA_SUCCESS ? partition_device(device, &held) : NULL;
 
 	if (d)
 		*bytes = (unsigned)smaller(*bytes, chronos_quota(d->attachment));

@@ -171,15 +171,16 @@ CUresult cuStreamBeginCapture_v2(CUstream stream, CUstreamCaptureMode mode)
 
 CUresult cuStreamBeginCapture_v2_ptsz(CUstream stream, CUstreamCaptureMode mode)
 {
-	BEGIN_CAPTURE(per_thread(stream), REAL(cuStreamBeginCapture_v2_ptsz)(stream, mode));
+	BEGIN_CAPTURE(
+		per_thread(stream), REAL(cuStreamBeginCapture_v2_ptsz)(stream, mode));
 }
 
 CUresult cuStreamBeginCaptureToGraph(CUstream stream, CUgraph graph,
 	const CUgraphNode *after, const CUgraphEdgeData *edges, size_t count,
 	CUstreamCaptureMode mode)
 {
-	BEGIN_CAPTURE(legacy(stream), REAL(cuStreamBeginCaptureToGraph)(stream, graph,
-					      after, edges, count, mode));
+	BEGIN_CAPTURE(legacy(stream), REAL(cuStreamBeginCaptureToGraph)(
+					      stream, graph, after, edges, count, mode));
 }
 
 CUresult cuStreamBeginCaptureToGraph_ptsz(CUstream stream, CUgraph graph,
@@ -193,15 +194,15 @@ CUresult cuStreamBeginCaptureToGraph_ptsz(CUstream stream, CUgraph graph,
 CUresult cuStreamBeginRecaptureToGraph(CUstream stream, CUstreamCaptureMode mode,
 	CUgraph graph, CUgraphRecaptureCallback callback, void *arg)
 {
-	BEGIN_CAPTURE(legacy(stream), REAL(cuStreamBeginRecaptureToGraph)(stream, mode,
-					      graph, callback, arg));
+	BEGIN_CAPTURE(legacy(stream),
+		REAL(cuStreamBeginRecaptureToGraph)(stream, mode, graph, callback, arg));
 }
 
 CUresult cuStreamBeginRecaptureToGraph_ptsz(CUstream stream, CUstreamCaptureMode mode,
 	CUgraph graph, CUgraphRecaptureCallback callback, void *arg)
 {
-	BEGIN_CAPTURE(per_thread(stream), REAL(cuStreamBeginRecaptureToGraph_ptsz)(stream,
-						  mode, graph, callback, arg));
+	BEGIN_CAPTURE(per_thread(stream), REAL(cuStreamBeginRecaptureToGraph_ptsz)(
+						  stream, mode, graph, callback, arg));
 }
 
 CUresult cuStreamEndCapture(CUstream stream, CUgraph *graph)

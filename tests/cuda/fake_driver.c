@@ -27,7 +27,6 @@
 #include <time.h>
 #include <unistd.h>
 
-
 #pragma GCC visibility push(default)
 
 enum { NAMES_MAX = 1024 };
@@ -78,7 +77,7 @@ struct thing {
 	CUcontext context;
 	unsigned handles, mappings;
 	uint64_t physical; /* of a mapping: its handle */
-	uint64_t mapped; /* bytes */
+	uint64_t mapped;   /* bytes */
 	struct thing *next;
 };
 
@@ -415,7 +414,7 @@ static void end_context(CUcontext context)
 	do {
 		pthread_mutex_lock(&lock);
 		for (t = things; t && (t->context != context || t->handles ||
-						t->physical || t->pool);)
+					      t->physical || t->pool);)
 			t = t->next;
 		pthread_mutex_unlock(&lock);
 		if (t)
@@ -754,7 +753,7 @@ CUresult cuStreamIsCapturing(CUstream stream, CUstreamCaptureStatus *status)
 	CUresult rc = resolve(stream, &s);
 	if (rc != CUDA_SUCCESS)
 		return rc;
-	*status = !s->capture   ? CU_STREAM_CAPTURE_STATUS_NONE
+	*status = !s->capture  ? CU_STREAM_CAPTURE_STATUS_NONE
 		  : s->invalid ? CU_STREAM_CAPTURE_STATUS_INVALIDATED
 			       : CU_STREAM_CAPTURE_STATUS_ACTIVE;
 	return CUDA_SUCCESS;
@@ -871,13 +870,13 @@ static CUresult run(CUstream stream, uint64_t us)
 	{                                                                                \
 		MAY_FAIL();                                                              \
 		CUstream stream = zero_legacy(named);                                    \
-		__VA_ARGS__                                                                    \
+		__VA_ARGS__                                                              \
 	}                                                                                \
 	CUresult variant parameters                                                      \
 	{                                                                                \
 		MAY_FAIL();                                                              \
 		CUstream stream = zero_thread(named);                                    \
-		__VA_ARGS__                                                                    \
+		__VA_ARGS__                                                              \
 	}
 
 #define KERNEL_PARAMETERS                                                                \
@@ -943,16 +942,13 @@ BOTH(cuStreamSynchronize, cuStreamSynchronize_ptsz, (CUstream on), on, {
 	CUresult rc = wait_stream(stream);
 	return rc;
 })
-BOTH(cuStreamQuery, cuStreamQuery_ptsz, (CUstream on), on, {
-	return query_stream(stream);
-})
-BOTH(cuStreamBeginCapture, cuStreamBeginCapture_ptsz, (CUstream on), on, {
-	return begin_capture(stream, CU_STREAM_CAPTURE_MODE_GLOBAL);
-})
+BOTH(cuStreamQuery, cuStreamQuery_ptsz, (CUstream on), on,
+	{ return query_stream(stream); })
+BOTH(cuStreamBeginCapture, cuStreamBeginCapture_ptsz, (CUstream on), on,
+	{ return begin_capture(stream, CU_STREAM_CAPTURE_MODE_GLOBAL); })
 BOTH(cuStreamBeginCapture_v2, cuStreamBeginCapture_v2_ptsz,
-	(CUstream on, CUstreamCaptureMode mode), on, {
-		return begin_capture(stream, mode);
-	})
+	(CUstream on, CUstreamCaptureMode mode), on,
+	{ return begin_capture(stream, mode); })
 BOTH(cuStreamBeginCaptureToGraph, cuStreamBeginCaptureToGraph_ptsz,
 	(CUstream on, CUgraph graph, const CUgraphNode *after,
 		const CUgraphEdgeData *edges, size_t count, CUstreamCaptureMode mode),
@@ -967,9 +963,8 @@ BOTH(cuStreamBeginRecaptureToGraph, cuStreamBeginRecaptureToGraph_ptsz,
 		(void)graph, (void)callback, (void)arg;
 		return begin_capture(stream, mode);
 	})
-BOTH(cuStreamEndCapture, cuStreamEndCapture_ptsz, (CUstream on, CUgraph *graph), on, {
-	return end_capture(stream, graph);
-})
+BOTH(cuStreamEndCapture, cuStreamEndCapture_ptsz, (CUstream on, CUgraph *graph), on,
+	{ return end_capture(stream, graph); })
 
 static CUresult wait_context(void)
 {
@@ -1054,9 +1049,8 @@ static CUresult record_event(CUevent event, CUstream stream)
 	return CUDA_SUCCESS;
 }
 
-BOTH(cuEventRecord, cuEventRecord_ptsz, (CUevent event, CUstream on), on, {
-	return record_event(event, stream);
-})
+BOTH(cuEventRecord, cuEventRecord_ptsz, (CUevent event, CUstream on), on,
+	{ return record_event(event, stream); })
 BOTH(cuEventRecordWithFlags, cuEventRecordWithFlags_ptsz,
 	(CUevent event, CUstream on, unsigned flags), on, {
 		(void)flags;
@@ -1295,10 +1289,10 @@ static CUresult pool_alloc(
 	return CUDA_SUCCESS;
 }
 
-BOTH(cuMemAllocAsync, cuMemAllocAsync_ptsz, (CUdeviceptr *at, size_t bytes, CUstream on),
+BOTH(cuMemAllocAsync, cuMemAllocAsync_ptsz, (CUdeviceptr * at, size_t bytes, CUstream on),
 	on, { return pool_alloc(at, bytes, NULL, stream); })
 BOTH(cuMemAllocFromPoolAsync, cuMemAllocFromPoolAsync_ptsz,
-	(CUdeviceptr *at, size_t bytes, CUmemoryPool pool, CUstream on), on,
+	(CUdeviceptr * at, size_t bytes, CUmemoryPool pool, CUstream on), on,
 	{ return pool_alloc(at, bytes, pool, stream); })
 BOTH(cuMemFreeAsync, cuMemFreeAsync_ptsz, (CUdeviceptr at, CUstream on), on, {
 	(void)stream;
@@ -1559,9 +1553,8 @@ static CUresult launch_graph(CUgraphExec exec, CUstream stream)
 	return rc == CUDA_SUCCESS ? run(stream, exec->graph.kernel_ns / 1000) : rc;
 }
 
-BOTH(cuGraphLaunch, cuGraphLaunch_ptsz, (CUgraphExec exec, CUstream on), on, {
-	return launch_graph(exec, stream);
-})
+BOTH(cuGraphLaunch, cuGraphLaunch_ptsz, (CUgraphExec exec, CUstream on), on,
+	{ return launch_graph(exec, stream); })
 
 CUresult cuDeviceGetGraphMemAttribute(
 	CUdevice device, CUgraphMem_attribute what, void *value)

@@ -9,7 +9,7 @@
 enum { FAKE_DEVICES_MAX = 8, FAKE_PROCESSES_MAX = 64, FAKE_CONTEXT_MIB = 64 };
 
 struct fake_process {
-	pid_t pid; /* 0: free */
+	pid_t pid;                         /* 0: free */
 	uint64_t used[FAKE_DEVICES_MAX];   /* bytes */
 	uint64_t ran_ns[FAKE_DEVICES_MAX]; /* of what it launched */
 	uint64_t launches;

@@ -125,9 +125,8 @@ static void *ask(const char *how, const char *name, const char *base, int versio
 	if (strcmp(how, "dlsym") == 0)
 		return dlsym(driver, name);
 	if (strcmp(how, "dlvsym") == 0) {
-		void *(*libc_dlsym)(void *, const char *) =
-			(void *(*)(void *, const char *))dlvsym(
-				RTLD_DEFAULT, "dlsym", "GLIBC_2.2.5");
+		void *(*libc_dlsym)(void *, const char *) = (void *(*)(void *,
+			const char *))dlvsym(RTLD_DEFAULT, "dlsym", "GLIBC_2.2.5");
 		MUST(libc_dlsym);
 		return libc_dlsym(driver, name);
 	}
@@ -184,8 +183,7 @@ static uint64_t left(void)
 
 static CUresult launch_on(CUstream stream, unsigned us)
 {
-	return cu.cuLaunchKernel(
-		NULL, us, 1, 1, 1, 1, 1, 0, stream, NULL, NULL);
+	return cu.cuLaunchKernel(NULL, us, 1, 1, 1, 1, 1, 0, stream, NULL, NULL);
 }
 
 static CUresult launch(unsigned us)
@@ -449,8 +447,7 @@ static void launches(void)
 			NULL, 500, 1, 1, 1, 1, 1, 0, stream, NULL));
 		OK(cu.cuEventRecord(event, stream));
 		OK(cu.cuEventSynchronize(event));
-		OK(cu.cuLaunchKernel_ptsz(
-			NULL, 500, 1, 1, 1, 1, 1, 0, NULL, NULL, NULL));
+		OK(cu.cuLaunchKernel_ptsz(NULL, 500, 1, 1, 1, 1, 1, 0, NULL, NULL, NULL));
 		OK(cuMemcpyDtoH_v2_ptds(&byte, 0, 1));
 		OK(launch_on(stream, 500));
 		while (cu.cuStreamQuery(stream) == CUDA_ERROR_NOT_READY)
@@ -482,8 +479,7 @@ static void *launch_in_thread(void *arg)
 
 	OK(cuCtxSetCurrent(arg));
 	for (int i = 0; i < 50; i++) {
-		OK(cu.cuLaunchKernel_ptsz(
-			NULL, 100, 1, 1, 1, 1, 1, 0, NULL, NULL, NULL));
+		OK(cu.cuLaunchKernel_ptsz(NULL, 100, 1, 1, 1, 1, 1, 0, NULL, NULL, NULL));
 		OK(cu.cuMemAlloc_v2(&at, MIB));
 		OK(launch(100));
 		OK(cu.cuMemFree_v2(at));
@@ -785,7 +781,8 @@ static double ns_of(void (*call)(void), unsigned n)
 		call();
 	clock_gettime(CLOCK_MONOTONIC, &to);
 	return ((double)(to.tv_sec - from.tv_sec) * 1e9 +
-		       (double)(to.tv_nsec - from.tv_nsec)) / n;
+		       (double)(to.tv_nsec - from.tv_nsec)) /
+	       n;
 }
 
 static void bench_launch(void)
@@ -824,7 +821,8 @@ static void work(void)
 		if (waits)
 			OK(cu.cuCtxSynchronize());
 		clock_gettime(CLOCK_MONOTONIC, &now);
-	} while ((now.tv_sec - from.tv_sec) * 1000 + (now.tv_nsec - from.tv_nsec) / 1000000 <
+	} while ((now.tv_sec - from.tv_sec) * 1000 +
+			 (now.tv_nsec - from.tv_nsec) / 1000000 <
 		 atol(ms));
 	tell_and_wait();
 }
