@@ -47,7 +47,6 @@ $(BUILD)/tests/cuda_program: tests/cuda/program.c tests/cuda/fake_driver.h \
 	@echo "  link    $@"
 	@$(chronos_FAKE_CC) $(SANFLAGS) -o $@ $< $(FAKE_CUDA)/libcuda.so.1 -pthread
 TEST_PROGRAMS += $(BUILD)/tests/cuda_program
-C_SOURCES += tests/cuda/fake_driver.c tests/cuda/fake_nvml.c tests/cuda/program.c
 
 test_chronos_cuda_USES := chronos
 test_chronos_cuda_CFLAGS := -iquote chronos/cuda -iquote tests/cuda \

@@ -337,6 +337,45 @@ static void who_waits_for_a_turn_is_told_when_the_partition_ends(void **state)
 	timed_device_free(d);
 }
 
+static void nothing_to_drain(void *arg)
+{
+	(void)arg;
+}
+
+static uint64_t time_of(struct place *t, const struct chronos_partition *p)
+{
+	struct chronos_usage u;
+
+	assert_ok(t, chronos_usage(t->c, p, 0, &u, &t->e));
+	return u.time_ns;
+}
+
+static void what_the_device_says_that_it_took_is_charged(void **state)
+{
+	struct place *t = *state;
+	struct chronos_partition p;
+
+	assert_ok(t, create(t, "0", 50, SECONDS(600), NULL, &p));
+	const struct chronos_joining j = {
+		.dir = t->dir, .name = p.id, .device = 0, .drain = nothing_to_drain
+	};
+	struct chronos_attachment *a = chronos_attach(&j, &t->e);
+	assert_non_null(a);
+	assert_ok(t, chronos_launch(a, &t->e));
+	sleep_ms(20);
+	chronos_launch_took(a, 1, 1000);
+	chronos_settle(a);
+	assert_int_equal(time_of(t, &p), 1000);
+	/* Never more than the time that has passed, and all of that where it is not known. */
+	assert_ok(t, chronos_launch(a, &t->e));
+	chronos_launch_took(a, 1, SECONDS(100));
+	assert_ok(t, chronos_launch(a, &t->e));
+	sleep_ms(20);
+	chronos_launch_took(a, 1, 0);
+	chronos_detach(a);
+	assert_in_range(time_of(t, &p), MS(20), SECONDS(60));
+}
+
 #define sentence(f) cmocka_unit_test_setup_teardown(f, two_devices, no_place)
 
 int main(void)
@@ -350,6 +389,7 @@ int main(void)
 		sentence(a_stopped_process_keeps_nobody_waiting_for_ever),
 		sentence(processes_of_a_partition_share_its_time),
 		sentence(who_waits_for_a_turn_is_told_when_the_partition_ends),
+		sentence(what_the_device_says_that_it_took_is_charged),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
