@@ -30,3 +30,4 @@ include $(wildcard proto/module.mk base/module.mk wire/module.mk runfolder/modul
   runner/module.mk cli/module.mk tests/*/module.mk bench/*/module.mk)
 include mk/proto.mk
 include mk/targets.mk
+include mk/install.mk

@@ -8,6 +8,7 @@
 #include "cleanup.h"
 #include "job_filter.h"
 #include "job_table.h"
+#include "json.h"
 #include "str.h"
 #include "text.h"
 
@@ -394,13 +395,70 @@ void commands_help(FILE *to)
 		to);
 }
 
+/* ---- the table as JSON: what man pages and documents are made of */
+
+static json_t *json_of_flags(const struct flag *flags)
+{
+	json_t *all = json_array();
+
+	for (const struct flag *f = flags; f && f->name; f++) {
+		const char letter[2] = { f->letter, '\0' };
+
+		json_array_append_new(
+			all, json_pack("{s:s, s:s, s:s?, s:s}", "name", f->name, "letter",
+				     letter, "argument", f->argument, "help", f->help));
+	}
+	return all;
+}
+
+static json_t *json_of_exits(unsigned exits)
+{
+	json_t *all = json_array();
+
+	for (unsigned code = 0; code < EXIT_CODE_COUNT; code++)
+		if (exits & BIT(code))
+			json_array_append_new(
+				all, json_pack("{s:i, s:s}", "code", (int)code, "meaning",
+					     exit_code_meaning(code)));
+	return all;
+}
+
+static json_t *json_of_command(const struct command *c)
+{
+	return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "name", c->name, "summary",
+		c->summary, "operands", c->operands, "details",
+		c->details ? c->details : "", "options", json_of_flags(c->flags),
+		"exit_codes", json_of_exits(c->exits));
+}
+
+static json_t *json_of_table(void)
+{
+	json_t *list = json_array(), *absent = json_array();
+
+	for (const struct command *c = commands; c->name; c++) {
+		if (c->not_yet)
+			json_array_append_new(
+				absent, json_pack("{s:s, s:s}", "name", c->name, "why",
+						c->not_yet));
+		else if (!c->hidden)
+			json_array_append_new(list, json_of_command(c));
+	}
+	return json_pack("{s:s, s:o, s:o, s:o, s:o}", "version", CUMULUS_VERSION,
+		"commands", list, "absent", absent, "common_options",
+		json_of_flags(common_flags), "exit_codes",
+		json_of_exits(BIT(EXIT_CODE_COUNT) - 1));
+}
+
 enum exit_code command_help_about(struct cli *cli)
 {
 	const struct words *words = &cli->options->operands;
 	const struct command *about = words->count ? command_find(words->at[0]) : NULL;
 
 	if (words->count == 0) {
-		commands_help(stdout);
+		if (cli->options->json)
+			json_print(json_of_table(), false);
+		else
+			commands_help(stdout);
 		return EXIT_DONE;
 	}
 	if (!about || about->not_yet || about->hidden) {
@@ -410,7 +468,10 @@ enum exit_code command_help_about(struct cli *cli)
 			str_quote(quoted, words->at[0], strlen(words->at[0])));
 		return EXIT_USAGE;
 	}
-	command_help(about, stdout);
+	if (cli->options->json)
+		json_print(json_of_command(about), false);
+	else
+		command_help(about, stdout);
 	return EXIT_DONE;
 }
 

@@ -39,6 +39,8 @@ def until(question, what, deadline_s=DEADLINE_S):
 class System:
     """One cumulusd with its embedded worker, on a data folder of its own."""
 
+    binaries = BIN
+
     def __init__(self, *flags, devices="simulated:2", on_exit="stop"):
         self.parent = Path(tempfile.mkdtemp(prefix="cumulus-e2e-", dir="/tmp"))
         self.parent.chmod(0o711)  # cumulusd's own user must pass it
@@ -52,7 +54,7 @@ class System:
     def start(self):
         self.log = open(self.parent / "log", "ab")
         self.process = subprocess.Popen(
-            [BIN / "cumulusd", "--listen", "127.0.0.1:0", "--http", "off",
+            [self.binaries / "cumulusd", "--listen", "127.0.0.1:0", "--http", "off",
              "--data", self.data, *self.flags],
             stdout=subprocess.PIPE, stderr=self.log, stdin=subprocess.DEVNULL, text=True)
         # cumulusd prints this line once it listens; at its end stdout closes instead.

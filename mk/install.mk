@@ -1,0 +1,58 @@
+# install.mk - what a system gets: programs, libraries, manual, completions, units.
+#
+#   make install                              below /usr/local, as root
+#   make install PREFIX=/usr DESTDIR=/tmp/p   for a package: the paths are those below PREFIX
+#
+# What only our programs start lies in lib/cumulus, where they look for it.
+
+MAN_FOLDER := $(BUILD)/man
+MAN_PAGES  := cumulus.1 chronos.1 cumulus-config.5 cumulusd.8 cumulus-worker.8
+COMMANDS   := cumulus cumulusd cumulus-worker chronos
+HELPERS    := $(filter-out $(COMMANDS),$(notdir $(PROGRAMS)))
+INSTALLED_LIBRARIES := $(filter %.so %.so.0 %.a,$(LIBRARIES)) $(BUILD)/lib/libchronos.a
+UNITS      := cumulusd.service cumulus-worker.service
+INSTALL    := install -D
+TO         := $(DESTDIR)$(PREFIX)
+
+.PHONY: man docs install uninstall
+man: $(MAN_FOLDER)/.made ## the manual pages, in build/man
+$(MAN_FOLDER)/.made: scripts/manual.py $(addprefix $(BUILD)/bin/,$(COMMANDS))
+	@echo "  man     $(MAN_FOLDER)"
+	@$(PYTHON3) scripts/manual.py man $(BUILD)/bin $(MAN_FOLDER)
+	@touch $@
+
+docs: $(BUILD)/bin/cumulus ## write docs/cli.md again
+	@$(PYTHON3) scripts/manual.py reference $(BUILD)/bin > docs/cli.md.new
+	@mv docs/cli.md.new docs/cli.md
+
+# Relative links stay links; nothing is stripped that a debugger wants.
+install: all man ## programs, libraries, manual, completions and units (PREFIX, DESTDIR)
+	@echo "  install $(TO)"
+	@for p in $(COMMANDS); do $(INSTALL) -m 755 $(BUILD)/bin/$$p $(TO)/bin/$$p; done
+	@for p in $(HELPERS); do $(INSTALL) -m 755 $(BUILD)/bin/$$p $(TO)/lib/cumulus/$$p; done
+	@for f in $(BUILD)/lib/cumulus/*.py; do $(INSTALL) -m 644 $$f $(TO)/lib/cumulus/$${f##*/}; done
+	@mkdir -p $(TO)/lib && cp -P --no-preserve=ownership $(INSTALLED_LIBRARIES) $(TO)/lib/
+	@$(INSTALL) -m 644 chronos/chronos.h $(TO)/include/chronos.h
+	@mkdir -p $(TO)/lib/pkgconfig && sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' \
+	  chronos/chronos.pc.in > $(TO)/lib/pkgconfig/chronos.pc
+	@for p in $(MAN_PAGES); do $(INSTALL) -m 644 $(MAN_FOLDER)/$$p $(TO)/share/man/man$${p##*.}/$$p; done
+	@mkdir -p $(TO)/share/bash-completion/completions $(TO)/share/zsh/site-functions \
+	  $(TO)/share/fish/vendor_completions.d
+	@$(BUILD)/bin/cumulus completion bash > $(TO)/share/bash-completion/completions/cumulus
+	@$(BUILD)/bin/cumulus completion zsh > $(TO)/share/zsh/site-functions/_cumulus
+	@$(BUILD)/bin/cumulus completion fish > $(TO)/share/fish/vendor_completions.d/cumulus.fish
+	@mkdir -p $(TO)/lib/systemd/system
+	@for u in $(UNITS); do sed -e 's|@PREFIX@|$(PREFIX)|' deploy/systemd/$$u.in \
+	  > $(TO)/lib/systemd/system/$$u; done
+	@$(INSTALL) -m 644 deploy/systemd/cumulus.sysusers $(TO)/lib/sysusers.d/cumulus.conf
+
+# Only what install put there; data and settings stay.
+uninstall: ## take away what install put there
+	@echo "  uninstall $(TO)"
+	@rm -f $(addprefix $(TO)/bin/,$(COMMANDS)) $(TO)/include/chronos.h \
+	  $(addprefix $(TO)/lib/,$(notdir $(INSTALLED_LIBRARIES))) $(TO)/lib/pkgconfig/chronos.pc \
+	  $(foreach p,$(MAN_PAGES),$(TO)/share/man/man$(subst .,,$(suffix $p))/$p) \
+	  $(TO)/share/bash-completion/completions/cumulus $(TO)/share/zsh/site-functions/_cumulus \
+	  $(TO)/share/fish/vendor_completions.d/cumulus.fish \
+	  $(addprefix $(TO)/lib/systemd/system/,$(UNITS)) $(TO)/lib/sysusers.d/cumulus.conf
+	@rm -rf $(TO)/lib/cumulus
