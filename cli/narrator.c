@@ -299,7 +299,8 @@ int result_write(const char *file, const void *bytes, size_t len, struct err *e)
 	int fd = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
 	if (fd < 0)
 		return err_sys(e, "%s", file);
-	if (write_all(fd, bytes, len) < 0 || close(take_fd(&fd)) < 0)
+	if (write_all(fd, bytes, len) < 0 || write_all(fd, "\n", 1) < 0 ||
+		close(take_fd(&fd)) < 0)
 		return err_sys(e, "write %s", file);
 	return 0;
 }
