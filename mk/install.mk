@@ -3,6 +3,9 @@
 #   make install                              below /usr/local, as root
 #   make install PREFIX=/usr DESTDIR=/tmp/p   for a package: the paths are those below PREFIX
 #
+# Settings go to SYSCONFDIR: /etc for a PREFIX of the system, else PREFIX/etc.  Files that are
+# there already stay as they are, also through uninstall, once they were changed.
+#
 # What only our programs start lies in lib/cumulus, where they look for it.
 
 MAN_FOLDER := $(BUILD)/man
@@ -10,9 +13,12 @@ MAN_PAGES  := cumulus.1 chronos.1 cumulus-config.5 cumulusd.8 cumulus-worker.8
 COMMANDS   := cumulus cumulusd cumulus-worker chronos
 HELPERS    := $(filter-out $(COMMANDS),$(notdir $(PROGRAMS)))
 INSTALLED_LIBRARIES := $(filter %.so %.so.0 %.a,$(LIBRARIES)) $(BUILD)/lib/libchronos.a
+SETTINGS   := cumulusd.yaml cumulus-worker.yaml
 UNITS      := cumulusd.service cumulus-worker.service
 INSTALL    := install -D
 TO         := $(DESTDIR)$(PREFIX)
+SYSCONFDIR ?= $(if $(filter /usr /usr/local,$(PREFIX)),,$(PREFIX))/etc
+TO_ETC     := $(DESTDIR)$(SYSCONFDIR)/cumulus
 
 .PHONY: man docs install uninstall
 man: $(MAN_FOLDER)/.made ## the manual pages, in build/man
@@ -42,11 +48,12 @@ install: all man ## programs, libraries, manual, completions and units (PREFIX, 
 	@$(BUILD)/bin/cumulus completion zsh > $(TO)/share/zsh/site-functions/_cumulus
 	@$(BUILD)/bin/cumulus completion fish > $(TO)/share/fish/vendor_completions.d/cumulus.fish
 	@mkdir -p $(TO)/lib/systemd/system
-	@for u in $(UNITS); do sed -e 's|@PREFIX@|$(PREFIX)|' deploy/systemd/$$u.in \
+	@for f in $(SETTINGS); do [ -e $(TO_ETC)/$$f ] || $(INSTALL) -m 644 deploy/$$f $(TO_ETC)/$$f; done
+	@for u in $(UNITS); do sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|' deploy/systemd/$$u.in \
 	  > $(TO)/lib/systemd/system/$$u; done
 	@$(INSTALL) -m 644 deploy/systemd/cumulus.sysusers $(TO)/lib/sysusers.d/cumulus.conf
 
-# Only what install put there; data and settings stay.
+# Only what install put there; data stays, and settings that were changed.
 uninstall: ## take away what install put there
 	@echo "  uninstall $(TO)"
 	@rm -f $(addprefix $(TO)/bin/,$(COMMANDS)) $(TO)/include/chronos.h \
@@ -55,4 +62,5 @@ uninstall: ## take away what install put there
 	  $(TO)/share/bash-completion/completions/cumulus $(TO)/share/zsh/site-functions/_cumulus \
 	  $(TO)/share/fish/vendor_completions.d/cumulus.fish \
 	  $(addprefix $(TO)/lib/systemd/system/,$(UNITS)) $(TO)/lib/sysusers.d/cumulus.conf
+	@for f in $(SETTINGS); do ! cmp -s deploy/$$f $(TO_ETC)/$$f || rm -f $(TO_ETC)/$$f; done
 	@rm -rf $(TO)/lib/cumulus

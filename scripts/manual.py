@@ -17,7 +17,8 @@ import sys
 import time
 from pathlib import Path
 
-SETTING = re.compile(r"^  (--[a-z-]+)(?: (\S+))?  +(\S.*)$")
+# "  --name ARGUMENT      what it says"; one without an argument has blanks there.
+SETTING = re.compile(r"^  (--[a-z-]+)(?: (?! )(\S+))? +(\S.*)$")
 
 
 def output(*words):

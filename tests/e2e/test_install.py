@@ -6,6 +6,7 @@ SPDX-License-Identifier: Apache-2.0
 import json
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -51,9 +52,13 @@ def test_what_was_installed_is_taken_away_again(tmp_path):
             "usr/include/chronos.h", "usr/share/man/man8/cumulusd.8"} <= set(there)
     # Staged for a package, everything names the place where it will be.
     unit = (tmp_path / "usr/lib/systemd/system/cumulusd.service").read_text()
-    assert "ExecStart=/usr/bin/cumulusd " in unit
+    assert "ExecStart=/usr/bin/cumulusd --config /etc/cumulus/cumulusd.yaml " in unit
+    changed = tmp_path / "etc/cumulus/cumulusd.yaml"
+    changed.write_text("grace: 5s\n")
+    make("install", "PREFIX=/usr", f"DESTDIR={tmp_path}")
+    assert changed.read_text() == "grace: 5s\n"
     make("uninstall", "PREFIX=/usr", f"DESTDIR={tmp_path}")
-    assert files_below(tmp_path) == ["usr/lib/somebody-elses"]
+    assert files_below(tmp_path) == ["etc/cumulus/cumulusd.yaml", "usr/lib/somebody-elses"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="jobs need root")
@@ -160,8 +165,12 @@ def test_the_units_commands_make_a_system(installed):
     unit = {name: re.search(r"^ExecStart=(.*)$", (
         installed / f"lib/systemd/system/{name}.service").read_text(), re.M).group(1).split()
         for name in ("cumulusd", "cumulus-worker")}
-    words = {name: [w.replace("/var/lib/", f"{folder}/").replace(str(installed / "bin"), str(BIN))
-                    for w in line] for name, line in unit.items()}
+    words = {name: [w.replace("/var/lib/", f"{folder}/") for w in line]
+             for name, line in unit.items()}
+    # cumulusd's own user has to pass to its program and its settings.
+    shutil.copytree(installed, folder / "usr")
+    words = {name: [w.replace(str(installed), f"{folder}/usr") for w in line]
+             for name, line in words.items()}
     uid = 64000
     (folder / "cumulus").mkdir(mode=0o711)
     os.chown(folder / "cumulus", uid, uid)
