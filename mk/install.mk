@@ -12,7 +12,8 @@ MAN_FOLDER := $(BUILD)/man
 MAN_PAGES  := cumulus.1 chronos.1 cumulus-config.5 cumulusd.8 cumulus-worker.8
 COMMANDS   := cumulus cumulusd cumulus-worker chronos
 HELPERS    := $(filter-out $(COMMANDS),$(notdir $(PROGRAMS)))
-INSTALLED_LIBRARIES := $(filter %.so %.so.0 %.a,$(LIBRARIES)) $(BUILD)/lib/libchronos.a
+# Below lib: libraries, what our programs load into jobs, the harness.
+INSTALLED_LIBRARIES := $(patsubst $(BUILD)/lib/%,%,$(filter-out %.pc,$(LIBRARIES))) libchronos.a
 SETTINGS   := cumulusd.yaml cumulus-worker.yaml
 UNITS      := cumulusd.service cumulus-worker.service
 INSTALL    := install -D
@@ -36,28 +37,26 @@ install: all man ## programs, libraries, manual, completions and units (PREFIX, 
 	@echo "  install $(TO)"
 	@for p in $(COMMANDS); do $(INSTALL) -m 755 $(BUILD)/bin/$$p $(TO)/bin/$$p; done
 	@for p in $(HELPERS); do $(INSTALL) -m 755 $(BUILD)/bin/$$p $(TO)/lib/cumulus/$$p; done
-	@for f in $(BUILD)/lib/cumulus/*.py; do $(INSTALL) -m 644 $$f $(TO)/lib/cumulus/$${f##*/}; done
-	@mkdir -p $(TO)/lib && cp -P --no-preserve=ownership $(INSTALLED_LIBRARIES) $(TO)/lib/
+	@umask 022; mkdir -p $(TO)/lib && cd $(BUILD)/lib && cp -P --parents --no-preserve=ownership $(INSTALLED_LIBRARIES) $(abspath $(TO))/lib/
 	@$(INSTALL) -m 644 chronos/chronos.h $(TO)/include/chronos.h
-	@mkdir -p $(TO)/lib/pkgconfig && sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' \
+	@umask 022; mkdir -p $(TO)/lib/pkgconfig && sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' \
 	  chronos/chronos.pc.in > $(TO)/lib/pkgconfig/chronos.pc
 	@for p in $(MAN_PAGES); do $(INSTALL) -m 644 $(MAN_FOLDER)/$$p $(TO)/share/man/man$${p##*.}/$$p; done
-	@mkdir -p $(TO)/share/bash-completion/completions $(TO)/share/zsh/site-functions \
-	  $(TO)/share/fish/vendor_completions.d
-	@$(BUILD)/bin/cumulus completion bash > $(TO)/share/bash-completion/completions/cumulus
-	@$(BUILD)/bin/cumulus completion zsh > $(TO)/share/zsh/site-functions/_cumulus
-	@$(BUILD)/bin/cumulus completion fish > $(TO)/share/fish/vendor_completions.d/cumulus.fish
-	@mkdir -p $(TO)/lib/systemd/system
+	@umask 022; mkdir -p $(TO)/share/bash-completion/completions $(TO)/share/zsh/site-functions \
+	    $(TO)/share/fish/vendor_completions.d $(TO)/lib/systemd/system; \
+	  $(BUILD)/bin/cumulus completion bash > $(TO)/share/bash-completion/completions/cumulus; \
+	  $(BUILD)/bin/cumulus completion zsh > $(TO)/share/zsh/site-functions/_cumulus; \
+	  $(BUILD)/bin/cumulus completion fish > $(TO)/share/fish/vendor_completions.d/cumulus.fish; \
+	  for u in $(UNITS); do sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|' \
+	    deploy/systemd/$$u.in > $(TO)/lib/systemd/system/$$u; done
 	@for f in $(SETTINGS); do [ -e $(TO_ETC)/$$f ] || $(INSTALL) -m 644 deploy/$$f $(TO_ETC)/$$f; done
-	@for u in $(UNITS); do sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|' deploy/systemd/$$u.in \
-	  > $(TO)/lib/systemd/system/$$u; done
 	@$(INSTALL) -m 644 deploy/systemd/cumulus.sysusers $(TO)/lib/sysusers.d/cumulus.conf
 
 # Only what install put there; data stays, and settings that were changed.
 uninstall: ## take away what install put there
 	@echo "  uninstall $(TO)"
 	@rm -f $(addprefix $(TO)/bin/,$(COMMANDS)) $(TO)/include/chronos.h \
-	  $(addprefix $(TO)/lib/,$(notdir $(INSTALLED_LIBRARIES))) $(TO)/lib/pkgconfig/chronos.pc \
+	  $(addprefix $(TO)/lib/,$(INSTALLED_LIBRARIES)) $(TO)/lib/pkgconfig/chronos.pc \
 	  $(foreach p,$(MAN_PAGES),$(TO)/share/man/man$(subst .,,$(suffix $p))/$p) \
 	  $(TO)/share/bash-completion/completions/cumulus $(TO)/share/zsh/site-functions/_cumulus \
 	  $(TO)/share/fish/vendor_completions.d/cumulus.fish \
