@@ -65,15 +65,15 @@ struct store {
 	struct list in, out;
 	atomic_bool stopping;
 	atomic_bool disk_low;
+	atomic_bool limits_are_fresh; /* the thread has not taken them yet */
 	atomic_uint_fast64_t commits, records, refused;
 	atomic_int_fast64_t group_began_ns; /* 0 = no group is at work */
 	atomic_int_fast64_t history_jobs, history_bytes;
 	atomic_int_fast64_t file_bytes, disk_free_bytes;
 	atomic_int_fast64_t backup_wall_ns;
 	atomic_uint_fast64_t backup_failures;
-	struct store_groups groups;   /* under the lock */
-	struct store_config limits;   /* under the lock; path is not kept */
-	atomic_bool limits_are_fresh; /* the thread has not taken them yet */
+	struct store_groups groups; /* under the lock */
+	struct store_config limits; /* under the lock; path is not kept */
 
 	/* The thread's. */
 	pthread_t thread;
