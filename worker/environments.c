@@ -70,6 +70,7 @@ struct environments {
 	char *path;   /* owned */
 	char *origin; /* owned: python and where wheels come from, for requests */
 	int64_t bytes;
+	uint64_t ended[ENV_OUTCOMES], reused;
 	struct table table;
 	struct list used;
 	struct list builds;
@@ -338,7 +339,10 @@ bool environments_find(
 	char name[PACKAGE_HEX_SIZE];
 
 	package_hex(name, request);
-	return read_request(v, name, lock) && find(v, lock);
+	if (!read_request(v, name, lock) || !find(v, lock))
+		return false;
+	v->reused++;
+	return true;
 }
 
 /* ---- pins */
@@ -461,6 +465,7 @@ static void tell_end(struct env_build *b, const struct env_end *end)
 {
 	struct list told;
 
+	b->owner->ended[end->outcome]++;
 	list_init(&told);
 	while (!list_empty(&b->waiters)) {
 		struct list *it = list_first(&b->waiters);
@@ -798,6 +803,16 @@ void environments_set_limits(
 	v->c.time_s = time_s;
 	v->c.disk_bytes = disk_bytes;
 	evict(v);
+}
+
+struct env_figures environments_figures(const struct environments *v)
+{
+	struct env_figures f = {
+		.count = v->table.count, .bytes = v->bytes, .reused = v->reused
+	};
+
+	memcpy(f.ended, v->ended, sizeof(f.ended));
+	return f;
 }
 
 void environments_stop(struct environments *v)

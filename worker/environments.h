@@ -48,6 +48,7 @@ enum env_outcome {
 	ENV_READY,
 	ENV_REFUSED, /* there can be no such environment */
 	ENV_BROKEN,  /* trying again may help */
+	ENV_OUTCOMES
 };
 
 struct env_end {
@@ -66,6 +67,14 @@ struct env_wait {
 	/* Not called inside environments_want(). */
 	void (*done)(struct env_wait *w, const struct env_end *end);
 };
+
+struct env_figures {
+	size_t count; /* that are kept */
+	int64_t bytes;
+	uint64_t ended[ENV_OUTCOMES]; /* builds since the start, by enum env_outcome */
+	uint64_t reused;              /* requests that found theirs */
+};
+struct env_figures environments_figures(const struct environments *v);
 
 struct environments *environments_open(
 	const struct environments_config *c, struct err *e) MUST_CHECK;

@@ -92,6 +92,24 @@ int hello_send_device(const struct devices *d, const struct device *device,
 	return wire_call_send(call, &m, e);
 }
 
+int hello_send_figures(
+	const struct hello_figures *f, struct wire_call *call, struct err *e)
+{
+	Cumulus__Worker__FromWorker m = CUMULUS__WORKER__FROM_WORKER__INIT;
+	Cumulus__Worker__Figures body = CUMULUS__WORKER__FIGURES__INIT;
+
+	body.environments = f->environments;
+	body.environment_bytes = f->environment_bytes;
+	body.environments_built = f->built;
+	body.environments_refused = f->refused;
+	body.environments_broken = f->broken;
+	body.environments_reused = f->reused;
+	body.package_bytes = f->package_bytes;
+	m.kind_case = CUMULUS__WORKER__FROM_WORKER__KIND_FIGURES;
+	m.figures = &body;
+	return wire_call_send(call, &m, e);
+}
+
 /* ---- runs */
 
 static void fill_run(Cumulus__Worker__RunState *m, struct run *r)

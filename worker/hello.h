@@ -22,6 +22,14 @@ struct hello {
 	int32_t run_slots;
 };
 
+struct hello_figures { /* see Figures in proto/worker.proto */
+	int64_t environments, environment_bytes;
+	int64_t built, refused, broken, reused;
+	int64_t package_bytes;
+};
+
+int hello_send_figures(
+	const struct hello_figures *f, struct wire_call *call, struct err *e) MUST_CHECK;
 int hello_send(const struct hello *h, struct wire_call *call, struct err *e) MUST_CHECK;
 /* One device, as it is now. */
 int hello_send_device(const struct devices *d, const struct device *device,

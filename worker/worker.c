@@ -377,6 +377,7 @@ static void on_greet(void *user, struct wire_call *call)
 
 	for (size_t i = 0; i < w->devices.count; i++)
 		w->devices.list[i].changed = false;
+	w->figures_told = false;
 	if (hello_send(&hello, call, &e) < 0)
 		link_drop(w->link, e.text);
 }
@@ -399,11 +400,42 @@ static bool say_device(struct worker *w, struct wire_call *call)
 	return false;
 }
 
+static struct hello_figures figures_of(const struct worker *w)
+{
+	struct env_figures env = environments_figures(w->environments);
+
+	return (struct hello_figures){
+		.environments = (int64_t)env.count,
+		.environment_bytes = env.bytes,
+		.built = (int64_t)env.ended[ENV_READY],
+		.refused = (int64_t)env.ended[ENV_REFUSED],
+		.broken = (int64_t)env.ended[ENV_BROKEN],
+		.reused = (int64_t)env.reused,
+		.package_bytes = packages_bytes(w->packages),
+	};
+}
+
+/* Nothing wakes the stream for these: it is woken every few seconds in any case. */
+static bool say_figures(struct worker *w, struct wire_call *call)
+{
+	struct hello_figures now = figures_of(w);
+	struct err e = { 0 };
+
+	if (w->figures_told && memcmp(&now, &w->figures, sizeof(now)) == 0)
+		return false;
+	w->figures_told = true;
+	w->figures = now;
+	if (hello_send_figures(&now, call, &e) == 0)
+		return true;
+	log_error("cannot tell figures", "why", e.text, NULL);
+	return false;
+}
+
 static bool on_next(void *user, struct wire_call *call)
 {
 	struct worker *w = user;
 
-	return runs_say(&w->runs, call) || say_device(w, call);
+	return runs_say(&w->runs, call) || say_device(w, call) || say_figures(w, call);
 }
 
 static void on_wake(void *user)

@@ -13,6 +13,7 @@
 #include "devices.h"
 #include "distributions.h"
 #include "err.h"
+#include "hello.h"
 #include "home.h"
 #include "link.h"
 #include "options.h"
@@ -41,6 +42,8 @@ struct worker {
 	bool shutting_down; /* end once no run is live */
 	bool stopping;      /* the loop is to end */
 	bool looking;       /* at the devices, on a pool thread */
+	bool figures_told;  /* on this stream: these */
+	struct hello_figures figures;
 	uv_timer_t look_timer;
 	uv_timer_t idle_timer;
 	uv_timer_t alive_timer;

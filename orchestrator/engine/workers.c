@@ -38,6 +38,8 @@ struct stream {
 	size_t command_count;
 	bool closing;                  /* finish once the commands are sent */
 	Cumulus__Worker__Hello *hello; /* owned: for its distributions */
+	struct worker_figures figures;
+	bool has_figures;
 };
 
 struct workers {
@@ -83,7 +85,7 @@ static Cumulus__Worker__ToWorker *new_message(Cumulus__Worker__ToWorker__KindCas
 	return m;
 }
 
-static struct stream *find_stream(struct workers *w, const char *worker)
+static struct stream *find_stream(const struct workers *w, const char *worker)
 {
 	list_each(it, &w->streams)
 	{
@@ -643,6 +645,19 @@ static void on_report(struct stream *s, const Cumulus__Worker__Report *m)
 			NULL);
 }
 
+static void read_figures(const Cumulus__Worker__Figures *m, struct worker_figures *f)
+{
+	*f = (struct worker_figures){
+		.environments = m->environments,
+		.environment_bytes = m->environment_bytes,
+		.built = m->environments_built,
+		.refused = m->environments_refused,
+		.broken = m->environments_broken,
+		.reused = m->environments_reused,
+		.package_bytes = m->package_bytes,
+	};
+}
+
 static void on_other(struct stream *s, const Cumulus__Worker__FromWorker *m)
 {
 	struct relay *h = s->workers->config.relay;
@@ -657,6 +672,10 @@ static void on_other(struct stream *s, const Cumulus__Worker__FromWorker *m)
 	case CUMULUS__WORKER__FROM_WORKER__KIND_PROGRESS:
 		core_progress(relay_core(h), relay_now(h), m->progress->job_id,
 			m->progress->attempt, m->progress->fraction, m->progress->text);
+		break;
+	case CUMULUS__WORKER__FROM_WORKER__KIND_FIGURES:
+		read_figures(m->figures, &s->figures);
+		s->has_figures = true;
 		break;
 	default: /* a ticket, an idle sign, or what a later version says */
 		break;
@@ -779,6 +798,17 @@ void workers_shut_down(struct workers *w)
 {
 	w->shutting_down = true;
 	list_each(it, &w->streams) send_shutdown(list_entry(it, struct stream, link));
+}
+
+bool workers_figures(
+	const struct workers *w, const char *worker, struct worker_figures *out)
+{
+	const struct stream *s = find_stream(w, worker);
+
+	if (!s || !s->has_figures)
+		return false;
+	*out = s->figures;
+	return true;
 }
 
 size_t workers_connected(const struct workers *w)

@@ -35,6 +35,14 @@ void workers_free(struct workers *w);
 
 /* Tell all workers to stop their runs and to end, also those that dial from now on. */
 void workers_shut_down(struct workers *w);
+struct worker_figures { /* see Figures in proto/worker.proto */
+	int64_t environments, environment_bytes;
+	int64_t built, refused, broken, reused;
+	int64_t package_bytes;
+};
+/* What a worker that is here said last; false: nothing, or it is not. */
+bool workers_figures(
+	const struct workers *w, const char *worker, struct worker_figures *out);
 /* How many streams are open. */
 size_t workers_connected(const struct workers *w);
 /* Call when the last stream is over. */

@@ -3,6 +3,7 @@
 #include "metrics.h"
 
 #include <ctype.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "clock.h"
@@ -255,6 +256,53 @@ static void write_devices(const struct core *core, struct buf *out)
 		write_device_figure(core, &device_figures[i], out);
 }
 
+/* ---- what workers tell of themselves */
+
+static const struct worker_figure {
+	const char *name, *type, *help;
+	const char *outcome; /* a label; NULL: none */
+	size_t offset;       /* in struct worker_figures */
+} worker_figures[] = {
+	{ "cumulus_worker_environments", "gauge", "Environments that are kept.", NULL,
+		offsetof(struct worker_figures, environments) },
+	{ "cumulus_worker_environment_bytes", "gauge", "Their size.", NULL,
+		offsetof(struct worker_figures, environment_bytes) },
+	{ "cumulus_worker_environment_builds_total", "counter",
+		"Environments built, refused by pip or a limit, or left by a builder that "
+		"died, since the worker began.",
+		"built", offsetof(struct worker_figures, built) },
+	{ "cumulus_worker_environment_builds_total", NULL, NULL, "refused",
+		offsetof(struct worker_figures, refused) },
+	{ "cumulus_worker_environment_builds_total", NULL, NULL, "broken",
+		offsetof(struct worker_figures, broken) },
+	{ "cumulus_worker_environment_reuses_total", "counter",
+		"Runs that found their environment there, since the worker began.", NULL,
+		offsetof(struct worker_figures, reused) },
+	{ "cumulus_worker_package_bytes", "gauge", "Packages of jobs that are kept.",
+		NULL, offsetof(struct worker_figures, package_bytes) },
+};
+
+static void write_worker_figure(
+	const struct figures *f, const struct worker_figure *it, struct buf *out)
+{
+	const struct core *core = relay_core(f->relay);
+	struct worker_figures said;
+	struct worker_view w;
+
+	if (it->type)
+		text_family(out, it->name, it->type, it->help);
+	for (const char *after = ""; core_worker_after(core, after, &w); after = w.id) {
+		if (!workers_figures(f->workers, w.id, &said))
+			continue;
+
+		int64_t value = *(const int64_t *)((const char *)&said + it->offset);
+		text_sample(out, it->name,
+			LABELS("worker", w.id, it->outcome ? "outcome" : NULL,
+				it->outcome),
+			(double)value);
+	}
+}
+
 /* ---- the store */
 
 static void write_store(struct store *store, struct buf *out)
@@ -488,6 +536,8 @@ void metrics_write(const struct figures *f, const char *status, struct buf *out)
 	write_tally(relay_tally(f->relay), out);
 	write_workers(core, out);
 	write_devices(core, out);
+	for (size_t i = 0; i < sizeof(worker_figures) / sizeof(*worker_figures); i++)
+		write_worker_figure(f, &worker_figures[i], out);
 	write_store(relay_store(f->relay), out);
 	write_connections(&servers, out);
 	write_calls(&servers, out);

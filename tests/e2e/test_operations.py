@@ -18,6 +18,7 @@ import pytest
 
 from client import HELLO, SLEEP, Client
 from system import BIN, DEADLINE_S, ROOT, System, pb, until
+from test_environments import version_of, write_wheel
 
 PROMTOOL = ROOT / "build" / "tools" / "promtool"
 RAISES = "def main():\n    raise ValueError('a \"quoted\"\\n second = line \\x1b[31m \\u20ac')\n"
@@ -410,6 +411,31 @@ def test_metrics_count_exactly_what_was_done(operated):
     assert after.grpc("grpc_server_handled_total", "CancelJob", grpc_code="OK") == 3
     assert after("cumulus_store_commit_records_sum") == after("cumulus_store_records_total")
     assert after("process_open_fds") > 10
+    client.close()
+
+
+def test_environments_are_counted_as_built_reused_and_refused(operated, tmp_path, monkeypatch):
+    write_wheel(tmp_path, "alpha", "1.0")
+    tmp_path.chmod(0o755)  # pip in its container is nobody's user
+    monkeypatch.setenv("CUMULUS_WHEELS", str(tmp_path))
+    system = operated()
+    client = Client(system)
+    client.until_ready()
+    for _ in range(2):
+        assert client.run(version_of("alpha"), requirements=["alpha"]).value[0] == "1.0"
+    refused = client.run(version_of("alpha"), requirements=["nowhere"])
+    assert refused.last.reason == pb.ENVIRONMENT_FAILED
+    worker = client.workers()[0].id
+    seen = until(lambda: (m := system.metrics())(
+        "cumulus_worker_environment_builds_total", worker=worker, outcome="refused") and m,
+        "the worker tells of it")
+    assert seen("cumulus_worker_environment_builds_total", worker=worker, outcome="built") == 1
+    assert seen("cumulus_worker_environment_builds_total", worker=worker, outcome="broken") == 0
+    assert seen("cumulus_worker_environment_reuses_total", worker=worker) == 1
+    assert seen("cumulus_worker_environments", worker=worker) == 1
+    assert seen("cumulus_worker_environment_bytes", worker=worker) > 0
+    assert seen("cumulus_worker_package_bytes", worker=worker) > 0
+    assert seen("cumulus_job_setup_seconds_count", phase="environment") >= 1
     client.close()
 
 
