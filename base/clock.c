@@ -28,12 +28,16 @@ int64_t clock_wall_ns(void)
 	return read_clock(CLOCK_REALTIME);
 }
 
-void clock_boot_id(char out[BOOT_ID_SIZE])
+int clock_boot_id(char out[BOOT_ID_SIZE], struct err *e)
 {
 	CLEANUP(close_fd)
 	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, out, BOOT_ID_SIZE - 1);
 
-	if (fd < 0 || read(fd, out, BOOT_ID_SIZE - 1) != BOOT_ID_SIZE - 1)
-		abort();
+	if (n < 0)
+		return err_sys(e, "read the boot id");
+	if (n != BOOT_ID_SIZE - 1)
+		return err_set(e, ERR_SYSTEM, "the boot id is no boot id");
 	out[BOOT_ID_SIZE - 1] = '\0';
+	return 0;
 }

@@ -64,6 +64,18 @@ test_runner_start_LIBS := -lm
 $(eval $(call unit_test,test_runner_start))
 $(BUILD)/tests/test_runner_start: $(RUNNER_WORLD)
 
+FAULTY_IO := $(BUILD)/tests/faulty_io.so
+$(FAULTY_IO): tests/unit/test_runner_faulty_io.c
+	@mkdir -p $(@D)
+	@$(CC) $(CFLAGS) -shared -o $@ $<
+
+test_runner_faults_USES := rootfs runparts runclean runfolder frame proto base chronos
+test_runner_faults_PKGS := libzip
+test_runner_faults_LIBS := -lm
+test_runner_faults_CFLAGS := -DFAULTY_IO_SO='"$(CURDIR)/$(FAULTY_IO)"'
+$(eval $(call unit_test,test_runner_faults))
+$(BUILD)/tests/test_runner_faults: $(RUNNER_WORLD) $(FAULTY_IO)
+
 test_runner_parts_USES := runparts runclean runfolder frame proto base chronos
 test_runner_parts_LIBS := -lm
 $(eval $(call unit_test,test_runner_parts))

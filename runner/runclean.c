@@ -53,7 +53,8 @@ static int kill_init(const Cumulus__Worker__ContainerMade *made, struct err *e)
 {
 	char boot_id[BOOT_ID_SIZE];
 
-	clock_boot_id(boot_id);
+	if (clock_boot_id(boot_id, e) < 0)
+		return -1;
 	if (strcmp(boot_id, made->boot_id) != 0 || made->init_pid <= 1)
 		return 0;
 
@@ -135,12 +136,14 @@ static int release_partition(
 
 /* ---- the whole ---- */
 
-static bool same_boot(const Cumulus__Worker__RunSpec *spec)
+static int same_boot(const Cumulus__Worker__RunSpec *spec, bool *same, struct err *e)
 {
 	char boot_id[BOOT_ID_SIZE];
 
-	clock_boot_id(boot_id);
-	return strcmp(boot_id, spec->boot_id) == 0;
+	if (clock_boot_id(boot_id, e) < 0)
+		return -1;
+	*same = strcmp(boot_id, spec->boot_id) == 0;
+	return 0;
 }
 
 static int clean(int dirfd, const Cumulus__Worker__RunSpec *spec,
@@ -148,10 +151,13 @@ static int clean(int dirfd, const Cumulus__Worker__RunSpec *spec,
 	struct err *e)
 {
 	char name[RUN_NAME_SIZE];
+	bool same;
 
 	*counts = (struct run_counts){ 0 };
 	run_name(name, spec->start->job_id, spec->start->attempt);
-	if (same_boot(spec) && clean_processes(log, name, counts, e) < 0)
+	if (same_boot(spec, &same, e) < 0)
+		return -1;
+	if (same && clean_processes(log, name, counts, e) < 0)
 		return -1;
 	fault_point("processes-gone");
 	if (tree_remove(dirfd, RUN_FOLDER_BUNDLE, e) < 0 ||

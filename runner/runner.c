@@ -107,10 +107,13 @@ bool runner_look_for_stop(struct runner *r)
 
 	while (read(r->inotify, events, sizeof(events)) > 0)
 		;
-	/* One that cannot be read is still one: somebody wants this run to end. */
+	r->stop_unseen = false;
 	if (runfolder_read_stop(r->dirfd, &asked, &why, &grace, &e) < 0) {
 		log_warn("stop cannot be read", "run", r->name, "error", e.text, NULL);
-		asked = true;
+		/* One that makes no sense is still one: somebody wants this run to end.  For
+		 * want of descriptors or a disk it may not even be there: see later. */
+		asked = e.code == ERR_INVALID || e.code == ERR_UNSUPPORTED;
+		r->stop_unseen = !asked;
 	}
 	if (!asked)
 		return r->stopped;

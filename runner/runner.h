@@ -64,7 +64,8 @@ struct runner {
 	struct channel channel;
 
 	int inotify;
-	bool stopped; /* the file `stop` is there */
+	bool stopped;     /* the file `stop` is there */
+	bool stop_unseen; /* it could not be looked for: to be done again */
 	Cumulus__Worker__StopWhy stop_why;
 	int64_t stop_grace_ns;
 

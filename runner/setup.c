@@ -402,7 +402,8 @@ static int log_container(struct runner *r, struct err *e)
 	Cumulus__Worker__ContainerMade made = CUMULUS__WORKER__CONTAINER_MADE__INIT;
 	char boot_id[BOOT_ID_SIZE];
 
-	clock_boot_id(boot_id);
+	if (clock_boot_id(boot_id, e) < 0)
+		return -1;
 	made.init_pid = r->container.init;
 	made.init_start_time = r->container.init_start_time;
 	made.boot_id = boot_id;

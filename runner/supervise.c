@@ -264,7 +264,7 @@ static int act(struct watch *w, const struct pollfd *polled, struct err *e)
 		return -1;
 	if (polled[AT_CHANNEL].revents && take_packet(r, e) < 0)
 		return -1;
-	if (polled[AT_STOP].revents && act_on_stop(w, e) < 0)
+	if ((polled[AT_STOP].revents || r->stop_unseen) && act_on_stop(w, e) < 0)
 		return -1;
 	if (polled[AT_TIMER].revents &&
 		read(w->timer, &expirations, sizeof(expirations)) < 0 && errno != EAGAIN)

@@ -151,7 +151,8 @@ static int load_boot(struct home *h, struct err *e)
 	struct err why = { 0 };
 	char last[BOOT_ID_SIZE] = "";
 
-	clock_boot_id(h->boot_id);
+	if (clock_boot_id(h->boot_id, e) < 0)
+		return -1;
 	if (read_line(h->fd, "boot_id", last, sizeof(last), &why) < 0 &&
 		why.code != ERR_NOT_FOUND) {
 		*e = why;

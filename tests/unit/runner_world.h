@@ -191,7 +191,7 @@ static inline void trial_create(struct trial *t)
 
 	id_make(t->job, 'j');
 	id_make(worker, 'w');
-	clock_boot_id(boot);
+	assert_ok(clock_boot_id(boot, e));
 	start.job_id = t->job;
 	start.attempt = 1;
 	start.device_uuids = uuids;
