@@ -5,6 +5,8 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "buf.h"
 #include "cleanup.h"
@@ -104,6 +106,19 @@ static int add_environment(struct hold *h, const struct hold_source *from, struc
 
 /* ---- the partition ---- */
 
+static int add_lease(struct hold *h, const char *dir, uint32_t index, struct err *e)
+{
+	char *source = str_fmt("%s/device-%u", dir, index);
+
+	add_bind(h, str_fmt(HOLD_FOLDER "/device-%u", index), source,
+		h->cooperative ? "bind,rw,nosuid,nodev,noexec"
+			       : "bind,ro,nosuid,nodev,noexec");
+	if (h->cooperative &&
+		(chown(source, (uid_t)-1, HOLD_GROUP) < 0 || chmod(source, 0660) < 0))
+		return err_sys(e, "hand %s to the job", source);
+	return 0;
+}
+
 static int add_chronos(struct hold *h, const struct hold_source *from, struct err *e)
 {
 	const struct chronos_partition *p = from->partition;
@@ -118,20 +133,10 @@ static int add_chronos(struct hold *h, const struct hold_source *from, struct er
 		return err_sys(e, "chronos: %s", stats.dir);
 	add_bind(h, str_fmt(HOLD_FOLDER "/partition-%s", p->id),
 		str_fmt("%s/partition-%s", dir, p->id), "bind,rw,nosuid,nodev,noexec");
-	for (size_t i = 0; i < from->gpus->count; i++) {
-		const uint32_t index = from->gpus->devices[i].index;
-
-		add_bind(h, str_fmt(HOLD_FOLDER "/device-%u", index),
-			str_fmt("%s/device-%u", dir, index),
-			"bind,ro,nosuid,nodev,noexec");
-	}
+	for (size_t i = 0; i < from->gpus->count; i++)
+		if (add_lease(h, dir, from->gpus->devices[i].index, e) < 0)
+			return -1;
 	return 0;
-}
-
-/* Without an arbiter a job would have to write what its neighbours rely on. */
-static bool is_arbitrated(const struct chronos *c)
-{
-	return strcmp(chronos_enforcement(c), "off") != 0;
 }
 
 int hold_make(struct hold *h, const struct hold_source *from, struct err *e)
@@ -139,12 +144,13 @@ int hold_make(struct hold *h, const struct hold_source *from, struct err *e)
 	CLEANUP(hold_fini) struct hold made = { 0 };
 
 	*h = (struct hold){ 0 };
-	if (!from->gpus->count || !is_arbitrated(from->chronos))
+	if (!from->gpus->count)
 		return 0;
 	made.layers = layers_for(
 		from->root_folder, from->gpus->devices[0].kind, from->gpus->count);
 	if (!made.layers)
 		return 0;
+	made.cooperative = true;
 	list_devices(&made, from->gpus);
 	if (add_chronos(&made, from, e) < 0 || add_preload(&made, from, e) < 0 ||
 		add_environment(&made, from, e) < 0)

@@ -9,12 +9,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "bundle.h"
 #include "chronos.h"
 #include "err.h"
 #include "gpu.h"
+
+/* Without an arbiter the leases are written by who takes them: jobs that do are in this
+ * group of the host, which owns nothing else. */
+#define HOLD_GROUP 61182
 
 /* In the container. */
 #define HOLD_FOLDER "/run/chronos"
@@ -24,8 +29,9 @@ struct hold {
 		layers; /* bits of layers.h; 0: nothing holds it, all else is empty */
 	struct bundle_bind *binds; /* owned, with what they name */
 	size_t bind_count;
-	char *devices; /* owned; indexes as CHRONOS_DEVICE lists them: "3" or "0,1" */
-	char *uuids;   /* owned; in the same order */
+	bool cooperative; /* the job writes the leases itself: it is in HOLD_GROUP */
+	char *devices;    /* owned; indexes as CHRONOS_DEVICE lists them: "3" or "0,1" */
+	char *uuids;      /* owned; in the same order */
 };
 
 struct hold_source {

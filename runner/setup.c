@@ -361,6 +361,7 @@ static int write_bundle(struct runner *r)
 				       ? NULL
 				       : r->spec->environment_path,
 		.uid_base = r->spec->uid_base,
+		.extra_gid = r->hold.cooperative ? HOLD_GROUP : 0,
 		.tmp_bytes = r->limits.memory_bytes / 2,
 		.file_bytes = r->limits.disk_bytes,
 		.args = args,
@@ -426,20 +427,12 @@ static int log_started(struct runner *r, struct err *e)
 	return run_log_append(&r->log, RUN_RECORD_STARTED, &started.base, true, e);
 }
 
-/* The job's time counts from now; what is left of the set-up's is not its own.  One that is
- * held launches nothing past its time; of another's share nobody may get some before the
- * container is gone. */
-static int64_t partition_life_ns(const struct runner *r)
-{
-	return r->start->duration * NS_PER_S +
-	       (r->hold.layers ? 0 : runner_partition_slack_ns(r));
-}
-
+/* The job's time counts from now; what is left of the set-up's is not its own. */
 static int log_start(struct runner *r)
 {
 	struct chronos_error ce;
 	struct err e;
-	const int64_t life = partition_life_ns(r);
+	const int64_t life = r->start->duration * NS_PER_S + runner_partition_slack_ns(r);
 
 	if (log_container(r, &e) < 0 || log_started(r, &e) < 0)
 		return fail(r, &e);

@@ -194,6 +194,21 @@ static int look_at_disk(struct watch *w, int64_t now, struct err *e)
 	return send_signal(r, SIGKILL, e);
 }
 
+/* A job that is held launches nothing more, whatever it does with its grace.  Of another's
+ * share nobody may get some before the container is gone. */
+static void end_partition(struct runner *r)
+{
+	struct chronos_error ce;
+
+	if (!r->hold.layers)
+		return;
+	hold_measure(&r->hold, r->chronos, &r->partition, &r->usage);
+	if (chronos_release(r->chronos, r->partition.id, &ce) < 0 &&
+		ce.code != CHRONOS_NOT_FOUND)
+		log_warn("the partition cannot be ended", "run", r->name, "error",
+			ce.text, NULL);
+}
+
 static int act_on_time(struct watch *w, struct err *e)
 {
 	int64_t now = clock_boot_ns();
@@ -202,6 +217,7 @@ static int act_on_time(struct watch *w, struct err *e)
 		w->end_at = NEVER;
 		if (!w->ending) {
 			w->ending = w->r->deadline = true;
+			end_partition(w->r);
 			if (terminate(w, w->r->grace_ns, e) < 0)
 				return -1;
 		}

@@ -140,9 +140,7 @@ static const char *enforcement_of(const struct devices *d, enum chronos_kind kin
 		return "off: simulated";
 	if (!layers || (cuda && !(layers & 1U << LAYER_CUDA)))
 		return cuda ? "off: no CUDA library" : "off: no library";
-	return strcmp(chronos_enforcement(d->chronos), "off") != 0
-		       ? chronos_enforcement(d->chronos)
-		       : "off: no arbiter";
+	return "cooperative";
 }
 
 static void set_enforcement(const struct devices *d, struct device *it)
