@@ -257,15 +257,6 @@ static bool answer_known(struct core *c, core_token token, const struct submissi
 	return true;
 }
 
-static const char *gpus(char out[32], struct amount a)
-{
-	char number[16];
-
-	format_hundredths(number, sizeof(number), a.devices * a.hundredths);
-	str_put(out, 32, "%s GPU%s", number, a.devices == 1 ? "" : "s");
-	return out;
-}
-
 /* Can it be taken at all?  at is filled for no_wait. */
 static int admit(struct core *c, const struct job *job, enum unavailable_why *why,
 	struct placement *at, struct err *e)
@@ -282,22 +273,23 @@ static int admit(struct core *c, const struct job *job, enum unavailable_why *wh
 		*why = UNAVAILABLE_NEVER_FITS;
 		return err_set(e, ERR_UNAVAILABLE,
 			"%s can never fit: the most that one worker has is %s",
-			gpus(want, a), gpus(most, largest));
+			amount_text(want, a), amount_text(most, largest));
 	}
 	if (!fleet_any_ready(&c->fleet)) {
 		*why = UNAVAILABLE_NO_WORKER;
-		return err_set(e, ERR_UNAVAILABLE, "no worker is ready");
+		return err_set(e, ERR_UNAVAILABLE, "no worker is ready%s",
+			core_count(c).draining_workers ? ": one is draining" : "");
 	}
 	if (!largest.devices) {
 		*why = UNAVAILABLE_NEVER_FITS;
 		return err_set(e, ERR_UNAVAILABLE,
 			"%s can never fit: no worker has a healthy device",
-			gpus(want, a));
+			amount_text(want, a));
 	}
 	if (job->submission->no_wait && !scheduler_would_start(c, job, at)) {
 		*why = UNAVAILABLE_NO_WAIT;
 		return err_set(e, ERR_UNAVAILABLE, "no_wait: no worker has %s free now",
-			gpus(want, a));
+			amount_text(want, a));
 	}
 	return 0;
 }
@@ -305,17 +297,15 @@ static int admit(struct core *c, const struct job *job, enum unavailable_why *wh
 /* Its first event says for what it waits, as far as can be told. */
 static void first_facts(struct core *c, struct job *job)
 {
-	struct placement at;
-	char want[32];
-	bool starts = job->run || scheduler_would_start(c, job, &at);
+	struct waiting waits = { .reason = REASON_NONE };
 
+	if (!job->run)
+		waits = job_waits_for(c, job);
 	job->facts.state = JOB_SCHEDULING;
 	job->facts.last_sequence = 1;
 	job->facts.created_ns = c->now.wall_ns;
-	job->facts.reason = starts ? REASON_NONE : REASON_WAITING_FOR_GPU;
-	job->facts.message =
-		starts ? xstrdup("accepted")
-		       : str_fmt("waiting for %s", gpus(want, job->submission->amount));
+	job->facts.reason = waits.reason;
+	job->facts.message = xstrdup(waits.reason ? waits.text : "accepted");
 }
 
 /* A job that is not in any table yet; the caller frees it or makes it fresh. */
@@ -615,6 +605,14 @@ int core_restore_job(struct core *c, const char *id, struct job_facts *facts,
 		job_free(c, job);
 		return -1;
 	}
+	return 0;
+}
+
+int core_restore_worker(struct core *c, const char *id, bool draining, struct err *e)
+{
+	if (!id_valid(id, 'w'))
+		return err_set(e, ERR_INVALID, "\"%.40s\" is no worker's id", id);
+	fleet_get(c, id)->draining = draining;
 	return 0;
 }
 

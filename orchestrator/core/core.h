@@ -49,6 +49,9 @@ void core_free(struct core *c); /* NULL is fine */
  * ERR_INVALID: the rows contradict each other. */
 int core_restore_job(struct core *c, const char *id, struct job_facts *facts,
 	struct submission *s, struct err *e) MUST_CHECK;
+/* What an operator decided of a worker, before the first job that it may have. */
+int core_restore_worker(
+	struct core *c, const char *id, bool draining, struct err *e) MUST_CHECK;
 /* All rows are in: oversold or impossible ones are ERR_INVALID; the daemon stops. */
 int core_restored(struct core *c, const struct core_time *now, struct err *e) MUST_CHECK;
 
@@ -78,6 +81,17 @@ void core_submit(struct core *c, const struct core_time *now, core_token token,
  * the caller then looks up in the store (a finished one: cancelled = false). */
 void core_cancel(
 	struct core *c, const struct core_time *now, core_token token, const char *job);
+
+/* What an operator decides of a worker.  Draining: nothing new is placed there, what runs
+ * runs to its end; it stays so over restarts until it is resumed.  Forgotten, only while it
+ * is down: its jobs are FAILED with OUTCOME_UNKNOWN (they are not tried again: their code
+ * may run still), their shares are given back, and nothing is remembered of it.  Should it
+ * come back, it is as a new one that first has to stop what it runs.
+ * One EFFECT_ANSWER: ERR_NOT_FOUND for a worker that is not known, ERR_CONFLICT for one to
+ * be forgotten that is not down. */
+enum worker_wish { WORKER_DRAIN, WORKER_RESUME, WORKER_FORGET };
+void core_wish_worker(struct core *c, const struct core_time *now, core_token token,
+	const char *worker, enum worker_wish wish);
 
 /* EFFECT_READY with this token once record `number` is committed (0: the last issued). */
 void core_await(struct core *c, uint64_t number, core_token token);
@@ -324,6 +338,8 @@ struct worker_view {
 	size_t device_count;
 };
 
+/* Is this stream the one through which the worker is known?  If not, it has to say Hello. */
+bool core_worker_is_here(const struct core *c, const char *worker, uint64_t session);
 /* Walk the workers in order of their ids: after "" comes the first; false at the end. */
 bool core_worker_after(const struct core *c, const char *after, struct worker_view *out);
 /* Walk the jobs that hold a lease on one device of a worker, in order of their ids. */
@@ -336,6 +352,7 @@ struct core_counts {
 	uint32_t in_state[JOB_STATE_COUNT];     /* of those that are not finished */
 	uint32_t waiting_for[JOB_REASON_COUNT]; /* of those in SCHEDULING, by reason */
 	uint32_t ready_workers;
+	uint32_t draining_workers; /* neither ready nor down */
 	uint64_t finished[JOB_STATE_COUNT]; /* since the start, by final state */
 	uint64_t submitted;
 	uint32_t hundredths_total,

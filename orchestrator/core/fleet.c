@@ -70,6 +70,30 @@ struct worker *fleet_get(struct core *c, const char *id)
 	return w;
 }
 
+void fleet_remove(struct core *c, struct worker *w)
+{
+	struct fleet *f = &c->fleet;
+	size_t at = 0;
+
+	assert(!w->lease_count);
+	if (c->reserved.count && c->reserved.devices[0]->worker == w)
+		c->reserved = (struct reservation){ 0 };
+	timer_clear(&c->timers, &w->silence);
+	timer_clear(&c->timers, &w->pause);
+	while (w->device_count)
+		worker_drop_device(w, w->device_count - 1);
+	list_remove(&w->by_whole);
+	while (f->sorted[at] != w)
+		at++;
+	memmove(f->sorted + at, f->sorted + at + 1,
+		(f->count - at - 1) * sizeof(*f->sorted));
+	f->count--;
+	table_remove(&f->workers, &w->by_id);
+	worker_free(w);
+	f->epoch++;
+	c->dirty = true;
+}
+
 struct device *worker_device(const struct worker *w, const char *uuid)
 {
 	for (size_t i = 0; i < w->device_count; i++)
@@ -114,9 +138,22 @@ uint32_t device_free(const struct device *d)
 	return d->listed && d->info.healthy && used < 100 ? 100 - used : 0;
 }
 
+bool worker_is_ready(const struct worker *w)
+{
+	return w->present && !w->down && !w->draining;
+}
+
+static bool has_stray_of_ours(const struct worker *w)
+{
+	for (size_t i = 0; i < w->stray_count; i++)
+		if (w->strays[i].ours)
+			return true;
+	return false;
+}
+
 bool worker_takes_runs(const struct worker *w)
 {
-	return w->present && !w->down && !w->pause.slot &&
+	return worker_is_ready(w) && !w->pause.slot && !has_stray_of_ours(w) &&
 	       w->lease_count + w->stray_count < w->said.run_slots;
 }
 
@@ -183,7 +220,7 @@ struct amount fleet_largest(const struct fleet *f)
 bool fleet_any_ready(const struct fleet *f)
 {
 	for (size_t i = 0; i < f->count; i++)
-		if (!f->sorted[i]->down)
+		if (!f->sorted[i]->down && !f->sorted[i]->draining)
 			return true;
 	return false;
 }

@@ -100,7 +100,7 @@ static void reconcile_absent(struct core *c, struct job *job)
 	} else if (job->run->ended) {
 		run_close_output(c, job, job->run->output_durable);
 	} else if (job->facts.state != JOB_CREATING_PARTITION || job->run->taken) {
-		job_outcome_unknown(c, job, true);
+		job_outcome_unknown(c, job, "the worker has no trace of it", true);
 	} else if (job->facts.cancel_requested) {
 		job_end(c, job, &cancelled, NULL, true);
 	} else {

@@ -2,7 +2,8 @@
  *
  * The files, in learning order: inside.h, core.c (inputs, restoring), life.c (how a job
  * moves), report.c (what workers say of runs), hello.c (workers come and go), fleet.c
- * (devices, leases), scheduler.c, gate.c, view.c; queue.c and timer.c below them.
+ * (devices, leases), scheduler.c, explain.c (for what a job waits), drain.c (what
+ * operators decide of workers), gate.c, view.c; queue.c and timer.c below them.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
@@ -45,6 +46,7 @@ struct worker {
 	struct core_hello said; /* its last Hello, without devices and runs */
 	bool present;           /* its stream is open and reconciled */
 	bool down;              /* silent for too long */
+	bool draining;          /* an operator wants nothing new on it */
 	int64_t seen_boot_ns, seen_wall_ns;
 	struct timer silence, pause;
 	uint32_t refusals; /* in a row */
@@ -134,6 +136,9 @@ struct placement {
 	uint32_t count;
 };
 
+/* When a lease is over: NEVER = cannot be told. */
+typedef int64_t lease_end_fn(const struct core *c, const struct job *job);
+
 struct gate {
 	struct list open;   /* entries that pass no gate */
 	struct list closed; /* entries in order */
@@ -190,7 +195,10 @@ struct device *worker_add_device(struct worker *w, const char *uuid);
 void worker_drop_device(struct worker *w, size_t i);
 /* Its state, devices, leases or slots changed: index it again. */
 void worker_changed(struct core *c, struct worker *w);
-/* Can it be given a run now, devices apart? */
+/* Here, heard of, and not draining. */
+bool worker_is_ready(const struct worker *w);
+/* Can it be given a run now, devices apart?  One that holds runs of ours which nobody
+ * knows any more has to stop them first. */
 bool worker_takes_runs(const struct worker *w);
 void worker_seen(struct core *c, struct worker *w);
 uint32_t device_free(const struct device *d);
@@ -201,6 +209,8 @@ bool fleet_any_ready(const struct fleet *f);
 /* Take the shares for a job: job->run is made.  They must be free. */
 void lease_take(struct core *c, struct job *job, const struct placement *p);
 void lease_release(struct core *c, struct job *job);
+/* It is gone for good: free it.  It must hold no lease. */
+void fleet_remove(struct core *c, struct worker *w);
 struct stray *worker_stray(const struct worker *w, const char *job, int32_t attempt);
 void worker_forget_stray(struct core *c, struct worker *w, struct stray *s);
 
@@ -212,6 +222,18 @@ bool scheduler_find(
 /* Would it start now, were it submitted? */
 bool scheduler_would_start(struct core *c, const struct job *job, struct placement *out);
 void scheduler_run(struct core *c);
+/* By what it declared, set-up apart. */
+int64_t scheduler_lease_ends(const struct core *c, const struct job *job);
+/* By its declared duration, the whole set-up included: it is over by then unless something
+ * breaks. */
+int64_t scheduler_lease_ends_latest(const struct core *c, const struct job *job);
+/* The devices that come free earliest for such an amount, on any ready worker, were
+ * nothing else started; at_ns is NEVER when that cannot be told. */
+struct reservation scheduler_earliest(
+	struct core *c, struct amount a, lease_end_fn *lease_end);
+/* When the job that has the reservation starts at the latest, also if what may be filled
+ * in before it takes its whole set-up. */
+int64_t scheduler_reserved_latest(struct core *c);
 void scheduler_forget(struct core *c, const struct job *job);
 
 /* ---- life.c */
@@ -244,7 +266,9 @@ void job_requeue(struct core *c, struct job *job, enum job_event ev,
 /* Its run is over for good: the terminal record, or a retry.  message is taken. */
 void job_end(struct core *c, struct job *job, const struct ending *end, char *message,
 	bool release);
-void job_outcome_unknown(struct core *c, struct job *job, bool gone);
+/* gone: its run is surely over; else its lease is kept. */
+void job_outcome_unknown(
+	struct core *c, struct job *job, const char *why, bool gone);
 void job_overdue(struct core *c, struct job *job);
 /* A finished job whose lease was kept: its run is gone at last. */
 void job_release_late(struct core *c, struct job *job);
@@ -260,6 +284,13 @@ void job_restored(struct core *c, struct job *job);
 void job_deadline(struct core *c, struct job *job);
 /* By its declared duration, as if it started now. */
 void job_expect_end(struct core *c, struct job *job);
+
+/* What it waits for now, of a job in SCHEDULING or one that is not submitted yet. */
+struct waiting {
+	enum job_reason reason; /* NONE: for nothing */
+	char text[256];
+};
+struct waiting job_waits_for(struct core *c, const struct job *job);
 
 /* ---- report.c */
 

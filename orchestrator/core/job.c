@@ -4,7 +4,17 @@
 
 #include <stdlib.h>
 
+#include "str.h"
 #include "xalloc.h"
+
+const char *amount_text(char out[32], struct amount a)
+{
+	char number[16];
+
+	format_hundredths(number, sizeof(number), a.devices * a.hundredths);
+	str_put(out, 32, "%s GPU%s", number, a.devices == 1 ? "" : "s");
+	return out;
+}
 
 static char *dup_or_null(const char *s)
 {

@@ -23,6 +23,9 @@ struct amount {
 	uint32_t hundredths;
 };
 
+/* "0.5 GPU", "2 GPUs"; returns out. */
+const char *amount_text(char out[32], struct amount a);
+
 struct device_ref {
 	char uuid[DEVICE_UUID_MAX];
 	int32_t index; /* on its worker */

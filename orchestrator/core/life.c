@@ -238,8 +238,9 @@ void job_enqueue(struct core *c, struct job *job)
 		enqueue(c, job);
 		return;
 	}
-	/* no_wait: what it was promised is still its own, unless its worker has gone. */
-	if (job->run->worker->present) {
+	/* no_wait: what it was promised is still its own, unless its worker has gone, or is
+	 * to get nothing new, since. */
+	if (job->run->worker->present && !job->run->worker->draining) {
 		job_placed(c, job);
 	} else {
 		lease_release(c, job);
@@ -334,12 +335,11 @@ static void set_devices(struct job *job)
 
 static char *placed_text(const struct job *job)
 {
-	struct amount a = job->submission->amount;
-	char gpus[16];
+	char want[32];
 
-	format_hundredths(gpus, sizeof(gpus), a.devices * a.hundredths);
-	return str_fmt("creating a partition of %s GPU%s on %s", gpus,
-		a.devices > 1 ? "s" : "", job->run->worker->said.hostname);
+	return str_fmt("creating a partition of %s on %s",
+		amount_text(want, job->submission->amount),
+		job->run->worker->said.hostname);
 }
 
 void job_placed(struct core *c, struct job *job)
@@ -492,12 +492,12 @@ void job_end(struct core *c, struct job *job, const struct ending *end, char *me
 	job_tell(c, job);
 }
 
-void job_outcome_unknown(struct core *c, struct job *job, bool gone)
+void job_outcome_unknown(
+	struct core *c, struct job *job, const char *why, bool gone)
 {
 	struct ending end = { .event = EV_ENDED_BADLY, .reason = REASON_OUTCOME_UNKNOWN };
 	char *text = str_fmt("how attempt %d on worker %s ended is not known: %s",
-		job->facts.attempt, job->facts.worker,
-		gone ? "the worker has no trace of it" : "the worker did not come back");
+		job->facts.attempt, job->facts.worker, why);
 
 	end.error = text;
 	if (!gone) {
@@ -514,7 +514,7 @@ void job_overdue(struct core *c, struct job *job)
 		/* How it ended is known; only the rest of its output did not come. */
 		run_close_output(c, job, job->run->output_durable);
 	} else if (job->run->overdue) {
-		job_outcome_unknown(c, job, false);
+		job_outcome_unknown(c, job, "the worker did not come back", false);
 	} else {
 		job->run->overdue = true;
 		job_deadline(c, job);

@@ -1,6 +1,6 @@
 # core - decides everything: job life cycle, scheduling, leases, cancellation; no I/O, no clock.
 core_SRCS := job_state.c job.c record.c submission.c requirement_line.c core.c life.c report.c \
-  hello.c fleet.c scheduler.c gate.c view.c queue.c timer.c
+  hello.c fleet.c scheduler.c explain.c drain.c gate.c view.c queue.c timer.c
 core_USES := base
 $(eval $(call module,core,orchestrator/core))
 

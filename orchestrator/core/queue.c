@@ -24,42 +24,47 @@ static uint64_t weight(const struct queue_node *node)
 	return x ^ x >> 31;
 }
 
-/* Everything of tree that comes before node to *less, the rest to *more. */
+static uint32_t size_of(const struct queue_node *tree)
+{
+	return tree ? tree->size : 0;
+}
+
+static void set_size(struct queue_node *node)
+{
+	node->size = 1 + size_of(node->left) + size_of(node->right);
+}
+
+/* Everything of tree that comes before node to *less, the rest to *more.  As deep as the
+ * treap is: some two logarithms of what it holds. */
 static void split(struct queue_node *tree, const struct queue_node *node,
 	struct queue_node **less, struct queue_node **more)
 {
-	while (tree) {
-		if (queue_before(tree, node)) {
-			*less = tree;
-			less = &tree->right;
-			tree = tree->right;
-		} else {
-			*more = tree;
-			more = &tree->left;
-			tree = tree->left;
-		}
+	if (!tree) {
+		*less = *more = NULL;
+	} else if (queue_before(tree, node)) {
+		split(tree->right, node, &tree->right, more);
+		set_size(tree);
+		*less = tree;
+	} else {
+		split(tree->left, node, less, &tree->left);
+		set_size(tree);
+		*more = tree;
 	}
-	*less = *more = NULL;
 }
 
 /* All of a comes before all of b. */
 static struct queue_node *merge(struct queue_node *a, struct queue_node *b)
 {
-	struct queue_node *root, **at = &root;
-
-	while (a && b) {
-		if (weight(a) > weight(b)) {
-			*at = a;
-			at = &a->right;
-			a = a->right;
-		} else {
-			*at = b;
-			at = &b->left;
-			b = b->left;
-		}
+	if (!a || !b)
+		return a ? a : b;
+	if (weight(a) > weight(b)) {
+		a->right = merge(a->right, b);
+		set_size(a);
+		return a;
 	}
-	*at = a ? a : b;
-	return root;
+	b->left = merge(a, b->left);
+	set_size(b);
+	return b;
 }
 
 void queue_add(struct queue *q, size_t kind, struct queue_node *node)
@@ -67,9 +72,12 @@ void queue_add(struct queue *q, size_t kind, struct queue_node *node)
 	struct queue_node **at = &q->roots[kind];
 
 	assert(!node->queued);
-	while (*at && weight(*at) > weight(node))
+	while (*at && weight(*at) > weight(node)) {
+		(*at)->size++;
 		at = queue_before(*at, node) ? &(*at)->right : &(*at)->left;
+	}
 	split(*at, node, &node->left, &node->right);
+	set_size(node);
 	*at = node;
 	node->queued = true;
 	q->count++;
@@ -80,8 +88,10 @@ void queue_remove(struct queue *q, size_t kind, struct queue_node *node)
 	struct queue_node **at = &q->roots[kind];
 
 	assert(node->queued);
-	while (*at && *at != node)
+	while (*at && *at != node) {
+		(*at)->size--;
 		at = queue_before(*at, node) ? &(*at)->right : &(*at)->left;
+	}
 	assert(*at == node);
 	*at = merge(node->left, node->right);
 	node->left = node->right = NULL;
@@ -103,4 +113,31 @@ struct queue_node *queue_next(
 		}
 	}
 	return found;
+}
+
+uint32_t queue_before_count(
+	const struct queue *q, size_t kind, const struct queue_node *node)
+{
+	uint32_t count = 0;
+
+	for (const struct queue_node *it = q->roots[kind]; it;) {
+		if (queue_before(it, node)) {
+			count += 1 + size_of(it->left);
+			it = it->right;
+		} else {
+			it = it->left;
+		}
+	}
+	return count;
+}
+
+size_t queue_first_kind(struct queue_node *const heads[AMOUNT_KINDS])
+{
+	size_t first = AMOUNT_KINDS;
+
+	for (size_t k = 0; k < AMOUNT_KINDS; k++)
+		if (heads[k] &&
+			(first == AMOUNT_KINDS || queue_before(heads[k], heads[first])))
+			first = k;
+	return first;
 }

@@ -19,6 +19,7 @@ struct queue_node {
 	struct queue_node *left, *right;
 	uint64_t order; /* when it was submitted; unique */
 	int32_t priority;
+	uint32_t size; /* of the subtree below and with it, while queued */
 	bool queued;
 };
 
@@ -44,3 +45,8 @@ void queue_remove(struct queue *q, size_t kind, struct queue_node *node);
  * starts.  NULL when there is none. */
 struct queue_node *queue_next(
 	const struct queue *q, size_t kind, const struct queue_node *after);
+/* How many of its kind come before `node`, which need not be in the queue. */
+uint32_t queue_before_count(
+	const struct queue *q, size_t kind, const struct queue_node *node);
+/* Of the heads that are there, the kind of the first; AMOUNT_KINDS when there is none. */
+size_t queue_first_kind(struct queue_node *const heads[AMOUNT_KINDS]);

@@ -11,6 +11,7 @@
 enum record_kind {
 	RECORD_NEW_JOB, /* the only one that the store may refuse */
 	RECORD_CHANGE,  /* a job's facts changed, perhaps with a state event */
+	RECORD_WORKER,  /* what an operator decided of a worker; no job */
 };
 
 struct record {
@@ -19,6 +20,10 @@ struct record {
 	uint64_t input;  /* records of one input share it */
 	char job[ID_SIZE];
 	struct job_facts facts; /* owned: the job as it is now */
+
+	/* RECORD_WORKER */
+	char worker[ID_SIZE];
+	bool draining;
 
 	/* RECORD_NEW_JOB: owned. */
 	struct submission *submission;

@@ -131,15 +131,26 @@ bool scheduler_would_start(struct core *c, const struct job *job, struct placeme
 
 /* ---- reservations */
 
-static int64_t lease_ends(const struct core *c, const struct job *job)
+int64_t scheduler_lease_ends(const struct core *c, const struct job *job)
 {
 	int64_t ends = job->run->ends_ns;
 
 	return ends < c->now.boot_ns ? c->now.boot_ns : ends;
 }
 
+int64_t scheduler_lease_ends_latest(const struct core *c, const struct job *job)
+{
+	int64_t ends = job->facts.state == JOB_CREATING_PARTITION ? job->timer.at_ns
+								  : job->run->ends_ns;
+
+	if (job->fresh || job->run->overdue || job_state_final(job->facts.state))
+		return NEVER;
+	return ends < c->now.boot_ns ? c->now.boot_ns : ends;
+}
+
 /* When the device has that much room, were nothing else started on it. */
-static int64_t device_ready(const struct core *c, const struct device *d, uint32_t need)
+static int64_t device_ready(const struct core *c, const struct device *d, uint32_t need,
+	lease_end_fn *lease_end)
 {
 	int64_t ends[DEVICE_LEASES];
 	uint32_t share[DEVICE_LEASES];
@@ -149,13 +160,14 @@ static int64_t device_ready(const struct core *c, const struct device *d, uint32
 	if (!d->listed || !d->info.healthy || d->info.foreign + need > 100)
 		return NEVER;
 	for (uint32_t i = 0; i < d->lease_count; i++) {
+		int64_t end = lease_end(c, d->leases[i]);
 		uint32_t k = i;
 
-		for (; k > 0 && ends[k - 1] > lease_ends(c, d->leases[i]); k--) {
+		for (; k > 0 && ends[k - 1] > end; k--) {
 			ends[k] = ends[k - 1];
 			share[k] = share[k - 1];
 		}
-		ends[k] = lease_ends(c, d->leases[i]);
+		ends[k] = end;
 		share[k] = d->leases[i]->submission->amount.hundredths;
 	}
 	for (uint32_t i = 0; room < need; i++) {
@@ -167,7 +179,8 @@ static int64_t device_ready(const struct core *c, const struct device *d, uint32
 }
 
 /* When the worker has a slot for one more run. */
-static int64_t slot_ready(const struct core *c, const struct worker *w)
+static int64_t slot_ready(
+	const struct core *c, const struct worker *w, lease_end_fn *lease_end)
 {
 	int64_t at = NEVER;
 
@@ -175,10 +188,10 @@ static int64_t slot_ready(const struct core *c, const struct worker *w)
 		return c->now.boot_ns;
 	list_each(it, &w->leases)
 	{
-		const struct run *run = list_entry(it, struct run, on_worker);
+		int64_t end = lease_end(c, list_entry(it, struct run, on_worker)->job);
 
-		if (lease_ends(c, run->job) < at)
-			at = lease_ends(c, run->job);
+		if (end < at)
+			at = end;
 	}
 	return at;
 }
@@ -186,14 +199,14 @@ static int64_t slot_ready(const struct core *c, const struct worker *w)
 /* The `devices` devices of this worker that are ready first; at_ns is NEVER when there
  * are not so many. */
 static struct reservation reserve_on(
-	struct core *c, const struct worker *w, struct amount a)
+	struct core *c, const struct worker *w, struct amount a, lease_end_fn *lease_end)
 {
 	struct reservation r = { .at_ns = NEVER };
 	int64_t at[JOB_DEVICES_MAX];
 
 	assert(a.devices >= 1 && a.devices <= JOB_DEVICES_MAX);
 	for (size_t i = 0; i < w->device_count; i++) {
-		int64_t ready = device_ready(c, w->devices[i], a.hundredths);
+		int64_t ready = device_ready(c, w->devices[i], a.hundredths, lease_end);
 		uint32_t k = r.count < a.devices ? r.count++ : a.devices;
 
 		c->steps++;
@@ -213,7 +226,7 @@ static struct reservation reserve_on(
 	if (r.count < a.devices)
 		return r;
 
-	int64_t slot = slot_ready(c, w);
+	int64_t slot = slot_ready(c, w, lease_end);
 	r.at_ns = at[a.devices - 1] > slot ? at[a.devices - 1] : slot;
 	return r;
 }
@@ -226,11 +239,45 @@ static bool reservation_holds(const struct core *c)
 	for (uint32_t i = 0; i < r->count; i++) {
 		const struct device *d = r->devices[i];
 
-		if (!d->worker->present || d->worker->down || !d->listed ||
-			!d->info.healthy || d->info.foreign + need > 100)
+		if (!worker_is_ready(d->worker) || !d->listed || !d->info.healthy ||
+			d->info.foreign + need > 100)
 			return false;
 	}
 	return true;
+}
+
+struct reservation scheduler_earliest(
+	struct core *c, struct amount a, lease_end_fn *lease_end)
+{
+	struct reservation best = { .at_ns = NEVER };
+
+	for (size_t i = 0; i < c->fleet.count; i++) {
+		const struct worker *w = c->fleet.sorted[i];
+		struct reservation r;
+
+		if (!worker_is_ready(w))
+			continue;
+		r = reserve_on(c, w, a, lease_end);
+		if (r.at_ns < best.at_ns)
+			best = r;
+	}
+	return best;
+}
+
+int64_t scheduler_reserved_latest(struct core *c)
+{
+	const struct reservation *r = &c->reserved;
+	struct amount a = r->job->submission->amount;
+	int64_t at = slot_ready(c, r->devices[0]->worker, scheduler_lease_ends_latest);
+	int64_t filled = r->at_ns + c->config.setup_limit_ns;
+
+	for (uint32_t i = 0; i < r->count; i++) {
+		int64_t ready = device_ready(
+			c, r->devices[i], a.hundredths, scheduler_lease_ends_latest);
+
+		at = ready > at ? ready : at;
+	}
+	return filled > at ? filled : at;
 }
 
 /* Give the reservation to the first job that cannot start; false when no devices will
@@ -239,22 +286,13 @@ static bool reserve(struct core *c, struct job *job)
 {
 	struct amount a = job->submission->amount;
 	uint64_t *in_vain = &c->unreservable[amount_kind(a)];
-	struct reservation best = { .at_ns = NEVER };
+	struct reservation best;
 
 	if (c->reserved.job == job && reservation_holds(c))
 		return true;
 	if (*in_vain == c->fleet.epoch + 1)
 		return false;
-	for (size_t i = 0; i < c->fleet.count; i++) {
-		const struct worker *w = c->fleet.sorted[i];
-		struct reservation r;
-
-		if (!w->present || w->down)
-			continue;
-		r = reserve_on(c, w, a);
-		if (r.at_ns < best.at_ns)
-			best = r;
-	}
+	best = scheduler_earliest(c, a, scheduler_lease_ends);
 	if (best.at_ns == NEVER) {
 		*in_vain = c->fleet.epoch + 1;
 		return false;
@@ -277,17 +315,6 @@ static struct job *job_of(struct queue_node *node)
 	return node ? list_entry(node, struct job, node) : NULL;
 }
 
-static size_t first_kind(struct queue_node *const heads[AMOUNT_KINDS])
-{
-	size_t first = AMOUNT_KINDS;
-
-	for (size_t k = 0; k < AMOUNT_KINDS; k++)
-		if (heads[k] &&
-			(first == AMOUNT_KINDS || queue_before(heads[k], heads[first])))
-			first = k;
-	return first;
-}
-
 void scheduler_run(struct core *c)
 {
 	struct queue_node *heads[AMOUNT_KINDS];
@@ -298,7 +325,7 @@ void scheduler_run(struct core *c)
 
 	for (k = 0; k < AMOUNT_KINDS; k++)
 		heads[k] = queue_next(&c->queue, k, NULL);
-	while ((k = first_kind(heads)) < AMOUNT_KINDS) {
+	while ((k = queue_first_kind(heads)) < AMOUNT_KINDS) {
 		struct job *job = job_of(heads[k]);
 		bool only_reserved = false;
 

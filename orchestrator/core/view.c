@@ -74,6 +74,13 @@ bool core_is_committed(const struct core *c, uint64_t number)
 	return number <= c->committed;
 }
 
+bool core_worker_is_here(const struct core *c, const char *worker, uint64_t session)
+{
+	const struct worker *w = fleet_find(&c->fleet, worker);
+
+	return w && w->present && w->said.session == session;
+}
+
 bool core_worker_after(const struct core *c, const char *after, struct worker_view *out)
 {
 	size_t low = 0, high = c->fleet.count;
@@ -99,7 +106,9 @@ bool core_worker_after(const struct core *c, const char *after, struct worker_vi
 		.address = w->said.address,
 		.version = w->said.version,
 		.enforcement = w->said.enforcement,
-		.state = w->down ? WORKER_DOWN : WORKER_READY,
+		.state = w->down       ? WORKER_DOWN
+			 : w->draining ? WORKER_DRAINING
+				       : WORKER_READY,
 		.last_seen_wall_ns = w->seen_wall_ns,
 		.cpus = w->said.cpus,
 		.memory_bytes = w->said.memory_bytes,
@@ -145,6 +154,10 @@ struct core_counts core_count(const struct core *c)
 
 		if (w->down)
 			continue;
+		if (w->draining) {
+			n.draining_workers++;
+			continue;
+		}
 		n.ready_workers++;
 		for (size_t k = 0; k < w->device_count; k++) {
 			n.hundredths_total +=

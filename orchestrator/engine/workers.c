@@ -684,6 +684,13 @@ static void on_other(struct stream *s, const Cumulus__Worker__FromWorker *m)
 	relay_turn(h);
 }
 
+/* One that was forgotten while its stream was silent is not. */
+static bool is_here(const struct stream *s)
+{
+	return core_worker_is_here(
+		relay_core(s->workers->config.relay), s->worker, s->session);
+}
+
 static void on_message(struct wire_call *call, ProtobufCMessage *message)
 {
 	struct stream *s = wire_call_data(call);
@@ -695,6 +702,9 @@ static void on_message(struct wire_call *call, ProtobufCMessage *message)
 		m->kind_case = CUMULUS__WORKER__FROM_WORKER__KIND__NOT_SET;
 		m->hello = NULL;
 		on_hello(s, hello);
+	} else if (!s->closing && *s->worker && !is_here(s)) {
+		wire_call_finish(call, WIRE_UNAVAILABLE,
+			"this stream's worker is not known any more: say Hello again");
 	} else if (!s->closing && *s->worker) {
 		on_other(s, m);
 	} else if (!s->closing) {

@@ -202,6 +202,14 @@ void relay_cancel(struct relay *h, const char *job, relay_on_answer *on_answer, 
 	relay_turn(h);
 }
 
+void relay_wish_worker(struct relay *h, const char *worker, enum worker_wish wish,
+	relay_on_answer *on_answer, void *ctx)
+{
+	core_wish_worker(
+		h->core, relay_now(h), add_request(h, on_answer, ctx), worker, wish);
+	relay_turn(h);
+}
+
 void relay_await(struct relay *h, uint64_t number, relay_on_answer *on_answer, void *ctx)
 {
 	core_await(h->core, number, add_request(h, on_answer, ctx));
@@ -651,6 +659,11 @@ static void on_before_poll(uv_prepare_t *prepare)
 
 /* ---- opening and closing */
 
+static int restore_worker(void *ctx, const char *id, bool draining, struct err *e)
+{
+	return core_restore_worker(((struct relay *)ctx)->core, id, draining, e);
+}
+
 static int restore_job(void *ctx, const char *id, struct job_facts *facts,
 	struct submission *submission, struct err *e)
 {
@@ -675,7 +688,8 @@ static int open_store(struct relay *h, const struct relay_config *config, struct
 	str_put(core.cluster_id, sizeof(core.cluster_id), "%s",
 		store_cluster_id(h->store));
 	h->core = core_new(&core);
-	if (store_restore(h->store, restore_job, h, e) < 0 ||
+	if (store_restore_workers(h->store, restore_worker, h, e) < 0 ||
+		store_restore(h->store, restore_job, h, e) < 0 ||
 		core_restored(h->core, relay_now(h), e) < 0)
 		return err_wrap(e, "restore jobs");
 	return 0;

@@ -69,6 +69,9 @@ void relay_submit(
 	struct relay *h, struct submission *s, relay_on_answer *on_answer, void *ctx);
 void relay_cancel(
 	struct relay *h, const char *job, relay_on_answer *on_answer, void *ctx);
+/* What an operator decides of a worker; see core_wish_worker(). */
+void relay_wish_worker(struct relay *h, const char *worker, enum worker_wish wish,
+	relay_on_answer *on_answer, void *ctx);
 /* Once record `number` is committed. */
 void relay_await(struct relay *h, uint64_t number, relay_on_answer *on_answer, void *ctx);
 

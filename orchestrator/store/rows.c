@@ -524,3 +524,14 @@ int rows_change_job(struct disk *disk, const struct record *r, struct err *e)
 		*e = why;
 	return why.code == ERR_EXHAUSTED ? -1 : err_wrap(e, "record of job %s", r->job);
 }
+
+int rows_set_worker(struct disk *disk, const struct record *r, struct err *e)
+{
+	STATEMENT s = db_statement(
+		&disk->db, r->draining ? SQL_WORKER_SET : SQL_WORKER_DROP, e);
+
+	if (!s)
+		return -1;
+	bind_text(s, 1, r->worker);
+	return db_run(&disk->db, s, e);
+}

@@ -27,6 +27,9 @@ int rows_add_job(struct disk *disk, const struct record *r, enum taken *taken,
  * record says. */
 int rows_change_job(struct disk *disk, const struct record *r, struct err *e) MUST_CHECK;
 
+/* What an operator decided of a worker. */
+int rows_set_worker(struct disk *disk, const struct record *r, struct err *e) MUST_CHECK;
+
 /* The job in the present row of a statement that selects JOB_ROW (sql.c); without spec
  * and error.  ERR_SYSTEM when the row makes no sense. */
 int rows_read_job(sqlite3_stmt *row, struct store_job *out, struct err *e) MUST_CHECK;

@@ -129,10 +129,17 @@ static const char version_3[] =
 	"ALTER TABLE jobs ADD COLUMN gpu_time_ns INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE jobs ADD COLUMN gpu_refusals INTEGER NOT NULL DEFAULT 0;";
 
+/* What operators decided of workers; one that is not here is as it comes. */
+static const char version_4[] = "CREATE TABLE workers ("
+				"  id       TEXT    PRIMARY KEY,"
+				"  draining INTEGER NOT NULL"
+				") WITHOUT ROWID;";
+
 const char *const schema_steps[] = {
 	version_1,
 	version_2,
 	version_3,
+	version_4,
 };
 const size_t schema_step_count = sizeof(schema_steps) / sizeof(*schema_steps);
 

@@ -17,6 +17,9 @@ const char *const sql_text[SQL_COUNT] = {
 	[SQL_COMMIT] = "COMMIT",
 	[SQL_META_GET] = "SELECT value FROM meta WHERE key = ?",
 	[SQL_META_SET] = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)",
+	[SQL_WORKERS] = "SELECT id, draining FROM workers ORDER BY id",
+	[SQL_WORKER_SET] = "INSERT OR REPLACE INTO workers (id, draining) VALUES (?, 1)",
+	[SQL_WORKER_DROP] = "DELETE FROM workers WHERE id = ?",
 
 	[SQL_JOB_ADD] = "INSERT INTO jobs (" FACT_COLUMNS(NAMED)
 		ASKED_COLUMNS(NAMED) "package, bytes) VALUES (" FACT_COLUMNS(PLACED)

@@ -308,6 +308,23 @@ static int restore_row(
 	return rc;
 }
 
+int store_restore_workers(
+	struct store *s, store_on_worker *on_worker, void *ctx, struct err *e)
+{
+	STATEMENT workers = db_statement(&s->disk.db, SQL_WORKERS, e);
+	int row;
+
+	if (!workers)
+		return -1;
+	while ((row = db_step(&s->disk.db, workers, e)) > 0) {
+		const char *id = (const char *)sqlite3_column_text(workers, 0);
+
+		if (on_worker(ctx, id ? id : "", sqlite3_column_int(workers, 1), e) < 0)
+			return -1;
+	}
+	return row;
+}
+
 int store_restore(
 	struct store *s, store_on_restored *on_restored, void *ctx, struct err *e)
 {

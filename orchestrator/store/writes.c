@@ -22,6 +22,8 @@ static int record_run(struct op *op, struct disk *disk, struct err *e)
 
 	if (r->kind == RECORD_NEW_JOB)
 		return rows_add_job(disk, r, &taken, &op->failed, e);
+	if (r->kind == RECORD_WORKER)
+		return rows_set_worker(disk, r, e);
 	return rows_change_job(disk, r, e);
 }
 

@@ -107,6 +107,63 @@ static void cancel(struct sim *sim)
 	send_cancel(sim, ask);
 }
 
+/* ---- operating */
+
+static void send_wish(struct sim *sim, const char *worker, enum worker_wish wish)
+{
+	struct ask *ask = new_ask(sim);
+
+	ask->operates = true;
+	ask->wish = wish;
+	memcpy(ask->job, worker, ID_SIZE);
+	sim_trace(sim, "wish %d for %s", (int)wish, worker);
+	core_wish_worker(sim->core, &sim->now, ask->token, worker, wish);
+	sim_drain(sim);
+}
+
+static void operate(struct sim *sim)
+{
+	struct clients *cl = &sim->clients;
+	const struct sim_worker *w = &sim->workers[rng_below(&sim->rng, WORKERS)];
+
+	if (cl->retired_count && rng_chance(&sim->rng, 500))
+		send_wish(sim, cl->retired[rng_below(&sim->rng, (uint32_t)cl->retired_count)],
+			WORKER_FORGET);
+	else
+		send_wish(sim, w->id, (enum worker_wish)rng_below(&sim->rng, 3));
+}
+
+static void on_operate(struct sim *sim, struct event *ev)
+{
+	(void)ev;
+	if (sim->core && !sim->healing)
+		operate(sim);
+	if (!sim->healing)
+		sim_after(sim, rng_time(&sim->rng, 1 * S, 400 * S), on_operate);
+}
+
+/* Until they are done: what never comes back is forgotten, the rest takes runs again. */
+static void on_tidy(struct sim *sim, struct event *ev)
+{
+	(void)ev;
+	for (size_t i = 0; i < WORKERS && sim->core; i++)
+		if (store_is_draining(sim, sim->workers[i].id))
+			send_wish(sim, sim->workers[i].id, WORKER_RESUME);
+	for (size_t i = 0; i < sim->clients.retired_count && sim->core; i++)
+		send_wish(sim, sim->clients.retired[i], WORKER_FORGET);
+	sim_after(sim, 30 * S, on_tidy);
+}
+
+void clients_heal(struct sim *sim)
+{
+	sim_after(sim, 1 * S, on_tidy);
+}
+
+void clients_retire(struct sim *sim, const char *worker)
+{
+	add_id(&sim->clients.retired, &sim->clients.retired_count, worker);
+}
+
 static void on_act(struct sim *sim, struct event *ev)
 {
 	(void)ev;
@@ -197,6 +254,25 @@ static void cancelled(struct sim *sim, const struct ask *ask, const struct effec
 	row->cancel_promised |= ef->cancelled;
 }
 
+/* What was granted is stored, and nothing is left of what is forgotten. */
+static void granted(struct sim *sim, const struct ask *ask, const struct effect *ef)
+{
+	if (ef->error.code == ERR_NOT_FOUND ||
+		(ef->error.code == ERR_CONFLICT && ask->wish == WORKER_FORGET))
+		return;
+	if (ef->error.code != ERR_NONE)
+		sim_fail(sim, "%s: a strange answer to its operator", ask->job);
+	if (ask->wish != WORKER_FORGET)
+		return;
+	for (size_t i = 0; i < sim->store.row_count; i++) {
+		const struct row *row = sim->store.all[i];
+
+		if (row->facts.leased && !strcmp(row->facts.worker, ask->job))
+			sim_fail(sim, "%s is leased on %s, which was forgotten", row->id,
+				ask->job);
+	}
+}
+
 void client_answer(struct sim *sim, const struct effect *ef)
 {
 	struct ask *ask = ask_of(sim, ef->token);
@@ -206,7 +282,9 @@ void client_answer(struct sim *sim, const struct effect *ef)
 	ask->answered = true;
 	sim_trace(sim, "answer %s: %s %s", ask->job, err_code_name(ef->error.code),
 		ef->error.text);
-	if (ask->cancel)
+	if (ask->operates)
+		granted(sim, ask, ef);
+	else if (ask->cancel)
 		cancelled(sim, ask, ef);
 	else if (ef->error.code == ERR_NONE)
 		accepted(sim, ask, ef);
@@ -236,6 +314,7 @@ void clients_init(struct sim *sim)
 {
 	sim->clients.to_do = 40 + rng_below(&sim->rng, 200);
 	sim_after(sim, rng_time(&sim->rng, 0, 10 * S), on_act);
+	sim_after(sim, rng_time(&sim->rng, 1 * S, 400 * S), on_operate);
 }
 
 void clients_fini(struct sim *sim)
@@ -243,4 +322,5 @@ void clients_fini(struct sim *sim)
 	free(sim->clients.asks);
 	free(sim->clients.refused);
 	free(sim->clients.accepted);
+	free(sim->clients.retired);
 }

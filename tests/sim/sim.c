@@ -270,9 +270,7 @@ static bool all_is_over(struct sim *sim)
 	for (size_t i = 0; i < sim->store.row_count; i++) {
 		const struct job_facts *f = &sim->store.all[i]->facts;
 
-		/* On a worker that is gone for good a lease is kept for ever. */
-		if (!job_state_final(f->state) ||
-			(f->leased && sim_worker_find(sim, f->worker)))
+		if (!job_state_final(f->state) || f->leased)
 			return false;
 	}
 	for (size_t i = 0; i < WORKERS; i++)
@@ -340,6 +338,7 @@ static void on_heal(struct sim *sim, struct event *ev)
 	sim->healing = true;
 	sim->store.full = false;
 	workers_heal(sim);
+	clients_heal(sim);
 }
 
 /* ---- one seed */

@@ -57,6 +57,8 @@ struct store {
 	size_t row_count;
 	struct op *ops;
 	size_t op_count;
+	char (*draining)[ID_SIZE]; /* workers */
+	size_t draining_count;
 	size_t published; /* of them: those of whole inputs */
 	uint64_t applied; /* journal number, of this process of the core */
 	bool full;        /* new jobs are refused */
@@ -106,6 +108,8 @@ struct sim_worker {
 struct ask {
 	core_token token;
 	bool cancel;
+	bool operates; /* wish is for worker `job` */
+	enum worker_wish wish;
 	bool answered;
 	bool known; /* the job to cancel was stored when that was asked */
 	char job[ID_SIZE];
@@ -129,6 +133,8 @@ struct clients {
 	char (*accepted)[ID_SIZE];
 	size_t accepted_count;
 	uint32_t to_do; /* actions left */
+	char (*retired)[ID_SIZE]; /* workers that never come back, not forgotten yet */
+	size_t retired_count;
 	uint64_t tokens;
 	uint32_t ids;
 };
@@ -199,6 +205,8 @@ void store_crash(struct sim *sim);
 void store_restore(struct sim *sim);
 struct submission *submission_dup(const struct submission *s);
 
+bool store_is_draining(const struct sim *sim, const char *worker);
+
 /* ---- workers.c */
 
 void workers_init(struct sim *sim);
@@ -215,6 +223,9 @@ struct sim_worker *sim_worker_find(struct sim *sim, const char *id);
 
 void clients_init(struct sim *sim);
 void clients_fini(struct sim *sim);
+/* This worker never comes back: an operator will forget it. */
+void clients_retire(struct sim *sim, const char *worker);
 void client_answer(struct sim *sim, const struct effect *ef);
+void clients_heal(struct sim *sim);
 void clients_crash(struct sim *sim);
 void clients_check_end(struct sim *sim);

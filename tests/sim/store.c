@@ -43,6 +43,7 @@ void store_fini(struct sim *sim)
 		free(st->all[i]);
 	}
 	free(st->all);
+	free(st->draining);
 	table_fini(&st->rows);
 }
 
@@ -142,6 +143,33 @@ static uint32_t leased_on(const struct sim *sim, const char *uuid)
 	return sum;
 }
 
+static size_t draining_at(const struct store *st, const char *worker)
+{
+	size_t i = 0;
+
+	while (i < st->draining_count && strcmp(st->draining[i], worker) != 0)
+		i++;
+	return i;
+}
+
+bool store_is_draining(const struct sim *sim, const char *worker)
+{
+	return draining_at(&sim->store, worker) < sim->store.draining_count;
+}
+
+static void set_draining(struct store *st, const char *worker, bool draining)
+{
+	size_t at = draining_at(st, worker);
+
+	if (draining && at == st->draining_count) {
+		st->draining = xreallocarray(
+			st->draining, st->draining_count + 1, sizeof(*st->draining));
+		memcpy(st->draining[st->draining_count++], worker, ID_SIZE);
+	} else if (!draining && at < st->draining_count) {
+		memmove(st->draining[at], st->draining[--st->draining_count], ID_SIZE);
+	}
+}
+
 static void apply(struct sim *sim, struct record *r)
 {
 	struct store *st = &sim->store;
@@ -151,6 +179,10 @@ static void apply(struct sim *sim, struct record *r)
 		sim_fail(sim, "record %lu after %lu", (unsigned long)r->number,
 			(unsigned long)st->applied);
 	st->applied = r->number;
+	if (r->kind == RECORD_WORKER) {
+		set_draining(st, r->worker, r->draining);
+		return;
+	}
 	if (r->kind == RECORD_NEW_JOB)
 		insert(sim, r);
 	row = store_row(sim, r->job);
@@ -158,6 +190,9 @@ static void apply(struct sim *sim, struct record *r)
 		sim_fail(sim, "%s: record of a job that is not stored", r->job);
 	if (r->kind == RECORD_CHANGE)
 		check_change(sim, row, r);
+	if (r->event.sequence && r->facts.state == JOB_CREATING_PARTITION &&
+		store_is_draining(sim, r->facts.worker))
+		sim_fail(sim, "%s is placed on a draining worker", r->job);
 	check_output(sim, row, r);
 	if (r->event.sequence)
 		row->last_output_at = r->event.output_at;
@@ -334,6 +369,9 @@ void store_restore(struct sim *sim)
 {
 	struct err e = { 0 };
 
+	for (size_t i = 0; i < sim->store.draining_count; i++)
+		if (core_restore_worker(sim->core, sim->store.draining[i], true, &e) < 0)
+			sim_fail(sim, "restore: %s", e.text);
 	for (size_t i = 0; i < sim->store.row_count; i++) {
 		struct row *row = sim->store.all[i];
 		struct job_facts facts;

@@ -471,10 +471,19 @@ static struct core_device device_now(const struct sim_worker *w, size_t i)
 	return d;
 }
 
+static void disconnect(struct sim *sim, struct sim_worker *w);
+static void connect(struct sim *sim, struct sim_worker *w, int64_t delay);
+
 static void on_seen(struct sim *sim, struct event *ev)
 {
 	if (!arrives(sim, ev))
 		return;
+	/* Forgotten while it was silent: its stream is closed, and it says Hello again. */
+	if (!core_worker_is_here(sim->core, ev->worker->id, ev->session)) {
+		disconnect(sim, ev->worker);
+		connect(sim, ev->worker, 1 * S);
+		return;
+	}
 	core_worker_seen(sim->core, &sim->now, ev->worker->id);
 	sim_drain(sim);
 	if (ev->session == ev->worker->session && sim->core) {
@@ -612,10 +621,11 @@ static void make_worker_id(struct sim_worker *w)
 }
 
 /* A new disk: nothing of the old worker ever comes back. */
-static void replace(struct sim_worker *w)
+static void replace(struct sim *sim, struct sim_worker *w)
 {
 	while (w->folder_count)
 		folder_remove(w, w->folders[0]);
+	clients_retire(sim, w->id);
 	make_worker_id(w);
 }
 
@@ -671,7 +681,7 @@ static void one_fault(struct sim *sim, struct sim_worker *w)
 		disconnect(sim, w);
 		w->up = false;
 		if (rng_chance(&sim->rng, 50))
-			replace(w);
+			replace(sim, w);
 		reboot(sim, w, rng_chance(&sim->rng, 200));
 		sim_after(sim, rng_time(&sim->rng, 5 * S, 3000 * S), on_up)->worker = w;
 		return;

@@ -321,7 +321,7 @@ static void the_first_event_says_for_what_a_job_waits(void **state)
 	const struct job_state_event *ev = core_job_event(d->core, waiting, 1);
 	assert_int_equal(ev->state, JOB_SCHEDULING);
 	assert_int_equal(ev->reason, REASON_WAITING_FOR_GPU);
-	assert_string_equal(ev->message, "waiting for 0.5 GPU");
+	assert_string_equal(ev->message, "waiting for 0.5 GPU: nothing is free");
 	assert_null(core_job_event(d->core, waiting, 2));
 }
 
