@@ -352,7 +352,7 @@ struct core_counts {
 	uint32_t in_state[JOB_STATE_COUNT];     /* of those that are not finished */
 	uint32_t waiting_for[JOB_REASON_COUNT]; /* of those in SCHEDULING, by reason */
 	uint32_t ready_workers;
-	uint32_t draining_workers; /* neither ready nor down */
+	uint32_t draining_workers;          /* neither ready nor down */
 	uint64_t finished[JOB_STATE_COUNT]; /* since the start, by final state */
 	uint64_t submitted;
 	uint32_t hundredths_total,

@@ -27,7 +27,8 @@ static uint32_t at_most(uint32_t a, uint32_t b)
 
 struct supply {
 	uint32_t ready; /* workers */
-	uint32_t most;  /* healthy devices of one of them, as far as a job could have them */
+	uint32_t
+		most; /* healthy devices of one of them, as far as a job could have them */
 	uint32_t share; /* the most hundredths free on one device */
 	uint32_t whole; /* the most entirely free devices of one worker */
 };
@@ -66,8 +67,8 @@ static bool is_free(const struct supply *s, struct amount a)
 
 /* ---- for what it waits */
 
-static void say_what_is_free(char *out, size_t size, const char *want,
-	const struct supply *s, struct amount a)
+static void say_what_is_free(
+	char *out, size_t size, const char *want, const struct supply *s, struct amount a)
 {
 	char most[16];
 
@@ -103,8 +104,7 @@ struct waiting job_waits_for(struct core *c, const struct job *job)
 
 	amount_text(want, a);
 	if (!s.ready) {
-		str_put(w.text, sizeof(w.text),
-			"waiting for a worker: none is ready%s",
+		str_put(w.text, sizeof(w.text), "waiting for a worker: none is ready%s",
 			core_count(c).draining_workers ? ", one is draining" : "");
 	} else if (never_fits(&s, a)) {
 		str_put(w.text, sizeof(w.text),
@@ -322,7 +322,8 @@ static void add_first_in_line(
 }
 
 /* What holds the devices that would come free for it first. */
-static void add_blockers(struct core *c, struct core_explanation *x, const struct job *job)
+static void add_blockers(
+	struct core *c, struct core_explanation *x, const struct job *job)
 {
 	struct reservation r = scheduler_earliest(
 		c, job->submission->amount, scheduler_lease_ends_latest);
@@ -483,7 +484,6 @@ int core_explain(struct core *c, const struct core_time *now, const char *id,
 		.state = job->facts.state,
 		.reason = job->facts.reason,
 		.waiting_jobs = c->counts.waiting,
-		.rests_on = c->issued,
 	};
 	str_put(x->text, sizeof(x->text), "%s",
 		job->facts.message ? job->facts.message : "");

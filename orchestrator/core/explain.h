@@ -61,7 +61,6 @@ struct core_explanation {
 	uint32_t more_blockers;
 	struct core_alternative alternatives[EXPLAIN_ALTERNATIVES];
 	size_t alternative_count;
-	uint64_t rests_on; /* the journal number; see core_await() */
 };
 
 /* Of a job that is not over; ERR_NOT_FOUND: ask the store. */

@@ -267,8 +267,7 @@ void job_requeue(struct core *c, struct job *job, enum job_event ev,
 void job_end(struct core *c, struct job *job, const struct ending *end, char *message,
 	bool release);
 /* gone: its run is surely over; else its lease is kept. */
-void job_outcome_unknown(
-	struct core *c, struct job *job, const char *why, bool gone);
+void job_outcome_unknown(struct core *c, struct job *job, const char *why, bool gone);
 void job_overdue(struct core *c, struct job *job);
 /* A finished job whose lease was kept: its run is gone at last. */
 void job_release_late(struct core *c, struct job *job);

@@ -492,8 +492,7 @@ void job_end(struct core *c, struct job *job, const struct ending *end, char *me
 	job_tell(c, job);
 }
 
-void job_outcome_unknown(
-	struct core *c, struct job *job, const char *why, bool gone)
+void job_outcome_unknown(struct core *c, struct job *job, const char *why, bool gone)
 {
 	struct ending end = { .event = EV_ENDED_BADLY, .reason = REASON_OUTCOME_UNKNOWN };
 	char *text = str_fmt("how attempt %d on worker %s ended is not known: %s",

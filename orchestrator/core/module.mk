@@ -15,3 +15,9 @@ $(eval $(call unit_test,test_submission))
 
 test_scheduler_USES := core_driver core base
 $(eval $(call unit_test,test_scheduler))
+
+test_explain_USES := core_driver core base
+$(eval $(call unit_test,test_explain))
+
+test_drain_USES := core_driver core base
+$(eval $(call unit_test,test_drain))

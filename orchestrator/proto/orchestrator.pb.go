@@ -242,6 +242,55 @@ func (OutputStream) EnumDescriptor() ([]byte, []int) {
 	return file_orchestrator_proto_rawDescGZIP(), []int{2}
 }
 
+type BlockerKind int32
+
+const (
+	BlockerKind_HOLDS_SHARE   BlockerKind = 0 // a job holds a share of a device that this one could have
+	BlockerKind_COMES_BEFORE  BlockerKind = 1 // a job comes before it, and devices are kept for that one
+	BlockerKind_FOREIGN_SHARE BlockerKind = 2 // something that is no job holds a share there
+)
+
+// Enum value maps for BlockerKind.
+var (
+	BlockerKind_name = map[int32]string{
+		0: "HOLDS_SHARE",
+		1: "COMES_BEFORE",
+		2: "FOREIGN_SHARE",
+	}
+	BlockerKind_value = map[string]int32{
+		"HOLDS_SHARE":   0,
+		"COMES_BEFORE":  1,
+		"FOREIGN_SHARE": 2,
+	}
+)
+
+func (x BlockerKind) Enum() *BlockerKind {
+	p := new(BlockerKind)
+	*p = x
+	return p
+}
+
+func (x BlockerKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (BlockerKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_orchestrator_proto_enumTypes[3].Descriptor()
+}
+
+func (BlockerKind) Type() protoreflect.EnumType {
+	return &file_orchestrator_proto_enumTypes[3]
+}
+
+func (x BlockerKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use BlockerKind.Descriptor instead.
+func (BlockerKind) EnumDescriptor() ([]byte, []int) {
+	return file_orchestrator_proto_rawDescGZIP(), []int{3}
+}
+
 type JobSubmission struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	CodePackage    []byte                 `protobuf:"bytes,1,opt,name=code_package,json=codePackage,proto3" json:"code_package,omitempty"` // a ZIP with main.py at its top
@@ -2489,12 +2538,22 @@ func (x *ExplainJobRequest) GetJobId() string {
 	return ""
 }
 
-// Grows with the scheduler.
+// Why a job is where it is.  Times are Unix seconds, 0 = cannot be told.
 type Explanation struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	JobId         string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
 	Reason        Reason                 `protobuf:"varint,2,opt,name=reason,proto3,enum=cumulus.orchestrator.Reason" json:"reason,omitempty"`
 	Message       string                 `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	State         JobState               `protobuf:"varint,4,opt,name=state,proto3,enum=cumulus.orchestrator.JobState" json:"state,omitempty"`
+	QueuePosition int32                  `protobuf:"varint,5,opt,name=queue_position,json=queuePosition,proto3" json:"queue_position,omitempty"` // 1 = the first; 0 = it is not in the queue
+	WaitingJobs   int32                  `protobuf:"varint,6,opt,name=waiting_jobs,json=waitingJobs,proto3" json:"waiting_jobs,omitempty"`       // of everybody, it included
+	LatestStart   int64                  `protobuf:"varint,7,opt,name=latest_start,json=latestStart,proto3" json:"latest_start,omitempty"`       // of a waiting job, by the durations that the others declared
+	LatestEnd     int64                  `protobuf:"varint,8,opt,name=latest_end,json=latestEnd,proto3" json:"latest_end,omitempty"`
+	NextTry       int64                  `protobuf:"varint,9,opt,name=next_try,json=nextTry,proto3" json:"next_try,omitempty"` // it came back from a worker, and is not tried before
+	Blockers      []*Blocker             `protobuf:"bytes,10,rep,name=blockers,proto3" json:"blockers,omitempty"`
+	MoreBlockers  int32                  `protobuf:"varint,11,opt,name=more_blockers,json=moreBlockers,proto3" json:"more_blockers,omitempty"` // left out
+	Alternatives  []*Alternative         `protobuf:"bytes,12,rep,name=alternatives,proto3" json:"alternatives,omitempty"`
+	WorkerId      string                 `protobuf:"bytes,13,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"` // where it is, or was last
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2550,6 +2609,245 @@ func (x *Explanation) GetMessage() string {
 	return ""
 }
 
+func (x *Explanation) GetState() JobState {
+	if x != nil {
+		return x.State
+	}
+	return JobState_SCHEDULING
+}
+
+func (x *Explanation) GetQueuePosition() int32 {
+	if x != nil {
+		return x.QueuePosition
+	}
+	return 0
+}
+
+func (x *Explanation) GetWaitingJobs() int32 {
+	if x != nil {
+		return x.WaitingJobs
+	}
+	return 0
+}
+
+func (x *Explanation) GetLatestStart() int64 {
+	if x != nil {
+		return x.LatestStart
+	}
+	return 0
+}
+
+func (x *Explanation) GetLatestEnd() int64 {
+	if x != nil {
+		return x.LatestEnd
+	}
+	return 0
+}
+
+func (x *Explanation) GetNextTry() int64 {
+	if x != nil {
+		return x.NextTry
+	}
+	return 0
+}
+
+func (x *Explanation) GetBlockers() []*Blocker {
+	if x != nil {
+		return x.Blockers
+	}
+	return nil
+}
+
+func (x *Explanation) GetMoreBlockers() int32 {
+	if x != nil {
+		return x.MoreBlockers
+	}
+	return 0
+}
+
+func (x *Explanation) GetAlternatives() []*Alternative {
+	if x != nil {
+		return x.Alternatives
+	}
+	return nil
+}
+
+func (x *Explanation) GetWorkerId() string {
+	if x != nil {
+		return x.WorkerId
+	}
+	return ""
+}
+
+type Blocker struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          BlockerKind            `protobuf:"varint,1,opt,name=kind,proto3,enum=cumulus.orchestrator.BlockerKind" json:"kind,omitempty"`
+	JobId         string                 `protobuf:"bytes,2,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"` // "" where it is not the caller's to know
+	WorkerId      string                 `protobuf:"bytes,3,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
+	GpuDevice     int32                  `protobuf:"varint,4,opt,name=gpu_device,json=gpuDevice,proto3" json:"gpu_device,omitempty"`
+	GpuMemory     float32                `protobuf:"fixed32,5,opt,name=gpu_memory,json=gpuMemory,proto3" json:"gpu_memory,omitempty"`
+	State         JobState               `protobuf:"varint,6,opt,name=state,proto3,enum=cumulus.orchestrator.JobState" json:"state,omitempty"`
+	LatestEnd     int64                  `protobuf:"varint,7,opt,name=latest_end,json=latestEnd,proto3" json:"latest_end,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Blocker) Reset() {
+	*x = Blocker{}
+	mi := &file_orchestrator_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Blocker) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Blocker) ProtoMessage() {}
+
+func (x *Blocker) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestrator_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Blocker.ProtoReflect.Descriptor instead.
+func (*Blocker) Descriptor() ([]byte, []int) {
+	return file_orchestrator_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *Blocker) GetKind() BlockerKind {
+	if x != nil {
+		return x.Kind
+	}
+	return BlockerKind_HOLDS_SHARE
+}
+
+func (x *Blocker) GetJobId() string {
+	if x != nil {
+		return x.JobId
+	}
+	return ""
+}
+
+func (x *Blocker) GetWorkerId() string {
+	if x != nil {
+		return x.WorkerId
+	}
+	return ""
+}
+
+func (x *Blocker) GetGpuDevice() int32 {
+	if x != nil {
+		return x.GpuDevice
+	}
+	return 0
+}
+
+func (x *Blocker) GetGpuMemory() float32 {
+	if x != nil {
+		return x.GpuMemory
+	}
+	return 0
+}
+
+func (x *Blocker) GetState() JobState {
+	if x != nil {
+		return x.State
+	}
+	return JobState_SCHEDULING
+}
+
+func (x *Blocker) GetLatestEnd() int64 {
+	if x != nil {
+		return x.LatestEnd
+	}
+	return 0
+}
+
+// What the same job could be submitted with to start at once.
+type Alternative struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Change        string                 `protobuf:"bytes,1,opt,name=change,proto3" json:"change,omitempty"` // duration, priority, gpu_memory
+	GpuMemory     float32                `protobuf:"fixed32,2,opt,name=gpu_memory,json=gpuMemory,proto3" json:"gpu_memory,omitempty"`
+	Duration      int32                  `protobuf:"varint,3,opt,name=duration,proto3" json:"duration,omitempty"`
+	Priority      int32                  `protobuf:"varint,4,opt,name=priority,proto3" json:"priority,omitempty"`
+	Message       string                 `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Alternative) Reset() {
+	*x = Alternative{}
+	mi := &file_orchestrator_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Alternative) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Alternative) ProtoMessage() {}
+
+func (x *Alternative) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestrator_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Alternative.ProtoReflect.Descriptor instead.
+func (*Alternative) Descriptor() ([]byte, []int) {
+	return file_orchestrator_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *Alternative) GetChange() string {
+	if x != nil {
+		return x.Change
+	}
+	return ""
+}
+
+func (x *Alternative) GetGpuMemory() float32 {
+	if x != nil {
+		return x.GpuMemory
+	}
+	return 0
+}
+
+func (x *Alternative) GetDuration() int32 {
+	if x != nil {
+		return x.Duration
+	}
+	return 0
+}
+
+func (x *Alternative) GetPriority() int32 {
+	if x != nil {
+		return x.Priority
+	}
+	return 0
+}
+
+func (x *Alternative) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 type PauseJobRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	JobId         string                 `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
@@ -2559,7 +2857,7 @@ type PauseJobRequest struct {
 
 func (x *PauseJobRequest) Reset() {
 	*x = PauseJobRequest{}
-	mi := &file_orchestrator_proto_msgTypes[28]
+	mi := &file_orchestrator_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2571,7 +2869,7 @@ func (x *PauseJobRequest) String() string {
 func (*PauseJobRequest) ProtoMessage() {}
 
 func (x *PauseJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestrator_proto_msgTypes[28]
+	mi := &file_orchestrator_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2584,7 +2882,7 @@ func (x *PauseJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseJobRequest.ProtoReflect.Descriptor instead.
 func (*PauseJobRequest) Descriptor() ([]byte, []int) {
-	return file_orchestrator_proto_rawDescGZIP(), []int{28}
+	return file_orchestrator_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *PauseJobRequest) GetJobId() string {
@@ -2603,7 +2901,7 @@ type ResumeJobRequest struct {
 
 func (x *ResumeJobRequest) Reset() {
 	*x = ResumeJobRequest{}
-	mi := &file_orchestrator_proto_msgTypes[29]
+	mi := &file_orchestrator_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2615,7 +2913,7 @@ func (x *ResumeJobRequest) String() string {
 func (*ResumeJobRequest) ProtoMessage() {}
 
 func (x *ResumeJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestrator_proto_msgTypes[29]
+	mi := &file_orchestrator_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2628,7 +2926,7 @@ func (x *ResumeJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeJobRequest.ProtoReflect.Descriptor instead.
 func (*ResumeJobRequest) Descriptor() ([]byte, []int) {
-	return file_orchestrator_proto_rawDescGZIP(), []int{29}
+	return file_orchestrator_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ResumeJobRequest) GetJobId() string {
@@ -2647,7 +2945,7 @@ type ListCheckpointsRequest struct {
 
 func (x *ListCheckpointsRequest) Reset() {
 	*x = ListCheckpointsRequest{}
-	mi := &file_orchestrator_proto_msgTypes[30]
+	mi := &file_orchestrator_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2659,7 +2957,7 @@ func (x *ListCheckpointsRequest) String() string {
 func (*ListCheckpointsRequest) ProtoMessage() {}
 
 func (x *ListCheckpointsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestrator_proto_msgTypes[30]
+	mi := &file_orchestrator_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2672,7 +2970,7 @@ func (x *ListCheckpointsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCheckpointsRequest.ProtoReflect.Descriptor instead.
 func (*ListCheckpointsRequest) Descriptor() ([]byte, []int) {
-	return file_orchestrator_proto_rawDescGZIP(), []int{30}
+	return file_orchestrator_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ListCheckpointsRequest) GetJobId() string {
@@ -2691,7 +2989,7 @@ type CheckpointList struct {
 
 func (x *CheckpointList) Reset() {
 	*x = CheckpointList{}
-	mi := &file_orchestrator_proto_msgTypes[31]
+	mi := &file_orchestrator_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2703,7 +3001,7 @@ func (x *CheckpointList) String() string {
 func (*CheckpointList) ProtoMessage() {}
 
 func (x *CheckpointList) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestrator_proto_msgTypes[31]
+	mi := &file_orchestrator_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2716,7 +3014,7 @@ func (x *CheckpointList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointList.ProtoReflect.Descriptor instead.
 func (*CheckpointList) Descriptor() ([]byte, []int) {
-	return file_orchestrator_proto_rawDescGZIP(), []int{31}
+	return file_orchestrator_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *CheckpointList) GetCheckpoints() []*Checkpoint {
@@ -2739,7 +3037,7 @@ type Checkpoint struct {
 
 func (x *Checkpoint) Reset() {
 	*x = Checkpoint{}
-	mi := &file_orchestrator_proto_msgTypes[32]
+	mi := &file_orchestrator_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2751,7 +3049,7 @@ func (x *Checkpoint) String() string {
 func (*Checkpoint) ProtoMessage() {}
 
 func (x *Checkpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestrator_proto_msgTypes[32]
+	mi := &file_orchestrator_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2764,7 +3062,7 @@ func (x *Checkpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checkpoint.ProtoReflect.Descriptor instead.
 func (*Checkpoint) Descriptor() ([]byte, []int) {
-	return file_orchestrator_proto_rawDescGZIP(), []int{32}
+	return file_orchestrator_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Checkpoint) GetName() string {
@@ -2803,15 +3101,17 @@ func (x *Checkpoint) GetMetadata() map[string]string {
 }
 
 type DrainWorkerRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	WorkerId      string                 `protobuf:"bytes,1,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	WorkerId string                 `protobuf:"bytes,1,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
+	// It is down and never comes back: its jobs are FAILED with OUTCOME_UNKNOWN.
+	Forget        bool `protobuf:"varint,2,opt,name=forget,proto3" json:"forget,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DrainWorkerRequest) Reset() {
 	*x = DrainWorkerRequest{}
-	mi := &file_orchestrator_proto_msgTypes[33]
+	mi := &file_orchestrator_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2823,7 +3123,7 @@ func (x *DrainWorkerRequest) String() string {
 func (*DrainWorkerRequest) ProtoMessage() {}
 
 func (x *DrainWorkerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestrator_proto_msgTypes[33]
+	mi := &file_orchestrator_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2836,7 +3136,7 @@ func (x *DrainWorkerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainWorkerRequest.ProtoReflect.Descriptor instead.
 func (*DrainWorkerRequest) Descriptor() ([]byte, []int) {
-	return file_orchestrator_proto_rawDescGZIP(), []int{33}
+	return file_orchestrator_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *DrainWorkerRequest) GetWorkerId() string {
@@ -2844,6 +3144,13 @@ func (x *DrainWorkerRequest) GetWorkerId() string {
 		return x.WorkerId
 	}
 	return ""
+}
+
+func (x *DrainWorkerRequest) GetForget() bool {
+	if x != nil {
+		return x.Forget
+	}
+	return false
 }
 
 type ResumeWorkerRequest struct {
@@ -2855,7 +3162,7 @@ type ResumeWorkerRequest struct {
 
 func (x *ResumeWorkerRequest) Reset() {
 	*x = ResumeWorkerRequest{}
-	mi := &file_orchestrator_proto_msgTypes[34]
+	mi := &file_orchestrator_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2867,7 +3174,7 @@ func (x *ResumeWorkerRequest) String() string {
 func (*ResumeWorkerRequest) ProtoMessage() {}
 
 func (x *ResumeWorkerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestrator_proto_msgTypes[34]
+	mi := &file_orchestrator_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2880,7 +3187,7 @@ func (x *ResumeWorkerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeWorkerRequest.ProtoReflect.Descriptor instead.
 func (*ResumeWorkerRequest) Descriptor() ([]byte, []int) {
-	return file_orchestrator_proto_rawDescGZIP(), []int{34}
+	return file_orchestrator_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ResumeWorkerRequest) GetWorkerId() string {
@@ -3113,11 +3420,41 @@ const file_orchestrator_proto_rawDesc = "" +
 	"\x0ePackageDigests\x12\x18\n" +
 	"\adigests\x18\x01 \x03(\tR\adigests\"*\n" +
 	"\x11ExplainJobRequest\x12\x15\n" +
-	"\x06job_id\x18\x01 \x01(\tR\x05jobId\"t\n" +
+	"\x06job_id\x18\x01 \x01(\tR\x05jobId\"\x95\x04\n" +
 	"\vExplanation\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x124\n" +
 	"\x06reason\x18\x02 \x01(\x0e2\x1c.cumulus.orchestrator.ReasonR\x06reason\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage\"(\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\x124\n" +
+	"\x05state\x18\x04 \x01(\x0e2\x1e.cumulus.orchestrator.JobStateR\x05state\x12%\n" +
+	"\x0equeue_position\x18\x05 \x01(\x05R\rqueuePosition\x12!\n" +
+	"\fwaiting_jobs\x18\x06 \x01(\x05R\vwaitingJobs\x12!\n" +
+	"\flatest_start\x18\a \x01(\x03R\vlatestStart\x12\x1d\n" +
+	"\n" +
+	"latest_end\x18\b \x01(\x03R\tlatestEnd\x12\x19\n" +
+	"\bnext_try\x18\t \x01(\x03R\anextTry\x129\n" +
+	"\bblockers\x18\n" +
+	" \x03(\v2\x1d.cumulus.orchestrator.BlockerR\bblockers\x12#\n" +
+	"\rmore_blockers\x18\v \x01(\x05R\fmoreBlockers\x12E\n" +
+	"\falternatives\x18\f \x03(\v2!.cumulus.orchestrator.AlternativeR\falternatives\x12\x1b\n" +
+	"\tworker_id\x18\r \x01(\tR\bworkerId\"\x87\x02\n" +
+	"\aBlocker\x125\n" +
+	"\x04kind\x18\x01 \x01(\x0e2!.cumulus.orchestrator.BlockerKindR\x04kind\x12\x15\n" +
+	"\x06job_id\x18\x02 \x01(\tR\x05jobId\x12\x1b\n" +
+	"\tworker_id\x18\x03 \x01(\tR\bworkerId\x12\x1d\n" +
+	"\n" +
+	"gpu_device\x18\x04 \x01(\x05R\tgpuDevice\x12\x1d\n" +
+	"\n" +
+	"gpu_memory\x18\x05 \x01(\x02R\tgpuMemory\x124\n" +
+	"\x05state\x18\x06 \x01(\x0e2\x1e.cumulus.orchestrator.JobStateR\x05state\x12\x1d\n" +
+	"\n" +
+	"latest_end\x18\a \x01(\x03R\tlatestEnd\"\x96\x01\n" +
+	"\vAlternative\x12\x16\n" +
+	"\x06change\x18\x01 \x01(\tR\x06change\x12\x1d\n" +
+	"\n" +
+	"gpu_memory\x18\x02 \x01(\x02R\tgpuMemory\x12\x1a\n" +
+	"\bduration\x18\x03 \x01(\x05R\bduration\x12\x1a\n" +
+	"\bpriority\x18\x04 \x01(\x05R\bpriority\x12\x18\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage\"(\n" +
 	"\x0fPauseJobRequest\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\")\n" +
 	"\x10ResumeJobRequest\x12\x15\n" +
@@ -3136,9 +3473,10 @@ const file_orchestrator_proto_rawDesc = "" +
 	"\bmetadata\x18\x05 \x03(\v2..cumulus.orchestrator.Checkpoint.MetadataEntryR\bmetadata\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"1\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"I\n" +
 	"\x12DrainWorkerRequest\x12\x1b\n" +
-	"\tworker_id\x18\x01 \x01(\tR\bworkerId\"2\n" +
+	"\tworker_id\x18\x01 \x01(\tR\bworkerId\x12\x16\n" +
+	"\x06forget\x18\x02 \x01(\bR\x06forget\"2\n" +
 	"\x13ResumeWorkerRequest\x12\x1b\n" +
 	"\tworker_id\x18\x01 \x01(\tR\bworkerId*i\n" +
 	"\bJobState\x12\x0e\n" +
@@ -3182,7 +3520,11 @@ const file_orchestrator_proto_rawDesc = "" +
 	"\n" +
 	"\x06STDERR\x10\x01\x12\n" +
 	"\n" +
-	"\x06SYSTEM\x10\x022\x88\f\n" +
+	"\x06SYSTEM\x10\x02*C\n" +
+	"\vBlockerKind\x12\x0f\n" +
+	"\vHOLDS_SHARE\x10\x00\x12\x10\n" +
+	"\fCOMES_BEFORE\x10\x01\x12\x11\n" +
+	"\rFOREIGN_SHARE\x10\x022\x88\f\n" +
 	"\x13OrchestratorService\x12R\n" +
 	"\tSubmitJob\x12#.cumulus.orchestrator.JobSubmission\x1a\x1e.cumulus.orchestrator.JobEvent0\x01\x12W\n" +
 	"\fGetJobStatus\x12&.cumulus.orchestrator.JobStatusRequest\x1a\x1f.cumulus.orchestrator.JobStatus\x12\\\n" +
@@ -3216,118 +3558,126 @@ func file_orchestrator_proto_rawDescGZIP() []byte {
 	return file_orchestrator_proto_rawDescData
 }
 
-var file_orchestrator_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_orchestrator_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
+var file_orchestrator_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_orchestrator_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_orchestrator_proto_goTypes = []any{
 	(JobState)(0),                  // 0: cumulus.orchestrator.JobState
 	(Reason)(0),                    // 1: cumulus.orchestrator.Reason
 	(OutputStream)(0),              // 2: cumulus.orchestrator.OutputStream
-	(*JobSubmission)(nil),          // 3: cumulus.orchestrator.JobSubmission
-	(*Limits)(nil),                 // 4: cumulus.orchestrator.Limits
-	(*JobEvent)(nil),               // 5: cumulus.orchestrator.JobEvent
-	(*Output)(nil),                 // 6: cumulus.orchestrator.Output
-	(*JobStatusRequest)(nil),       // 7: cumulus.orchestrator.JobStatusRequest
-	(*JobStatus)(nil),              // 8: cumulus.orchestrator.JobStatus
-	(*GpuUsage)(nil),               // 9: cumulus.orchestrator.GpuUsage
-	(*Timing)(nil),                 // 10: cumulus.orchestrator.Timing
-	(*JobCancelRequest)(nil),       // 11: cumulus.orchestrator.JobCancelRequest
-	(*CancelJobResponse)(nil),      // 12: cumulus.orchestrator.CancelJobResponse
-	(*ListWorkersRequest)(nil),     // 13: cumulus.orchestrator.ListWorkersRequest
-	(*WorkerList)(nil),             // 14: cumulus.orchestrator.WorkerList
-	(*WorkerInfo)(nil),             // 15: cumulus.orchestrator.WorkerInfo
-	(*GPUDevice)(nil),              // 16: cumulus.orchestrator.GPUDevice
-	(*PartitionInfo)(nil),          // 17: cumulus.orchestrator.PartitionInfo
-	(*HealthCheckRequest)(nil),     // 18: cumulus.orchestrator.HealthCheckRequest
-	(*HealthStatus)(nil),           // 19: cumulus.orchestrator.HealthStatus
-	(*WatchJobRequest)(nil),        // 20: cumulus.orchestrator.WatchJobRequest
-	(*ListJobsRequest)(nil),        // 21: cumulus.orchestrator.ListJobsRequest
-	(*JobList)(nil),                // 22: cumulus.orchestrator.JobList
-	(*JobLogsRequest)(nil),         // 23: cumulus.orchestrator.JobLogsRequest
-	(*JobResultRequest)(nil),       // 24: cumulus.orchestrator.JobResultRequest
-	(*JobResult)(nil),              // 25: cumulus.orchestrator.JobResult
-	(*PackageChunk)(nil),           // 26: cumulus.orchestrator.PackageChunk
-	(*PackageInfo)(nil),            // 27: cumulus.orchestrator.PackageInfo
-	(*PackageDigests)(nil),         // 28: cumulus.orchestrator.PackageDigests
-	(*ExplainJobRequest)(nil),      // 29: cumulus.orchestrator.ExplainJobRequest
-	(*Explanation)(nil),            // 30: cumulus.orchestrator.Explanation
-	(*PauseJobRequest)(nil),        // 31: cumulus.orchestrator.PauseJobRequest
-	(*ResumeJobRequest)(nil),       // 32: cumulus.orchestrator.ResumeJobRequest
-	(*ListCheckpointsRequest)(nil), // 33: cumulus.orchestrator.ListCheckpointsRequest
-	(*CheckpointList)(nil),         // 34: cumulus.orchestrator.CheckpointList
-	(*Checkpoint)(nil),             // 35: cumulus.orchestrator.Checkpoint
-	(*DrainWorkerRequest)(nil),     // 36: cumulus.orchestrator.DrainWorkerRequest
-	(*ResumeWorkerRequest)(nil),    // 37: cumulus.orchestrator.ResumeWorkerRequest
-	nil,                            // 38: cumulus.orchestrator.JobSubmission.LabelsEntry
-	nil,                            // 39: cumulus.orchestrator.JobSubmission.EnvEntry
-	nil,                            // 40: cumulus.orchestrator.JobStatus.LabelsEntry
-	nil,                            // 41: cumulus.orchestrator.WorkerInfo.LabelsEntry
-	nil,                            // 42: cumulus.orchestrator.ListJobsRequest.LabelsEntry
-	nil,                            // 43: cumulus.orchestrator.Checkpoint.MetadataEntry
+	(BlockerKind)(0),               // 3: cumulus.orchestrator.BlockerKind
+	(*JobSubmission)(nil),          // 4: cumulus.orchestrator.JobSubmission
+	(*Limits)(nil),                 // 5: cumulus.orchestrator.Limits
+	(*JobEvent)(nil),               // 6: cumulus.orchestrator.JobEvent
+	(*Output)(nil),                 // 7: cumulus.orchestrator.Output
+	(*JobStatusRequest)(nil),       // 8: cumulus.orchestrator.JobStatusRequest
+	(*JobStatus)(nil),              // 9: cumulus.orchestrator.JobStatus
+	(*GpuUsage)(nil),               // 10: cumulus.orchestrator.GpuUsage
+	(*Timing)(nil),                 // 11: cumulus.orchestrator.Timing
+	(*JobCancelRequest)(nil),       // 12: cumulus.orchestrator.JobCancelRequest
+	(*CancelJobResponse)(nil),      // 13: cumulus.orchestrator.CancelJobResponse
+	(*ListWorkersRequest)(nil),     // 14: cumulus.orchestrator.ListWorkersRequest
+	(*WorkerList)(nil),             // 15: cumulus.orchestrator.WorkerList
+	(*WorkerInfo)(nil),             // 16: cumulus.orchestrator.WorkerInfo
+	(*GPUDevice)(nil),              // 17: cumulus.orchestrator.GPUDevice
+	(*PartitionInfo)(nil),          // 18: cumulus.orchestrator.PartitionInfo
+	(*HealthCheckRequest)(nil),     // 19: cumulus.orchestrator.HealthCheckRequest
+	(*HealthStatus)(nil),           // 20: cumulus.orchestrator.HealthStatus
+	(*WatchJobRequest)(nil),        // 21: cumulus.orchestrator.WatchJobRequest
+	(*ListJobsRequest)(nil),        // 22: cumulus.orchestrator.ListJobsRequest
+	(*JobList)(nil),                // 23: cumulus.orchestrator.JobList
+	(*JobLogsRequest)(nil),         // 24: cumulus.orchestrator.JobLogsRequest
+	(*JobResultRequest)(nil),       // 25: cumulus.orchestrator.JobResultRequest
+	(*JobResult)(nil),              // 26: cumulus.orchestrator.JobResult
+	(*PackageChunk)(nil),           // 27: cumulus.orchestrator.PackageChunk
+	(*PackageInfo)(nil),            // 28: cumulus.orchestrator.PackageInfo
+	(*PackageDigests)(nil),         // 29: cumulus.orchestrator.PackageDigests
+	(*ExplainJobRequest)(nil),      // 30: cumulus.orchestrator.ExplainJobRequest
+	(*Explanation)(nil),            // 31: cumulus.orchestrator.Explanation
+	(*Blocker)(nil),                // 32: cumulus.orchestrator.Blocker
+	(*Alternative)(nil),            // 33: cumulus.orchestrator.Alternative
+	(*PauseJobRequest)(nil),        // 34: cumulus.orchestrator.PauseJobRequest
+	(*ResumeJobRequest)(nil),       // 35: cumulus.orchestrator.ResumeJobRequest
+	(*ListCheckpointsRequest)(nil), // 36: cumulus.orchestrator.ListCheckpointsRequest
+	(*CheckpointList)(nil),         // 37: cumulus.orchestrator.CheckpointList
+	(*Checkpoint)(nil),             // 38: cumulus.orchestrator.Checkpoint
+	(*DrainWorkerRequest)(nil),     // 39: cumulus.orchestrator.DrainWorkerRequest
+	(*ResumeWorkerRequest)(nil),    // 40: cumulus.orchestrator.ResumeWorkerRequest
+	nil,                            // 41: cumulus.orchestrator.JobSubmission.LabelsEntry
+	nil,                            // 42: cumulus.orchestrator.JobSubmission.EnvEntry
+	nil,                            // 43: cumulus.orchestrator.JobStatus.LabelsEntry
+	nil,                            // 44: cumulus.orchestrator.WorkerInfo.LabelsEntry
+	nil,                            // 45: cumulus.orchestrator.ListJobsRequest.LabelsEntry
+	nil,                            // 46: cumulus.orchestrator.Checkpoint.MetadataEntry
 }
 var file_orchestrator_proto_depIdxs = []int32{
-	38, // 0: cumulus.orchestrator.JobSubmission.labels:type_name -> cumulus.orchestrator.JobSubmission.LabelsEntry
-	39, // 1: cumulus.orchestrator.JobSubmission.env:type_name -> cumulus.orchestrator.JobSubmission.EnvEntry
-	4,  // 2: cumulus.orchestrator.JobSubmission.limits:type_name -> cumulus.orchestrator.Limits
+	41, // 0: cumulus.orchestrator.JobSubmission.labels:type_name -> cumulus.orchestrator.JobSubmission.LabelsEntry
+	42, // 1: cumulus.orchestrator.JobSubmission.env:type_name -> cumulus.orchestrator.JobSubmission.EnvEntry
+	5,  // 2: cumulus.orchestrator.JobSubmission.limits:type_name -> cumulus.orchestrator.Limits
 	0,  // 3: cumulus.orchestrator.JobEvent.state:type_name -> cumulus.orchestrator.JobState
-	6,  // 4: cumulus.orchestrator.JobEvent.output:type_name -> cumulus.orchestrator.Output
+	7,  // 4: cumulus.orchestrator.JobEvent.output:type_name -> cumulus.orchestrator.Output
 	1,  // 5: cumulus.orchestrator.JobEvent.reason:type_name -> cumulus.orchestrator.Reason
 	2,  // 6: cumulus.orchestrator.Output.stream:type_name -> cumulus.orchestrator.OutputStream
 	0,  // 7: cumulus.orchestrator.JobStatus.state:type_name -> cumulus.orchestrator.JobState
 	1,  // 8: cumulus.orchestrator.JobStatus.reason:type_name -> cumulus.orchestrator.Reason
-	40, // 9: cumulus.orchestrator.JobStatus.labels:type_name -> cumulus.orchestrator.JobStatus.LabelsEntry
-	10, // 10: cumulus.orchestrator.JobStatus.timing:type_name -> cumulus.orchestrator.Timing
-	9,  // 11: cumulus.orchestrator.JobStatus.gpu_usage:type_name -> cumulus.orchestrator.GpuUsage
+	43, // 9: cumulus.orchestrator.JobStatus.labels:type_name -> cumulus.orchestrator.JobStatus.LabelsEntry
+	11, // 10: cumulus.orchestrator.JobStatus.timing:type_name -> cumulus.orchestrator.Timing
+	10, // 11: cumulus.orchestrator.JobStatus.gpu_usage:type_name -> cumulus.orchestrator.GpuUsage
 	0,  // 12: cumulus.orchestrator.CancelJobResponse.state:type_name -> cumulus.orchestrator.JobState
-	15, // 13: cumulus.orchestrator.WorkerList.workers:type_name -> cumulus.orchestrator.WorkerInfo
-	16, // 14: cumulus.orchestrator.WorkerInfo.gpu_devices:type_name -> cumulus.orchestrator.GPUDevice
-	41, // 15: cumulus.orchestrator.WorkerInfo.labels:type_name -> cumulus.orchestrator.WorkerInfo.LabelsEntry
-	17, // 16: cumulus.orchestrator.GPUDevice.active_partitions:type_name -> cumulus.orchestrator.PartitionInfo
+	16, // 13: cumulus.orchestrator.WorkerList.workers:type_name -> cumulus.orchestrator.WorkerInfo
+	17, // 14: cumulus.orchestrator.WorkerInfo.gpu_devices:type_name -> cumulus.orchestrator.GPUDevice
+	44, // 15: cumulus.orchestrator.WorkerInfo.labels:type_name -> cumulus.orchestrator.WorkerInfo.LabelsEntry
+	18, // 16: cumulus.orchestrator.GPUDevice.active_partitions:type_name -> cumulus.orchestrator.PartitionInfo
 	0,  // 17: cumulus.orchestrator.ListJobsRequest.states:type_name -> cumulus.orchestrator.JobState
-	42, // 18: cumulus.orchestrator.ListJobsRequest.labels:type_name -> cumulus.orchestrator.ListJobsRequest.LabelsEntry
-	8,  // 19: cumulus.orchestrator.JobList.jobs:type_name -> cumulus.orchestrator.JobStatus
+	45, // 18: cumulus.orchestrator.ListJobsRequest.labels:type_name -> cumulus.orchestrator.ListJobsRequest.LabelsEntry
+	9,  // 19: cumulus.orchestrator.JobList.jobs:type_name -> cumulus.orchestrator.JobStatus
 	2,  // 20: cumulus.orchestrator.JobLogsRequest.streams:type_name -> cumulus.orchestrator.OutputStream
 	1,  // 21: cumulus.orchestrator.Explanation.reason:type_name -> cumulus.orchestrator.Reason
-	35, // 22: cumulus.orchestrator.CheckpointList.checkpoints:type_name -> cumulus.orchestrator.Checkpoint
-	43, // 23: cumulus.orchestrator.Checkpoint.metadata:type_name -> cumulus.orchestrator.Checkpoint.MetadataEntry
-	3,  // 24: cumulus.orchestrator.OrchestratorService.SubmitJob:input_type -> cumulus.orchestrator.JobSubmission
-	7,  // 25: cumulus.orchestrator.OrchestratorService.GetJobStatus:input_type -> cumulus.orchestrator.JobStatusRequest
-	11, // 26: cumulus.orchestrator.OrchestratorService.CancelJob:input_type -> cumulus.orchestrator.JobCancelRequest
-	13, // 27: cumulus.orchestrator.OrchestratorService.ListWorkers:input_type -> cumulus.orchestrator.ListWorkersRequest
-	18, // 28: cumulus.orchestrator.OrchestratorService.HealthCheck:input_type -> cumulus.orchestrator.HealthCheckRequest
-	20, // 29: cumulus.orchestrator.OrchestratorService.WatchJob:input_type -> cumulus.orchestrator.WatchJobRequest
-	21, // 30: cumulus.orchestrator.OrchestratorService.ListJobs:input_type -> cumulus.orchestrator.ListJobsRequest
-	23, // 31: cumulus.orchestrator.OrchestratorService.GetJobLogs:input_type -> cumulus.orchestrator.JobLogsRequest
-	24, // 32: cumulus.orchestrator.OrchestratorService.GetJobResult:input_type -> cumulus.orchestrator.JobResultRequest
-	26, // 33: cumulus.orchestrator.OrchestratorService.UploadPackage:input_type -> cumulus.orchestrator.PackageChunk
-	28, // 34: cumulus.orchestrator.OrchestratorService.MissingPackages:input_type -> cumulus.orchestrator.PackageDigests
-	29, // 35: cumulus.orchestrator.OrchestratorService.ExplainJob:input_type -> cumulus.orchestrator.ExplainJobRequest
-	31, // 36: cumulus.orchestrator.OrchestratorService.PauseJob:input_type -> cumulus.orchestrator.PauseJobRequest
-	32, // 37: cumulus.orchestrator.OrchestratorService.ResumeJob:input_type -> cumulus.orchestrator.ResumeJobRequest
-	33, // 38: cumulus.orchestrator.OrchestratorService.ListCheckpoints:input_type -> cumulus.orchestrator.ListCheckpointsRequest
-	36, // 39: cumulus.orchestrator.OrchestratorService.DrainWorker:input_type -> cumulus.orchestrator.DrainWorkerRequest
-	37, // 40: cumulus.orchestrator.OrchestratorService.ResumeWorker:input_type -> cumulus.orchestrator.ResumeWorkerRequest
-	5,  // 41: cumulus.orchestrator.OrchestratorService.SubmitJob:output_type -> cumulus.orchestrator.JobEvent
-	8,  // 42: cumulus.orchestrator.OrchestratorService.GetJobStatus:output_type -> cumulus.orchestrator.JobStatus
-	12, // 43: cumulus.orchestrator.OrchestratorService.CancelJob:output_type -> cumulus.orchestrator.CancelJobResponse
-	14, // 44: cumulus.orchestrator.OrchestratorService.ListWorkers:output_type -> cumulus.orchestrator.WorkerList
-	19, // 45: cumulus.orchestrator.OrchestratorService.HealthCheck:output_type -> cumulus.orchestrator.HealthStatus
-	5,  // 46: cumulus.orchestrator.OrchestratorService.WatchJob:output_type -> cumulus.orchestrator.JobEvent
-	22, // 47: cumulus.orchestrator.OrchestratorService.ListJobs:output_type -> cumulus.orchestrator.JobList
-	6,  // 48: cumulus.orchestrator.OrchestratorService.GetJobLogs:output_type -> cumulus.orchestrator.Output
-	25, // 49: cumulus.orchestrator.OrchestratorService.GetJobResult:output_type -> cumulus.orchestrator.JobResult
-	27, // 50: cumulus.orchestrator.OrchestratorService.UploadPackage:output_type -> cumulus.orchestrator.PackageInfo
-	28, // 51: cumulus.orchestrator.OrchestratorService.MissingPackages:output_type -> cumulus.orchestrator.PackageDigests
-	30, // 52: cumulus.orchestrator.OrchestratorService.ExplainJob:output_type -> cumulus.orchestrator.Explanation
-	8,  // 53: cumulus.orchestrator.OrchestratorService.PauseJob:output_type -> cumulus.orchestrator.JobStatus
-	8,  // 54: cumulus.orchestrator.OrchestratorService.ResumeJob:output_type -> cumulus.orchestrator.JobStatus
-	34, // 55: cumulus.orchestrator.OrchestratorService.ListCheckpoints:output_type -> cumulus.orchestrator.CheckpointList
-	15, // 56: cumulus.orchestrator.OrchestratorService.DrainWorker:output_type -> cumulus.orchestrator.WorkerInfo
-	15, // 57: cumulus.orchestrator.OrchestratorService.ResumeWorker:output_type -> cumulus.orchestrator.WorkerInfo
-	41, // [41:58] is the sub-list for method output_type
-	24, // [24:41] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	0,  // 22: cumulus.orchestrator.Explanation.state:type_name -> cumulus.orchestrator.JobState
+	32, // 23: cumulus.orchestrator.Explanation.blockers:type_name -> cumulus.orchestrator.Blocker
+	33, // 24: cumulus.orchestrator.Explanation.alternatives:type_name -> cumulus.orchestrator.Alternative
+	3,  // 25: cumulus.orchestrator.Blocker.kind:type_name -> cumulus.orchestrator.BlockerKind
+	0,  // 26: cumulus.orchestrator.Blocker.state:type_name -> cumulus.orchestrator.JobState
+	38, // 27: cumulus.orchestrator.CheckpointList.checkpoints:type_name -> cumulus.orchestrator.Checkpoint
+	46, // 28: cumulus.orchestrator.Checkpoint.metadata:type_name -> cumulus.orchestrator.Checkpoint.MetadataEntry
+	4,  // 29: cumulus.orchestrator.OrchestratorService.SubmitJob:input_type -> cumulus.orchestrator.JobSubmission
+	8,  // 30: cumulus.orchestrator.OrchestratorService.GetJobStatus:input_type -> cumulus.orchestrator.JobStatusRequest
+	12, // 31: cumulus.orchestrator.OrchestratorService.CancelJob:input_type -> cumulus.orchestrator.JobCancelRequest
+	14, // 32: cumulus.orchestrator.OrchestratorService.ListWorkers:input_type -> cumulus.orchestrator.ListWorkersRequest
+	19, // 33: cumulus.orchestrator.OrchestratorService.HealthCheck:input_type -> cumulus.orchestrator.HealthCheckRequest
+	21, // 34: cumulus.orchestrator.OrchestratorService.WatchJob:input_type -> cumulus.orchestrator.WatchJobRequest
+	22, // 35: cumulus.orchestrator.OrchestratorService.ListJobs:input_type -> cumulus.orchestrator.ListJobsRequest
+	24, // 36: cumulus.orchestrator.OrchestratorService.GetJobLogs:input_type -> cumulus.orchestrator.JobLogsRequest
+	25, // 37: cumulus.orchestrator.OrchestratorService.GetJobResult:input_type -> cumulus.orchestrator.JobResultRequest
+	27, // 38: cumulus.orchestrator.OrchestratorService.UploadPackage:input_type -> cumulus.orchestrator.PackageChunk
+	29, // 39: cumulus.orchestrator.OrchestratorService.MissingPackages:input_type -> cumulus.orchestrator.PackageDigests
+	30, // 40: cumulus.orchestrator.OrchestratorService.ExplainJob:input_type -> cumulus.orchestrator.ExplainJobRequest
+	34, // 41: cumulus.orchestrator.OrchestratorService.PauseJob:input_type -> cumulus.orchestrator.PauseJobRequest
+	35, // 42: cumulus.orchestrator.OrchestratorService.ResumeJob:input_type -> cumulus.orchestrator.ResumeJobRequest
+	36, // 43: cumulus.orchestrator.OrchestratorService.ListCheckpoints:input_type -> cumulus.orchestrator.ListCheckpointsRequest
+	39, // 44: cumulus.orchestrator.OrchestratorService.DrainWorker:input_type -> cumulus.orchestrator.DrainWorkerRequest
+	40, // 45: cumulus.orchestrator.OrchestratorService.ResumeWorker:input_type -> cumulus.orchestrator.ResumeWorkerRequest
+	6,  // 46: cumulus.orchestrator.OrchestratorService.SubmitJob:output_type -> cumulus.orchestrator.JobEvent
+	9,  // 47: cumulus.orchestrator.OrchestratorService.GetJobStatus:output_type -> cumulus.orchestrator.JobStatus
+	13, // 48: cumulus.orchestrator.OrchestratorService.CancelJob:output_type -> cumulus.orchestrator.CancelJobResponse
+	15, // 49: cumulus.orchestrator.OrchestratorService.ListWorkers:output_type -> cumulus.orchestrator.WorkerList
+	20, // 50: cumulus.orchestrator.OrchestratorService.HealthCheck:output_type -> cumulus.orchestrator.HealthStatus
+	6,  // 51: cumulus.orchestrator.OrchestratorService.WatchJob:output_type -> cumulus.orchestrator.JobEvent
+	23, // 52: cumulus.orchestrator.OrchestratorService.ListJobs:output_type -> cumulus.orchestrator.JobList
+	7,  // 53: cumulus.orchestrator.OrchestratorService.GetJobLogs:output_type -> cumulus.orchestrator.Output
+	26, // 54: cumulus.orchestrator.OrchestratorService.GetJobResult:output_type -> cumulus.orchestrator.JobResult
+	28, // 55: cumulus.orchestrator.OrchestratorService.UploadPackage:output_type -> cumulus.orchestrator.PackageInfo
+	29, // 56: cumulus.orchestrator.OrchestratorService.MissingPackages:output_type -> cumulus.orchestrator.PackageDigests
+	31, // 57: cumulus.orchestrator.OrchestratorService.ExplainJob:output_type -> cumulus.orchestrator.Explanation
+	9,  // 58: cumulus.orchestrator.OrchestratorService.PauseJob:output_type -> cumulus.orchestrator.JobStatus
+	9,  // 59: cumulus.orchestrator.OrchestratorService.ResumeJob:output_type -> cumulus.orchestrator.JobStatus
+	37, // 60: cumulus.orchestrator.OrchestratorService.ListCheckpoints:output_type -> cumulus.orchestrator.CheckpointList
+	16, // 61: cumulus.orchestrator.OrchestratorService.DrainWorker:output_type -> cumulus.orchestrator.WorkerInfo
+	16, // 62: cumulus.orchestrator.OrchestratorService.ResumeWorker:output_type -> cumulus.orchestrator.WorkerInfo
+	46, // [46:63] is the sub-list for method output_type
+	29, // [29:46] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_orchestrator_proto_init() }
@@ -3343,8 +3693,8 @@ func file_orchestrator_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchestrator_proto_rawDesc), len(file_orchestrator_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   41,
+			NumEnums:      4,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -51,6 +51,18 @@ void health_free(struct health *h); /* NULL is fine */
 struct reflection *reflection_new(struct wire_server *server);
 void reflection_free(struct reflection *r); /* NULL is fine */
 
+/* A question about one job.  Live jobs are answered from memory, the others by the store;
+ * a job leaves memory only when the store has all of it. */
+struct inquiry {
+	struct asker asker; /* first */
+	char job[ID_SIZE];
+};
+
+/* The question, or NULL when the id is none and the call is answered. */
+struct inquiry *inquiry_new(struct wire_call *call, const char *id);
+/* Tell what went wrong; what the store does not find has no better name. */
+void inquiry_fail(struct inquiry *q, const struct err *failed);
+
 /* Make the call a watcher of this job from its start, output in its messages too; from then
  * on watch_is() its data, and its pull and gone are watch's. */
 void watch_begin(struct wire_call *call, const char *job);
@@ -61,4 +73,5 @@ void watch_on_gone(struct wire_call *call);
 /* Handlers of the methods, one file each. */
 extern const struct wire_handlers rpc_submit_job, rpc_watch_job, rpc_get_job_status,
 	rpc_cancel_job, rpc_list_workers, rpc_health_check, rpc_list_jobs,
-	rpc_get_job_logs, rpc_get_job_result, rpc_upload_package, rpc_missing_packages;
+	rpc_get_job_logs, rpc_get_job_result, rpc_upload_package, rpc_missing_packages,
+	rpc_explain_job, rpc_drain_worker, rpc_resume_worker;

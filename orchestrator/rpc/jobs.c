@@ -6,19 +6,12 @@
 #include "buf.h"
 #include "cleanup.h"
 #include "clock.h"
+#include "explain.h"
 #include "internal.h"
 #include "str.h"
 #include "translate.h"
 
-/* A question about one job.  Live jobs are answered from memory, the others by the store;
- * a job leaves memory only when the store has all of it. */
-struct question {
-	struct asker asker; /* first */
-	char job[ID_SIZE];
-};
-
-/* The question, or NULL when the id is none and the call is answered. */
-static struct question *new_question(struct wire_call *call, const char *id)
+struct inquiry *inquiry_new(struct wire_call *call, const char *id)
 {
 	struct err e = { 0 };
 
@@ -28,13 +21,12 @@ static struct question *new_question(struct wire_call *call, const char *id)
 		return NULL;
 	}
 
-	struct question *q = asker_new(call, sizeof(*q), NULL);
+	struct inquiry *q = asker_new(call, sizeof(*q), NULL);
 	str_put(q->job, sizeof(q->job), "%s", id);
 	return q;
 }
 
-/* Tell what went wrong; what the store does not find has no better name. */
-static void fail(struct question *q, const struct err *failed)
+void inquiry_fail(struct inquiry *q, const struct err *failed)
 {
 	struct err e = *failed;
 
@@ -65,12 +57,12 @@ static void reply_status(struct wire_call *call, const struct status_source *sou
 
 static void on_stored_status(void *ctx, struct store_job *job, const struct err *failed)
 {
-	struct question *q = ctx;
+	struct inquiry *q = ctx;
 
 	if (!asker_is_back(&q->asker))
 		return;
 	if (failed) {
-		fail(q, failed);
+		inquiry_fail(q, failed);
 		return;
 	}
 
@@ -83,11 +75,11 @@ static void on_stored_status(void *ctx, struct store_job *job, const struct err 
 	reply_status(q->asker.call, &source);
 }
 
-static void ask_status(struct question *q);
+static void ask_status(struct inquiry *q);
 
 static void on_status_committed(void *ctx, const struct effect *effect)
 {
-	struct question *q = ctx;
+	struct inquiry *q = ctx;
 
 	(void)effect;
 	if (asker_is_back(&q->asker))
@@ -95,7 +87,7 @@ static void on_status_committed(void *ctx, const struct effect *effect)
 }
 
 /* An answer about a job rests on its last record. */
-static void ask_status(struct question *q)
+static void ask_status(struct inquiry *q)
 {
 	struct relay *relay = q->asker.rpc->config.relay;
 	struct job_view view;
@@ -112,7 +104,7 @@ static void ask_status(struct question *q)
 		return;
 	}
 
-	const struct status_source source = {
+	struct status_source source = {
 		.id = q->job,
 		.facts = view.facts,
 		.submission = view.submission,
@@ -121,12 +113,14 @@ static void ask_status(struct question *q)
 		.output_end = known_output_end(q->asker.rpc, q->job, view.facts->attempt),
 		.gpu = &view.gpu,
 	};
+	source.waits = core_waits_for(
+		relay_core(relay), q->job, &source.waits_reason, source.waits_text);
 	reply_status(q->asker.call, &source);
 }
 
 static void on_status(struct wire_call *call, ProtobufCMessage *message)
 {
-	struct question *q = new_question(
+	struct inquiry *q = inquiry_new(
 		call, ((Cumulus__Orchestrator__JobStatusRequest *)message)->job_id);
 
 	if (q)
@@ -141,14 +135,14 @@ const struct wire_handlers rpc_get_job_status = { .message = on_status,
 
 static void on_result(void *ctx, struct store_result *result, const struct err *failed)
 {
-	struct question *q = ctx;
+	struct inquiry *q = ctx;
 	Cumulus__Orchestrator__JobResult m = CUMULUS__ORCHESTRATOR__JOB_RESULT__INIT;
 	char digest[DIGEST_TEXT_SIZE];
 
 	if (!asker_is_back(&q->asker))
 		return;
 	if (failed) {
-		fail(q, failed);
+		inquiry_fail(q, failed);
 		return;
 	}
 	digest_format(digest, &result->digest);
@@ -160,13 +154,13 @@ static void on_result(void *ctx, struct store_result *result, const struct err *
 
 static void on_result_job(void *ctx, struct store_job *job, const struct err *failed)
 {
-	struct question *q = ctx;
+	struct inquiry *q = ctx;
 	struct err e = { 0 };
 
 	if (!asker_is_back(&q->asker))
 		return;
 	if (failed) {
-		fail(q, failed);
+		inquiry_fail(q, failed);
 	} else if (job->facts.state != JOB_COMPLETED) {
 		err_set(&e, ERR_CONFLICT,
 			"job %s is %s: only a COMPLETED one has a result", q->job,
@@ -181,7 +175,7 @@ static void on_result_job(void *ctx, struct store_job *job, const struct err *fa
 
 static void on_get_result(struct wire_call *call, ProtobufCMessage *message)
 {
-	struct question *q = new_question(
+	struct inquiry *q = inquiry_new(
 		call, ((Cumulus__Orchestrator__JobResultRequest *)message)->job_id);
 
 	if (q) {
@@ -199,7 +193,7 @@ const struct wire_handlers rpc_get_job_result = {
 
 /* ---- CancelJob */
 
-static void reply_cancel(struct question *q, bool cancelled, enum job_state state)
+static void reply_cancel(struct inquiry *q, bool cancelled, enum job_state state)
 {
 	Cumulus__Orchestrator__CancelJobResponse m =
 		CUMULUS__ORCHESTRATOR__CANCEL_JOB_RESPONSE__INIT;
@@ -218,19 +212,19 @@ static void reply_cancel(struct question *q, bool cancelled, enum job_state stat
 
 static void on_finished_job(void *ctx, struct store_job *job, const struct err *failed)
 {
-	struct question *q = ctx;
+	struct inquiry *q = ctx;
 
 	if (!asker_is_back(&q->asker))
 		return;
 	if (failed)
-		fail(q, failed);
+		inquiry_fail(q, failed);
 	else
 		reply_cancel(q, false, job->facts.state);
 }
 
 static void on_cancel_answer(void *ctx, const struct effect *answer)
 {
-	struct question *q = ctx;
+	struct inquiry *q = ctx;
 
 	if (!asker_is_back(&q->asker))
 		return;
@@ -247,7 +241,7 @@ static void on_cancel_answer(void *ctx, const struct effect *answer)
 
 static void on_cancel(struct wire_call *call, ProtobufCMessage *message)
 {
-	struct question *q = new_question(
+	struct inquiry *q = inquiry_new(
 		call, ((Cumulus__Orchestrator__JobCancelRequest *)message)->job_id);
 
 	if (q) {
@@ -295,6 +289,8 @@ static void on_page(void *ctx, struct store_page *page, const struct err *failed
 			source.progress = view.progress;
 			source.progress_text = view.progress_text;
 			source.gpu = &view.gpu;
+			source.waits = core_waits_for(
+				core, job->id, &source.waits_reason, source.waits_text);
 		}
 		status_message_init(&statuses[i], &source);
 		m.jobs[i] = &statuses[i].m;

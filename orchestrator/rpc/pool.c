@@ -1,4 +1,4 @@
-/* pool.c - the workers and the whole: ListWorkers, HealthCheck. */
+/* pool.c - the workers and the whole: ListWorkers, DrainWorker, ResumeWorker, HealthCheck. */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 #include <string.h>
@@ -171,6 +171,94 @@ const struct wire_handlers rpc_list_workers = {
 	.gone = asker_on_gone,
 };
 
+/* ---- DrainWorker, ResumeWorker */
+
+struct wishing {
+	struct asker asker; /* first */
+	char worker[ID_SIZE];
+};
+
+static bool find_worker(const struct core *core, const char *id, struct worker_view *out)
+{
+	const char *after = "";
+
+	while (core_worker_after(core, after, out)) {
+		after = out->id;
+		if (strcmp(out->id, id) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* What is forgotten is not there any more: all that is said of it is its id. */
+static void reply_worker(struct wishing *w)
+{
+	const struct core *core = relay_core(w->asker.rpc->config.relay);
+	struct worker_view view = { .id = w->worker, .state = WORKER_DOWN };
+	WorkerInfo *m;
+
+	find_worker(core, w->worker, &view);
+	m = worker_info(core, &view);
+	wire_call_reply(w->asker.call, m);
+	wire_message_free(m);
+}
+
+static void on_wish_answer(void *ctx, const struct effect *answer)
+{
+	struct wishing *w = ctx;
+
+	if (!asker_is_back(&w->asker))
+		return;
+	if (answer->error.code != ERR_NONE)
+		rpc_fail(w->asker.call, &answer->error);
+	else
+		reply_worker(w);
+}
+
+static void wish_worker(struct wire_call *call, const char *worker, enum worker_wish wish)
+{
+	struct wishing *w;
+	struct err e = { 0 };
+
+	if (!id_valid(worker, 'w')) {
+		char quoted[STR_QUOTE_SIZE];
+
+		err_set(&e, ERR_NOT_FOUND, "worker \"%s\" is not known",
+			str_quote(quoted, worker, strlen(worker)));
+		rpc_fail(call, &e);
+		return;
+	}
+	w = asker_new(call, sizeof(*w), NULL);
+	str_put(w->worker, sizeof(w->worker), "%s", worker);
+	w->asker.asked = true;
+	relay_wish_worker(w->asker.rpc->config.relay, w->worker, wish, on_wish_answer, w);
+}
+
+static void on_drain_worker(struct wire_call *call, ProtobufCMessage *message)
+{
+	Cumulus__Orchestrator__DrainWorkerRequest *m = (void *)message;
+
+	wish_worker(call, m->worker_id, m->forget ? WORKER_FORGET : WORKER_DRAIN);
+	wire_message_free(message);
+}
+
+static void on_resume_worker(struct wire_call *call, ProtobufCMessage *message)
+{
+	Cumulus__Orchestrator__ResumeWorkerRequest *m = (void *)message;
+
+	wish_worker(call, m->worker_id, WORKER_RESUME);
+	wire_message_free(message);
+}
+
+const struct wire_handlers rpc_drain_worker = {
+	.message = on_drain_worker,
+	.gone = asker_on_gone,
+};
+const struct wire_handlers rpc_resume_worker = {
+	.message = on_resume_worker,
+	.gone = asker_on_gone,
+};
+
 /* ---- HealthCheck: answered from memory, also while the disk hangs */
 
 static struct rpc_health health(const char *status, const char *message)
@@ -186,6 +274,8 @@ struct rpc_health rpc_health(const struct rpc *r)
 	struct core_counts counts = core_count(relay_core(r->config.relay));
 	struct store *store = relay_store(r->config.relay);
 
+	if (counts.ready_workers == 0 && counts.draining_workers)
+		return health("unhealthy", "no worker is ready: all that are here drain");
 	if (counts.ready_workers == 0)
 		return health("unhealthy", r->config.no_worker_hint
 						   ? r->config.no_worker_hint

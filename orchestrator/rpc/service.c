@@ -53,7 +53,7 @@ static const struct method {
 	{ { P "MissingPackages", T(package_digests), T(package_digests), WIRE_UNARY },
 		&rpc_missing_packages },
 	{ { P "ExplainJob", T(explain_job_request), T(explanation), WIRE_UNARY },
-		&unserved },
+		&rpc_explain_job },
 	{ { P "PauseJob", T(pause_job_request), T(job_status), WIRE_UNARY }, &unserved },
 	{ { P "ResumeJob", T(resume_job_request), T(job_status), WIRE_UNARY },
 		&unserved },
@@ -61,9 +61,9 @@ static const struct method {
 		  WIRE_UNARY },
 		&unserved },
 	{ { P "DrainWorker", T(drain_worker_request), T(worker_info), WIRE_UNARY },
-		&unserved },
+		&rpc_drain_worker },
 	{ { P "ResumeWorker", T(resume_worker_request), T(worker_info), WIRE_UNARY },
-		&unserved },
+		&rpc_resume_worker },
 };
 
 struct rpc *rpc_new(struct wire_server *server, const struct rpc_config *config)

@@ -127,6 +127,10 @@ void status_message_init(struct status_message *s, const struct status_source *f
 	add_facts(s, from->facts);
 	add_submission(s, from->submission);
 	add_usage(s, from->gpu ? from->gpu : &from->facts->gpu);
+	if (from->waits) {
+		s->m.reason = (Cumulus__Orchestrator__Reason)from->waits_reason;
+		s->m.message = text(from->waits_text);
+	}
 	s->m.error = text(from->error);
 	s->m.progress = from->progress;
 	s->m.progress_message = text(from->progress_text);

@@ -32,6 +32,10 @@ struct status_source {
 	const char *progress_text;   /* NULL = none */
 	int64_t output_end;          /* absolute offset; what is there by now */
 	const struct gpu_usage *gpu; /* of its run; NULL = of the facts */
+	/* waits: the queue knows better than its facts for what it waits now. */
+	bool waits;
+	enum job_reason waits_reason;
+	char waits_text[256];
 };
 
 void status_message_init(struct status_message *s, const struct status_source *from);

@@ -102,8 +102,8 @@ int store_restore(struct store *s, store_on_restored *on_restored, void *ctx,
 void store_set_limits(struct store *s, const struct store_config *config);
 /* The workers of which an operator decided something; before store_restore(). */
 typedef int store_on_worker(void *ctx, const char *id, bool draining, struct err *e);
-int store_restore_workers(struct store *s, store_on_worker *on_worker, void *ctx,
-	struct err *e) MUST_CHECK;
+int store_restore_workers(
+	struct store *s, store_on_worker *on_worker, void *ctx, struct err *e) MUST_CHECK;
 
 /* Start the thread, named "store".  All signals are blocked in it. */
 int store_start(struct store *s, const struct store_callbacks *callbacks,

@@ -124,6 +124,12 @@ class System:
                 found.append(int(folder.name))
         return found
 
+    def signal_worker(self, number):
+        """To the worker alone: SIGSTOP makes it silent, its runs go on."""
+        for pid in self.processes():
+            if Path(f"/proc/{pid}/comm").read_text().strip() == "cumulus-worker":
+                os.kill(pid, number)
+
     def cgroups(self):
         """Folders of the cgroup trees that belong to jobs of this system."""
         return [folder for folder, _, _ in os.walk("/sys/fs/cgroup")

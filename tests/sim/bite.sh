@@ -30,13 +30,19 @@ the fate shared by all who wait for a new job|core.c|s/gate_refuse_waiters(job, 
 the release of what no_wait held|core.c|s/if (job->run)$/if (false)/
 run slots|fleet.c|s/w->lease_count + w->stray_count < w->said.run_slots/true/
 the backstop|life.c|s/run_tell(c, job, EFFECT_STOP, STOP_WHY_BACKSTOP);/;/
-the deadline after the backstop|life.c|s/job_outcome_unknown(c, job, false);/;/
+the deadline after the backstop|life.c|s/job_outcome_unknown(c, job, "the worker did not come back", false);/;/
 the end of a back-off|life.c|s/^	enqueue(c, job);$/;/
 forgetting of folders|report.c|s/tell_forget(c, w, r, job->last_record);/;/
 the stop of what is given up, at its Hello|hello.c|s/return stop ? WANT_STOPPED : WANT_RUN_ON;/(void)stop; return WANT_RUN_ON;/
 RUNNING before COMPLETED|life.c|s/ev == EV_ENDED_WELL \&\& job->facts.state == JOB_CREATING_PARTITION/false/
 entirely free devices|scheduler.c|s/device_free(w->devices\[i\]) == 100 \&\&/device_free(w->devices[i]) \&\&/
 leases over a restart|core.c|s/job->facts.leased \&\& restore_lease/false \&\& restore_lease/
+nothing new on a draining worker|fleet.c|s/w->present \&\& !w->down \&\& !w->draining/w->present \&\& !w->down/
+a drain that came before the start that no_wait promised|life.c|s/ \&\& !job->run->worker->draining//
+draining over a restart|core.c|s/fleet_get(c, id)->draining = draining;/(void)draining;/
+the record of a drain|drain.c|s/^	record_worker(c, w);$/(void)record_worker;/
+what a forgotten worker held|drain.c|s/^	job_release_late(c, job);$/;/
+no retry of what a forgotten worker may run still|drain.c|s/"the worker was forgotten", false/"the worker was forgotten", true/
 whose run it is|hello.c|s/return r->ours ? WANT_STOPPED : WANT_LEFT_ALONE;/return WANT_STOPPED;/
 LIST
 )

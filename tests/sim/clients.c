@@ -127,7 +127,8 @@ static void operate(struct sim *sim)
 	const struct sim_worker *w = &sim->workers[rng_below(&sim->rng, WORKERS)];
 
 	if (cl->retired_count && rng_chance(&sim->rng, 500))
-		send_wish(sim, cl->retired[rng_below(&sim->rng, (uint32_t)cl->retired_count)],
+		send_wish(sim,
+			cl->retired[rng_below(&sim->rng, (uint32_t)cl->retired_count)],
 			WORKER_FORGET);
 	else
 		send_wish(sim, w->id, (enum worker_wish)rng_below(&sim->rng, 3));

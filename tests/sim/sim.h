@@ -132,7 +132,7 @@ struct clients {
 	size_t refused_count;
 	char (*accepted)[ID_SIZE];
 	size_t accepted_count;
-	uint32_t to_do; /* actions left */
+	uint32_t to_do;           /* actions left */
 	char (*retired)[ID_SIZE]; /* workers that never come back, not forgotten yet */
 	size_t retired_count;
 	uint64_t tokens;

@@ -176,6 +176,46 @@ static void the_cluster_id_stays_and_the_epoch_rises_with_every_open(void **stat
 	assert_int_equal(store_epoch(f->store), 2);
 }
 
+static int note_worker(void *ctx, const char *id, bool draining, struct err *e)
+{
+	char *ids = ctx;
+
+	(void)e;
+	assert_true(draining);
+	strcat(ids, id);
+	return 0;
+}
+
+static void post_worker(struct fixture *f, const char *worker, bool draining)
+{
+	struct record *r = record_new(f, 0);
+
+	*r->job = '\0';
+	r->kind = RECORD_WORKER;
+	strcpy(r->worker, worker);
+	r->draining = draining;
+	store_post(f->store, r);
+}
+
+static void what_an_operator_decided_of_a_worker_is_there_at_the_next_start(void **state)
+{
+	struct fixture *f = *state;
+	char ids[128] = "";
+	struct err e = { 0 };
+
+	fixture_start(f, false);
+	post_worker(f, "w-aaaaaaaaaaaaaaaa", true);
+	post_worker(f, "w-bbbbbbbbbbbbbbbb", true);
+	post_worker(f, "w-bbbbbbbbbbbbbbbb", true);
+	post_worker(f, "w-aaaaaaaaaaaaaaaa", false);
+	post_worker(f, "w-cccccccccccccccc", false);
+	settle(f);
+	fixture_stop(f);
+	fixture_open(f);
+	assert_int_equal(store_restore_workers(f->store, note_worker, ids, &e), 0);
+	assert_string_equal(ids, "w-bbbbbbbbbbbbbbbb");
+}
+
 static void run_sql(struct fixture *f, const char *sql)
 {
 	CLEANUP(free_ptr) char *path = str_fmt("%s/cumulus.db", f->path);
@@ -1121,6 +1161,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(the_cluster_id_stays_and_the_epoch_rises_with_every_open),
+		T(what_an_operator_decided_of_a_worker_is_there_at_the_next_start),
 		T(a_newer_schema_is_refused_with_both_versions_named),
 		T(somebody_elses_database_is_refused),
 		T(a_file_that_is_no_database_is_refused),
