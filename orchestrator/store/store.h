@@ -100,6 +100,7 @@ int store_restore(struct store *s, store_on_restored *on_restored, void *ctx,
 /* At any time: how much history is kept, when the disk is low, how often copies are made;
  * paths and reserve_bytes are not looked at.  Holds from the next look at the disk, a few seconds later. */
 void store_set_limits(struct store *s, const struct store_config *config);
+
 /* The workers of which an operator decided something; before store_restore(). */
 typedef int store_on_worker(void *ctx, const char *id, bool draining, struct err *e);
 int store_restore_workers(

@@ -118,6 +118,7 @@ static void send_wish(struct sim *sim, const char *worker, enum worker_wish wish
 	memcpy(ask->job, worker, ID_SIZE);
 	sim_trace(sim, "wish %d for %s", (int)wish, worker);
 	core_wish_worker(sim->core, &sim->now, ask->token, worker, wish);
+	ask->issued = core_count(sim->core).last_issued;
 	sim_drain(sim);
 }
 
@@ -255,7 +256,8 @@ static void cancelled(struct sim *sim, const struct ask *ask, const struct effec
 	row->cancel_promised |= ef->cancelled;
 }
 
-/* What was granted is stored, and nothing is left of what is forgotten. */
+/* What was granted is stored, and nothing is left of what is forgotten; it may have come
+ * back since, and got new runs. */
 static void granted(struct sim *sim, const struct ask *ask, const struct effect *ef)
 {
 	if (ef->error.code == ERR_NOT_FOUND ||
@@ -268,7 +270,8 @@ static void granted(struct sim *sim, const struct ask *ask, const struct effect 
 	for (size_t i = 0; i < sim->store.row_count; i++) {
 		const struct row *row = sim->store.all[i];
 
-		if (row->facts.leased && !strcmp(row->facts.worker, ask->job))
+		if (row->facts.leased && row->placed <= ask->issued &&
+			!strcmp(row->facts.worker, ask->job))
 			sim_fail(sim, "%s is leased on %s, which was forgotten", row->id,
 				ask->job);
 	}

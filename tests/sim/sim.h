@@ -41,6 +41,7 @@ struct row {
 	int64_t last_output_at; /* of its last event */
 	int64_t output_durable; /* of its present attempt's output */
 	int32_t output_attempt;
+	uint64_t placed; /* the record of its present lease; 0 = of an earlier process */
 	uint32_t starts; /* of its code, by all workers */
 };
 
@@ -110,6 +111,7 @@ struct ask {
 	bool cancel;
 	bool operates; /* wish is for worker `job` */
 	enum worker_wish wish;
+	uint64_t issued; /* the last record when it was granted */
 	bool answered;
 	bool known; /* the job to cancel was stored when that was asked */
 	char job[ID_SIZE];

@@ -193,6 +193,8 @@ static void apply(struct sim *sim, struct record *r)
 	if (r->event.sequence && r->facts.state == JOB_CREATING_PARTITION &&
 		store_is_draining(sim, r->facts.worker))
 		sim_fail(sim, "%s is placed on a draining worker", r->job);
+	if (r->event.sequence && r->facts.state == JOB_CREATING_PARTITION)
+		row->placed = r->number;
 	check_output(sim, row, r);
 	if (r->event.sequence)
 		row->last_output_at = r->event.output_at;
@@ -360,6 +362,8 @@ void store_crash(struct sim *sim)
 			apply(sim, op->record);
 		op_fini(op);
 	}
+	for (size_t i = 0; i < st->row_count; i++)
+		st->all[i]->placed = 0;
 	st->op_count = st->published = 0;
 	st->applied = 0;
 	st->committing = false;
