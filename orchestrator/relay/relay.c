@@ -73,69 +73,69 @@ struct relay {
 	void *ctx;
 };
 
-struct core *relay_core(struct relay *h)
+struct core *relay_core(struct relay *relay)
 {
-	return h->core;
+	return relay->core;
 }
 
-struct store *relay_store(struct relay *h)
+struct store *relay_store(struct relay *relay)
 {
-	return h->store;
+	return relay->store;
 }
 
-struct output *relay_output(struct relay *h)
+struct output *relay_output(struct relay *relay)
 {
-	return h->output;
+	return relay->output;
 }
 
-struct uploads *relay_uploads(struct relay *h)
+struct uploads *relay_uploads(struct relay *relay)
 {
-	return h->uploads;
+	return relay->uploads;
 }
 
-const struct tally *relay_tally(const struct relay *h)
+const struct tally *relay_tally(const struct relay *relay)
 {
-	return &h->tally;
+	return &relay->tally;
 }
 
-size_t relay_watchers(const struct relay *h)
+size_t relay_watchers(const struct relay *relay)
 {
-	return h->watchers;
+	return relay->watchers;
 }
 
-const struct core_time *relay_now(struct relay *h)
+const struct core_time *relay_now(struct relay *relay)
 {
-	h->now = (struct core_time){ clock_boot_ns(), clock_wall_ns() };
-	return &h->now;
+	relay->now = (struct core_time){ clock_boot_ns(), clock_wall_ns() };
+	return &relay->now;
 }
 
-void relay_set_commands(struct relay *h, const struct relay_commands *commands)
+void relay_set_commands(struct relay *relay, const struct relay_commands *commands)
 {
-	h->commands = *commands;
+	relay->commands = *commands;
 }
 
 /* ---- requests */
 
-static core_token add_request(struct relay *h, relay_on_answer *on_answer, void *ctx)
+static core_token add_request(struct relay *relay, relay_on_answer *on_answer, void *ctx)
 {
 	struct request *r = xcalloc(1, sizeof(*r));
 
-	r->token = ++h->last_token;
+	r->token = ++relay->last_token;
 	r->on_answer = on_answer;
 	r->ctx = ctx;
-	table_add(&h->requests, &r->entry, &r->token, sizeof(r->token));
+	table_add(&relay->requests, &r->entry, &r->token, sizeof(r->token));
 	return r->token;
 }
 
-static void answer(struct relay *h, const struct effect *effect)
+static void answer(struct relay *relay, const struct effect *effect)
 {
 	struct table_entry *found =
-		table_find(&h->requests, &effect->token, sizeof(effect->token));
+		table_find(&relay->requests, &effect->token, sizeof(effect->token));
 
 	assert(found); /* each token is answered once */
 
 	struct request *r = table_value(found, struct request, entry);
-	table_remove(&h->requests, &r->entry);
+	table_remove(&relay->requests, &r->entry);
 	r->on_answer(r->ctx, effect);
 	free(r);
 }
@@ -146,14 +146,14 @@ struct submitting {
 	core_token token;
 };
 
-static void submit_now(struct relay *h, core_token token, struct submission *s,
+static void submit_now(struct relay *relay, core_token token, struct submission *s,
 	const struct core_known_key *known)
 {
 	char id[ID_SIZE];
 
 	id_make(id, 'j');
-	core_submit(h->core, relay_now(h), token, id, s, known);
-	relay_turn(h);
+	core_submit(relay->core, relay_now(relay), token, id, s, known);
+	relay_turn(relay);
 }
 
 static void on_key(void *ctx, const struct core_known_key *known)
@@ -165,76 +165,79 @@ static void on_key(void *ctx, const struct core_known_key *known)
 }
 
 /* The disk has no room for new jobs; what was accepted goes on. */
-static bool refuse_for_disk(struct relay *h, core_token token)
+static bool refuse_for_disk(struct relay *relay, core_token token)
 {
 	struct effect full = { .kind = EFFECT_ANSWER, .token = token };
 
-	if (!store_disk_low(h->store))
+	if (!store_disk_low(relay->store))
 		return false;
 	err_set(&full.error, ERR_EXHAUSTED,
 		"the orchestrator's disk is at its low-water mark");
-	answer(h, &full);
+	answer(relay, &full);
 	return true;
 }
 
 void relay_submit(
-	struct relay *h, struct submission *s, relay_on_answer *on_answer, void *ctx)
+	struct relay *relay, struct submission *s, relay_on_answer *on_answer, void *ctx)
 {
-	core_token token = add_request(h, on_answer, ctx);
+	core_token token = add_request(relay, on_answer, ctx);
 
-	if (refuse_for_disk(h, token)) {
+	if (refuse_for_disk(relay, token)) {
 		submission_free(s);
 		return;
 	}
 	if (!s->key) {
-		submit_now(h, token, s, &(struct core_known_key){ .found = false });
+		submit_now(relay, token, s, &(struct core_known_key){ .found = false });
 		return;
 	}
 
 	struct submitting *later = xmalloc(sizeof(*later));
-	*later = (struct submitting){ h, s, token };
-	store_find_key(h->store, s->owner, s->key, on_key, later);
+	*later = (struct submitting){ relay, s, token };
+	store_find_key(relay->store, s->owner, s->key, on_key, later);
 }
 
-void relay_cancel(struct relay *h, const char *job, relay_on_answer *on_answer, void *ctx)
+void relay_cancel(
+	struct relay *relay, const char *job, relay_on_answer *on_answer, void *ctx)
 {
-	core_cancel(h->core, relay_now(h), add_request(h, on_answer, ctx), job);
-	relay_turn(h);
+	core_cancel(
+		relay->core, relay_now(relay), add_request(relay, on_answer, ctx), job);
+	relay_turn(relay);
 }
 
-void relay_wish_worker(struct relay *h, const char *worker, enum worker_wish wish,
+void relay_wish_worker(struct relay *relay, const char *worker, enum worker_wish wish,
 	relay_on_answer *on_answer, void *ctx)
 {
-	core_wish_worker(
-		h->core, relay_now(h), add_request(h, on_answer, ctx), worker, wish);
-	relay_turn(h);
+	core_wish_worker(relay->core, relay_now(relay),
+		add_request(relay, on_answer, ctx), worker, wish);
+	relay_turn(relay);
 }
 
-void relay_await(struct relay *h, uint64_t number, relay_on_answer *on_answer, void *ctx)
+void relay_await(
+	struct relay *relay, uint64_t number, relay_on_answer *on_answer, void *ctx)
 {
-	core_await(h->core, number, add_request(h, on_answer, ctx));
-	relay_turn(h);
+	core_await(relay->core, number, add_request(relay, on_answer, ctx));
+	relay_turn(relay);
 }
 
 /* ---- watchers */
 
-void relay_watch(struct relay *h, const char *job, struct relay_watch *w)
+void relay_watch(struct relay *relay, const char *job, struct relay_watch *w)
 {
-	struct table_entry *found = table_find_str(&h->audiences, job);
+	struct table_entry *found = table_find_str(&relay->audiences, job);
 	struct audience *a;
 
 	if (found) {
 		a = table_value(found, struct audience, entry);
 	} else {
 		a = xcalloc(1, sizeof(*a));
-		a->relay = h;
+		a->relay = relay;
 		str_put(a->job, sizeof(a->job), "%s", job);
 		list_init(&a->watchers);
-		table_add_str(&h->audiences, &a->entry, a->job);
+		table_add_str(&relay->audiences, &a->entry, a->job);
 	}
 	list_append(&a->watchers, &w->link);
 	w->audience = a;
-	h->watchers++;
+	relay->watchers++;
 }
 
 void relay_unwatch(struct relay_watch *w)
@@ -252,9 +255,9 @@ void relay_unwatch(struct relay_watch *w)
 	free(a);
 }
 
-static void wake_watchers(struct relay *h, const char *job)
+static void wake_watchers(struct relay *relay, const char *job)
 {
-	struct table_entry *found = table_find_str(&h->audiences, job);
+	struct table_entry *found = table_find_str(&relay->audiences, job);
 
 	if (!found)
 		return;
@@ -270,32 +273,32 @@ static void wake_watchers(struct relay *h, const char *job)
 
 /* ---- starts */
 
-static void free_departure(struct relay *h, struct departure *d)
+static void free_departure(struct relay *relay, struct departure *d)
 {
-	table_remove(&h->departures, &d->entry);
+	table_remove(&relay->departures, &d->entry);
 	if (d->decided)
 		effect_fini(&d->start);
 	free(d->spec.bytes);
 	free(d);
 }
 
-static struct departure *find_departure(struct relay *h, const char *job)
+static struct departure *find_departure(struct relay *relay, const char *job)
 {
-	struct table_entry *found = table_find_str(&h->departures, job);
+	struct table_entry *found = table_find_str(&relay->departures, job);
 
 	return found ? table_value(found, struct departure, entry) : NULL;
 }
 
 static void depart_when_complete(struct departure *d)
 {
-	struct relay *h = d->relay;
+	struct relay *relay = d->relay;
 
 	if (!d->decided || !d->known)
 		return;
-	h->commands.start(h->commands.ctx, &d->start, &d->spec);
+	relay->commands.start(relay->commands.ctx, &d->start, &d->spec);
 	if (d->stop_waits)
-		h->commands.command(h->commands.ctx, &d->stop);
-	free_departure(h, d);
+		relay->commands.command(relay->commands.ctx, &d->stop);
+	free_departure(relay, d);
 }
 
 static void on_spec(void *ctx, struct store_spec *spec, const struct err *failed)
@@ -322,26 +325,26 @@ static void on_spec(void *ctx, struct store_spec *spec, const struct err *failed
 
 /* Asked for right behind the placement's record, the answer comes with its commit and
  * costs no time of its own. */
-static struct departure *prepare_departure(struct relay *h, const char *job)
+static struct departure *prepare_departure(struct relay *relay, const char *job)
 {
-	struct departure *d = find_departure(h, job);
+	struct departure *d = find_departure(relay, job);
 
 	if (d) {
 		d->stale = false;
 		return d;
 	}
 	d = xcalloc(1, sizeof(*d));
-	d->relay = h;
+	d->relay = relay;
 	str_put(d->job, sizeof(d->job), "%s", job);
-	table_add_str(&h->departures, &d->entry, d->job);
+	table_add_str(&relay->departures, &d->entry, d->job);
 	d->asked = true;
-	store_get_spec(h->store, job, on_spec, d);
+	store_get_spec(relay->store, job, on_spec, d);
 	return d;
 }
 
-static void start(struct relay *h, struct effect *effect)
+static void start(struct relay *relay, struct effect *effect)
 {
-	struct departure *d = prepare_departure(h, effect->job);
+	struct departure *d = prepare_departure(relay, effect->job);
 
 	if (d->decided)
 		effect_fini(&d->start);
@@ -352,42 +355,42 @@ static void start(struct relay *h, struct effect *effect)
 	depart_when_complete(d);
 }
 
-static void stop(struct relay *h, const struct effect *effect)
+static void stop(struct relay *relay, const struct effect *effect)
 {
-	struct departure *d = find_departure(h, effect->job);
+	struct departure *d = find_departure(relay, effect->job);
 
 	if (d && d->decided && d->start.attempt == effect->attempt) {
 		d->stop = *effect; /* plain values only */
 		d->stop_waits = true;
 		return;
 	}
-	h->commands.command(h->commands.ctx, effect);
+	relay->commands.command(relay->commands.ctx, effect);
 }
 
 /* A placement that was taken back before its start leaves a departure nobody decides. */
-static void drop_stale_departure(struct relay *h, const struct record *r)
+static void drop_stale_departure(struct relay *relay, const struct record *r)
 {
-	struct departure *d = find_departure(h, r->job);
+	struct departure *d = find_departure(relay, r->job);
 
 	if (d && d->asked)
 		d->stale = true; /* the answer frees it */
 	else if (d && !d->decided)
-		free_departure(h, d);
+		free_departure(relay, d);
 }
 
 /* ---- effects */
 
-static void post(struct relay *h, struct record *r)
+static void post(struct relay *relay, struct record *r)
 {
 	bool placed = r->facts.state == JOB_CREATING_PARTITION && r->event.sequence > 0;
 	char job[ID_SIZE];
 
 	memcpy(job, r->job, sizeof(job));
 	if (!placed)
-		drop_stale_departure(h, r);
-	store_post(h->store, r);
+		drop_stale_departure(relay, r);
+	store_post(relay->store, r);
 	if (placed)
-		prepare_departure(h, job);
+		prepare_departure(relay, job);
 }
 
 static void log_move(const struct effect *e)
@@ -407,71 +410,71 @@ static void log_move(const struct effect *e)
 
 static void on_timer(uv_timer_t *timer)
 {
-	struct relay *h = timer->data;
+	struct relay *relay = timer->data;
 
-	core_tick(h->core, relay_now(h));
-	relay_turn(h);
+	core_tick(relay->core, relay_now(relay));
+	relay_turn(relay);
 }
 
-static void wake_at(struct relay *h, int64_t boot_ns)
+static void wake_at(struct relay *relay, int64_t boot_ns)
 {
 	int64_t left = boot_ns - clock_boot_ns();
 	/* One more, since the loop's own time is rounded down: a tick before the time would
 	 * only ask again. */
 	uint64_t ms = left > 0 ? (uint64_t)(left / NS_PER_MS) + 2 : 0;
 
-	uv_update_time(h->timer.loop);
-	uv_timer_start(&h->timer, on_timer, ms, 0);
+	uv_update_time(relay->timer.loop);
+	uv_timer_start(&relay->timer, on_timer, ms, 0);
 }
 
-static void carry_out(struct relay *h, struct effect *e)
+static void carry_out(struct relay *relay, struct effect *e)
 {
 	switch (e->kind) {
 	case EFFECT_RECORD:
-		post(h, take_ptr(&e->record));
+		post(relay, take_ptr(&e->record));
 		break;
 	case EFFECT_ANSWER:
 	case EFFECT_READY:
-		answer(h, e);
+		answer(relay, e);
 		break;
 	case EFFECT_JOB_MOVED:
 	case EFFECT_PROGRESS:
-		wake_watchers(h, e->job);
+		wake_watchers(relay, e->job);
 		break;
 	case EFFECT_START:
-		start(h, e);
+		start(relay, e);
 		break;
 	case EFFECT_STOP:
-		stop(h, e);
+		stop(relay, e);
 		break;
 	case EFFECT_WELCOME:
 	case EFFECT_COMMITTED:
 	case EFFECT_FORGET:
-		h->commands.command(h->commands.ctx, e);
+		relay->commands.command(relay->commands.ctx, e);
 		break;
 	case EFFECT_WAKE_AT:
-		wake_at(h, e->boot_ns);
+		wake_at(relay, e->boot_ns);
 		break;
 	case EFFECT_LOG:
 		log_move(e);
-		tally_moved(&h->tally, h->core, e);
+		tally_moved(&relay->tally, relay->core, e);
 		break;
 	}
 }
 
 /* What an effect calls may bring the next input; its effects join the queue. */
-void relay_turn(struct relay *h)
+void relay_turn(struct relay *relay)
 {
 	struct effect e;
 
-	if (h->in_turn || h->closing)
+	if (relay->in_turn || relay->closing)
 		return;
-	h->in_turn = true;
-	while (core_next_effect(h->core, &e)) {
-		carry_out(h, &e);
+	relay->in_turn = true;
+	while (core_next_effect(relay->core, &e)) {
+		carry_out(relay, &e);
 		effect_fini(&e);
 	}
-	h->in_turn = false;
+	relay->in_turn = false;
 }
 
 /* ---- reports and output */
@@ -484,68 +487,69 @@ struct syncing {
 	int32_t attempt;
 };
 
-static void sync_output(struct relay *h, const char *job, int32_t attempt)
+static void sync_output(struct relay *relay, const char *job, int32_t attempt)
 {
 	struct syncing *s = xcalloc(1, sizeof(*s));
 
-	s->relay = h;
+	s->relay = relay;
 	str_put(s->job, sizeof(s->job), "%s", job);
 	s->attempt = attempt;
-	output_sync(h->output, job, attempt, on_synced, s);
+	output_sync(relay->output, job, attempt, on_synced, s);
 }
 
-static struct ending *find_ending(struct relay *h, const char *job, int32_t attempt)
+static struct ending *find_ending(struct relay *relay, const char *job, int32_t attempt)
 {
 	char run[RUN_NAME_SIZE];
 
 	run_name(run, job, attempt);
-	struct table_entry *found = table_find_str(&h->endings, run);
+	struct table_entry *found = table_find_str(&relay->endings, run);
 	return found ? table_value(found, struct ending, entry) : NULL;
 }
 
-static void free_ending(struct relay *h, struct ending *ending)
+static void free_ending(struct relay *relay, struct ending *ending)
 {
-	table_remove(&h->endings, &ending->entry);
+	table_remove(&relay->endings, &ending->entry);
 	free(ending);
 }
 
 static void on_synced(void *ctx, int64_t end, const struct err *failed)
 {
 	struct syncing *s = ctx;
-	struct relay *h = s->relay;
-	struct ending *ending = find_ending(h, s->job, s->attempt);
+	struct relay *relay = s->relay;
+	struct ending *ending = find_ending(relay, s->job, s->attempt);
 
 	if (failed) {
 		log_warn("output is not durable yet", "job", s->job, "why", failed->text,
 			NULL);
 	} else {
 		if (ending && end >= ending->end)
-			free_ending(h, ending);
-		core_output_durable(h->core, relay_now(h), s->job, s->attempt, end);
-		relay_turn(h);
+			free_ending(relay, ending);
+		core_output_durable(
+			relay->core, relay_now(relay), s->job, s->attempt, end);
+		relay_turn(relay);
 	}
 	free(s);
 }
 
-void relay_output_settle(struct relay *h, const char *job, int32_t attempt)
+void relay_output_settle(struct relay *relay, const char *job, int32_t attempt)
 {
-	sync_output(h, job, attempt);
+	sync_output(relay, job, attempt);
 }
 
-void relay_report(struct relay *h, const struct core_report *r)
+void relay_report(struct relay *relay, const struct core_report *r)
 {
-	core_report(h->core, relay_now(h), r);
+	core_report(relay->core, relay_now(relay), r);
 	if (r->kind == REPORT_ENDED) {
-		if (!find_ending(h, r->job, r->attempt)) {
+		if (!find_ending(relay, r->job, r->attempt)) {
 			struct ending *ending = xcalloc(1, sizeof(*ending));
 
 			run_name(ending->run, r->job, r->attempt);
 			ending->end = r->output_end;
-			table_add_str(&h->endings, &ending->entry, ending->run);
+			table_add_str(&relay->endings, &ending->entry, ending->run);
 		}
-		sync_output(h, r->job, r->attempt);
+		sync_output(relay, r->job, r->attempt);
 	}
-	relay_turn(h);
+	relay_turn(relay);
 }
 
 struct appending {
@@ -569,42 +573,42 @@ static void on_appended(void *ctx, int64_t end, const struct err *failed)
 	free(a);
 }
 
-void relay_output_append(struct relay *h, const char *job, int32_t attempt,
+void relay_output_append(struct relay *relay, const char *job, int32_t attempt,
 	int64_t position, uint8_t *bytes, size_t len, output_on_end *on_end, void *ctx)
 {
 	struct appending *a = xcalloc(1, sizeof(*a));
 
-	a->relay = h;
+	a->relay = relay;
 	str_put(a->job, sizeof(a->job), "%s", job);
 	a->attempt = attempt;
 	a->on_end = on_end;
 	a->ctx = ctx;
-	output_append(h->output, job, attempt, position, bytes, len, on_appended, a);
+	output_append(relay->output, job, attempt, position, bytes, len, on_appended, a);
 }
 
 /* ---- what comes back from the threads */
 
 static void on_committed(void *ctx, uint64_t number)
 {
-	struct relay *h = ctx;
+	struct relay *relay = ctx;
 
-	core_committed(h->core, relay_now(h), number);
-	relay_turn(h);
+	core_committed(relay->core, relay_now(relay), number);
+	relay_turn(relay);
 }
 
 static void on_refused(void *ctx, uint64_t number, const struct err *why)
 {
-	struct relay *h = ctx;
+	struct relay *relay = ctx;
 
-	core_refused(h->core, relay_now(h), number, why);
-	relay_turn(h);
+	core_refused(relay->core, relay_now(relay), number, why);
+	relay_turn(relay);
 }
 
 static void on_failed(void *ctx, const struct err *why)
 {
-	struct relay *h = ctx;
+	struct relay *relay = ctx;
 
-	h->on_failed(h->ctx, why);
+	relay->on_failed(relay->ctx, why);
 }
 
 struct removing {
@@ -635,26 +639,26 @@ static void on_history_removed(void *ctx, const char *job, int32_t attempts)
 
 static void wake_from_thread(void *ctx)
 {
-	struct relay *h = ctx;
+	struct relay *relay = ctx;
 
-	uv_async_send(&h->wake);
+	uv_async_send(&relay->wake);
 }
 
 static void on_wake(uv_async_t *async)
 {
-	struct relay *h = async->data;
+	struct relay *relay = async->data;
 
-	store_deliver(h->store);
-	output_deliver(h->output);
-	uploads_deliver(h->uploads);
+	store_deliver(relay->store);
+	output_deliver(relay->output);
+	uploads_deliver(relay->uploads);
 }
 
 /* Once per turn of the loop: all that this turn staged becomes one group. */
 static void on_before_poll(uv_prepare_t *prepare)
 {
-	struct relay *h = prepare->data;
+	struct relay *relay = prepare->data;
 
-	store_kick(h->store);
+	store_kick(relay->store);
 }
 
 /* ---- opening and closing */
@@ -667,30 +671,31 @@ static int restore_worker(void *ctx, const char *id, bool draining, struct err *
 static int restore_job(void *ctx, const char *id, struct job_facts *facts,
 	struct submission *submission, struct err *e)
 {
-	struct relay *h = ctx;
+	struct relay *relay = ctx;
 	int32_t attempt = facts->leased ? facts->attempt : 0;
 
-	if (core_restore_job(h->core, id, facts, submission, e) < 0)
+	if (core_restore_job(relay->core, id, facts, submission, e) < 0)
 		return -1;
 	/* Should its worker never come back, the story ends where our copy does. */
 	if (attempt > 0)
-		sync_output(h, id, attempt);
+		sync_output(relay, id, attempt);
 	return 0;
 }
 
-static int open_store(struct relay *h, const struct relay_config *config, struct err *e)
+static int open_store(
+	struct relay *relay, const struct relay_config *config, struct err *e)
 {
 	struct core_config core = config->core;
 
-	h->store = store_open(&config->store, e);
-	if (!h->store)
+	relay->store = store_open(&config->store, e);
+	if (!relay->store)
 		return err_wrap(e, "open the store");
 	str_put(core.cluster_id, sizeof(core.cluster_id), "%s",
-		store_cluster_id(h->store));
-	h->core = core_new(&core);
-	if (store_restore_workers(h->store, restore_worker, h, e) < 0 ||
-		store_restore(h->store, restore_job, h, e) < 0 ||
-		core_restored(h->core, relay_now(h), e) < 0)
+		store_cluster_id(relay->store));
+	relay->core = core_new(&core);
+	if (store_restore_workers(relay->store, restore_worker, relay, e) < 0 ||
+		store_restore(relay->store, restore_job, relay, e) < 0 ||
+		core_restored(relay->core, relay_now(relay), e) < 0)
 		return err_wrap(e, "restore jobs");
 	return 0;
 }
@@ -700,44 +705,46 @@ static size_t whole_frames(const uint8_t *bytes, size_t len)
 	return frame_scan(bytes, len, len).size;
 }
 
-static int open_output(struct relay *h, const struct relay_config *config, struct err *e)
+static int open_output(
+	struct relay *relay, const struct relay_config *config, struct err *e)
 {
 	const struct output_config output = {
 		.dirfd = config->folder_fd,
 		.whole_frames = whole_frames,
 		.file_bytes_max = 0,
-		.ctx = h,
+		.ctx = relay,
 		.wake = wake_from_thread,
 		.on_failed = on_failed,
 	};
 
-	h->output = output_open(&output, e);
-	return h->output ? 0 : err_wrap(e, "open the output folder");
+	relay->output = output_open(&output, e);
+	return relay->output ? 0 : err_wrap(e, "open the output folder");
 }
 
-static int open_uploads(struct relay *h, const struct relay_config *config, struct err *e)
+static int open_uploads(
+	struct relay *relay, const struct relay_config *config, struct err *e)
 {
 	const struct uploads_config uploads = {
 		.dirfd = config->folder_fd,
-		.ctx = h,
+		.ctx = relay,
 		.wake = wake_from_thread,
 		.on_failed = on_failed,
 		.check = config->package_check,
 	};
 
-	h->uploads = uploads_open(&uploads, e);
-	return h->uploads ? 0 : err_wrap(e, "open the folder of packages");
+	relay->uploads = uploads_open(&uploads, e);
+	return relay->uploads ? 0 : err_wrap(e, "open the folder of packages");
 }
 
-static void open_handles(struct relay *h, uv_loop_t *loop)
+static void open_handles(struct relay *relay, uv_loop_t *loop)
 {
-	if (uv_async_init(loop, &h->wake, on_wake) != 0)
+	if (uv_async_init(loop, &relay->wake, on_wake) != 0)
 		abort();
-	uv_timer_init(loop, &h->timer);
-	uv_prepare_init(loop, &h->before_poll);
-	uv_prepare_start(&h->before_poll, on_before_poll);
-	h->wake.data = h->timer.data = h->before_poll.data = h;
-	h->handles_open = 3;
+	uv_timer_init(loop, &relay->timer);
+	uv_prepare_init(loop, &relay->before_poll);
+	uv_prepare_start(&relay->before_poll, on_before_poll);
+	relay->wake.data = relay->timer.data = relay->before_poll.data = relay;
+	relay->handles_open = 3;
 }
 
 struct relay *relay_open(const struct relay_config *config, struct err *e)
@@ -750,30 +757,30 @@ struct relay *relay_open(const struct relay_config *config, struct err *e)
 		.on_removed = on_history_removed,
 	};
 	struct store_callbacks with_ctx = callbacks;
-	struct relay *h = xcalloc(1, sizeof(*h));
+	struct relay *relay = xcalloc(1, sizeof(*relay));
 
-	tally_init(&h->tally);
-	h->on_failed = config->on_failed;
-	h->ctx = config->ctx;
-	open_handles(h, config->loop);
-	with_ctx.ctx = h;
-	if (open_output(h, config, e) < 0 || open_store(h, config, e) < 0 ||
-		open_uploads(h, config, e) < 0 ||
-		store_start(h->store, &with_ctx, e) < 0) {
-		relay_close(h);
+	tally_init(&relay->tally);
+	relay->on_failed = config->on_failed;
+	relay->ctx = config->ctx;
+	open_handles(relay, config->loop);
+	with_ctx.ctx = relay;
+	if (open_output(relay, config, e) < 0 || open_store(relay, config, e) < 0 ||
+		open_uploads(relay, config, e) < 0 ||
+		store_start(relay->store, &with_ctx, e) < 0) {
+		relay_close(relay);
 		return NULL;
 	}
-	relay_turn(h);
-	return h;
+	relay_turn(relay);
+	return relay;
 }
 
-static void free_tables(struct relay *h)
+static void free_tables(struct relay *relay)
 {
-	for (struct table_entry *it; (it = table_next(&h->requests, NULL));) {
-		table_remove(&h->requests, it);
+	for (struct table_entry *it; (it = table_next(&relay->requests, NULL));) {
+		table_remove(&relay->requests, it);
 		free(table_value(it, struct request, entry));
 	}
-	for (struct table_entry *it; (it = table_next(&h->audiences, NULL));) {
+	for (struct table_entry *it; (it = table_next(&relay->audiences, NULL));) {
 		struct audience *a = table_value(it, struct audience, entry);
 
 		list_each_safe(link, &a->watchers)
@@ -781,51 +788,51 @@ static void free_tables(struct relay *h)
 			list_entry(link, struct relay_watch, link)->audience = NULL;
 			list_remove(link);
 		}
-		table_remove(&h->audiences, it);
+		table_remove(&relay->audiences, it);
 		free(a);
 	}
-	for (struct table_entry *it; (it = table_next(&h->departures, NULL));)
-		free_departure(h, table_value(it, struct departure, entry));
-	for (struct table_entry *it; (it = table_next(&h->endings, NULL));)
-		free_ending(h, table_value(it, struct ending, entry));
-	table_fini(&h->requests);
-	table_fini(&h->audiences);
-	table_fini(&h->departures);
-	table_fini(&h->endings);
+	for (struct table_entry *it; (it = table_next(&relay->departures, NULL));)
+		free_departure(relay, table_value(it, struct departure, entry));
+	for (struct table_entry *it; (it = table_next(&relay->endings, NULL));)
+		free_ending(relay, table_value(it, struct ending, entry));
+	table_fini(&relay->requests);
+	table_fini(&relay->audiences);
+	table_fini(&relay->departures);
+	table_fini(&relay->endings);
 }
 
 static void on_handle_closed(uv_handle_t *handle)
 {
-	struct relay *h = handle->data;
+	struct relay *relay = handle->data;
 
-	if (--h->handles_open == 0)
-		free(h);
+	if (--relay->handles_open == 0)
+		free(relay);
 }
 
-void relay_close(struct relay *h)
+void relay_close(struct relay *relay)
 {
-	if (!h)
+	if (!relay)
 		return;
-	h->closing = true;
+	relay->closing = true;
 	/* What was asked is answered, so that whoever asked can let go of it. */
-	if (h->output) {
-		output_stop(h->output);
-		output_deliver(h->output);
+	if (relay->output) {
+		output_stop(relay->output);
+		output_deliver(relay->output);
 	}
-	if (h->uploads) {
-		uploads_stop(h->uploads);
-		uploads_deliver(h->uploads);
+	if (relay->uploads) {
+		uploads_stop(relay->uploads);
+		uploads_deliver(relay->uploads);
 	}
-	if (h->store) {
-		store_stop(h->store);
-		store_deliver(h->store);
+	if (relay->store) {
+		store_stop(relay->store);
+		store_deliver(relay->store);
 	}
-	uploads_close(h->uploads);
-	output_close(h->output);
-	store_close(h->store);
-	free_tables(h);
-	core_free(h->core);
-	uv_close((uv_handle_t *)&h->wake, on_handle_closed);
-	uv_close((uv_handle_t *)&h->timer, on_handle_closed);
-	uv_close((uv_handle_t *)&h->before_poll, on_handle_closed);
+	uploads_close(relay->uploads);
+	output_close(relay->output);
+	store_close(relay->store);
+	free_tables(relay);
+	core_free(relay->core);
+	uv_close((uv_handle_t *)&relay->wake, on_handle_closed);
+	uv_close((uv_handle_t *)&relay->timer, on_handle_closed);
+	uv_close((uv_handle_t *)&relay->before_poll, on_handle_closed);
 }

@@ -48,44 +48,45 @@ struct relay_config {
 /* Open the store, restore the core from it, start the threads. */
 struct relay *relay_open(const struct relay_config *config, struct err *e) MUST_CHECK;
 /* Commit all that is under way and close.  No callback is made any more.  NULL is fine. */
-void relay_close(struct relay *h);
+void relay_close(struct relay *relay);
 
-void relay_set_commands(struct relay *h, const struct relay_commands *commands);
+void relay_set_commands(struct relay *relay, const struct relay_commands *commands);
 
-struct core *relay_core(struct relay *h);
-struct store *relay_store(struct relay *h);
-struct output *relay_output(struct relay *h);
-struct uploads *relay_uploads(struct relay *h);
-const struct tally *relay_tally(const struct relay *h);
-const struct core_time *relay_now(struct relay *h); /* of this turn of the loop */
+struct core *relay_core(struct relay *relay);
+struct store *relay_store(struct relay *relay);
+struct output *relay_output(struct relay *relay);
+struct uploads *relay_uploads(struct relay *relay);
+const struct tally *relay_tally(const struct relay *relay);
+const struct core_time *relay_now(struct relay *relay); /* of this turn of the loop */
 /* Carry out what the last input left. */
-void relay_turn(struct relay *h);
+void relay_turn(struct relay *relay);
 
 /* ---- requests: on_answer is called exactly once, unless the relay closes first */
 
 typedef void relay_on_answer(void *ctx, const struct effect *answer);
 /* A checked submission, which is taken. */
 void relay_submit(
-	struct relay *h, struct submission *s, relay_on_answer *on_answer, void *ctx);
+	struct relay *relay, struct submission *s, relay_on_answer *on_answer, void *ctx);
 void relay_cancel(
-	struct relay *h, const char *job, relay_on_answer *on_answer, void *ctx);
+	struct relay *relay, const char *job, relay_on_answer *on_answer, void *ctx);
 /* What an operator decides of a worker; see core_wish_worker(). */
-void relay_wish_worker(struct relay *h, const char *worker, enum worker_wish wish,
+void relay_wish_worker(struct relay *relay, const char *worker, enum worker_wish wish,
 	relay_on_answer *on_answer, void *ctx);
 /* Once record `number` is committed. */
-void relay_await(struct relay *h, uint64_t number, relay_on_answer *on_answer, void *ctx);
+void relay_await(
+	struct relay *relay, uint64_t number, relay_on_answer *on_answer, void *ctx);
 
 /* ---- reports and output of runs */
 
 /* core_report(), and for *ended* the sync of the output that it waits for. */
-void relay_report(struct relay *h, const struct core_report *r);
+void relay_report(struct relay *relay, const struct core_report *r);
 /* Append output of a run (bytes are taken) and wake its watchers. */
-void relay_output_append(struct relay *h, const char *job, int32_t attempt,
+void relay_output_append(struct relay *relay, const char *job, int32_t attempt,
 	int64_t position, uint8_t *bytes, size_t len, output_on_end *on_end, void *ctx);
 
 /* No more output comes for now: tell the core how much is durable, in case no report ever
  * says where it ends. */
-void relay_output_settle(struct relay *h, const char *job, int32_t attempt);
+void relay_output_settle(struct relay *relay, const char *job, int32_t attempt);
 
 /* ---- watchers */
 
@@ -98,7 +99,7 @@ struct relay_watch {               /* embedded by the watcher */
 	void (*wake)(void *ctx); /* something of the job may be new; called in any turn */
 };
 
-size_t relay_watchers(const struct relay *h); /* how many there are */
-void relay_watch(struct relay *h, const char *job, struct relay_watch *w);
+size_t relay_watchers(const struct relay *relay); /* how many there are */
+void relay_watch(struct relay *relay, const char *job, struct relay_watch *w);
 /* Harmless for one that is zeroed or watches nothing. */
 void relay_unwatch(struct relay_watch *w);
