@@ -178,21 +178,32 @@ static int open_new(struct output *o, struct open_file *f, bool create, struct e
 	return look_at_file(o, f, e);
 }
 
+static struct open_file *find_open(struct output *o, const char *name)
+{
+	struct table_entry *entry = table_find_str(&o->open, name);
+
+	return entry ? table_value(entry, struct open_file, by_name) : NULL;
+}
+
+/* Room for one more open file. */
+static int make_room(struct output *o, const char *name, struct err *e)
+{
+	if (find_open(o, name) || o->open.count < o->config.open_files_max)
+		return 0;
+	return close_oldest(o, e);
+}
+
 /* NULL with ERR_NOT_FOUND when it is absent and not to be made. */
 static struct open_file *get_file(
 	struct output *o, const char *name, bool create, struct err *e)
 {
-	struct table_entry *entry = table_find_str(&o->open, name);
-	struct open_file *f;
+	struct open_file *f = find_open(o, name);
 
-	if (entry) {
-		f = table_value(entry, struct open_file, by_name);
+	if (f) {
 		list_remove(&f->used);
 		list_append(&o->open_used, &f->used);
 		return f;
 	}
-	if (o->open.count >= o->config.open_files_max && close_oldest(o, e) < 0)
-		return NULL;
 	f = xcalloc(1, sizeof(*f));
 	memcpy(f->name, name, sizeof(f->name));
 	if (open_new(o, f, create, e) < 0) {
@@ -241,8 +252,18 @@ static int task_failed(struct output_task *t, const struct err *why, struct err 
 	return 0;
 }
 
+/* What hinders one file only, such as a folder or a link in its place, or its rights, is the
+ * failure of whoever asks for it; a disk that fails is everybody's. */
+static int open_failed(struct output_task *t, const struct err *why, struct err *e)
+{
+	if (why->sys == EIO || file_room_ran_out(why))
+		return task_failed(t, why, e);
+	t->task.failed = *why;
+	return 0;
+}
+
 /* Which file the task is about.  0 with *file NULL when the task is over: the file is
- * absent, which is an empty one, or there is no room to open it. */
+ * absent, which is an empty one, or it cannot be opened. */
 static int task_file(
 	struct output_task *t, bool create, struct open_file **file, struct err *e)
 {
@@ -253,10 +274,12 @@ static int task_file(
 		err_set(&t->task.failed, ERR_INVALID, "no such run can be");
 		return 0;
 	}
+	if (make_room(t->output, t->name, &why) < 0)
+		return task_failed(t, &why, e);
 	*file = get_file(t->output, t->name, create, &why);
 	if (*file || (why.code == ERR_NOT_FOUND && !create))
 		return 0;
-	return task_failed(t, &why, e);
+	return open_failed(t, &why, e);
 }
 
 static void learn_end(struct output *o, const char *name, int64_t end)

@@ -56,7 +56,7 @@ void output_deliver(struct output *o);
 
 /* Where the file ends now.  failed: NULL, or ERR_EXHAUSTED when the disk or the file's
  * limit is full: nothing was added, ask the worker to send again from `end` later;
- * ERR_INVALID when job or attempt are none. */
+ * ERR_INVALID when job or attempt are none; ERR_SYSTEM when this file cannot be opened. */
 typedef void output_on_end(void *ctx, int64_t end, const struct err *failed);
 
 /* Add bytes (taken; malloc'ed, at most OUTPUT_APPEND_MAX) that belong at this position.

@@ -115,6 +115,26 @@ def test_the_orchestrators_own_fault_is_internal_with_a_reference(client):
     assert Story(client.stub.SubmitJob(named, timeout=DEADLINE_S)).value == {"answer": 42}
 
 
+def test_output_that_cannot_be_opened_fails_only_who_asks_for_it(ready):
+    client = ready()
+    broken, fine = client.run(), client.run()
+    client.system.stop()
+    file = client.system.data / "orchestrator" / "output" / f"{broken.job}.1"
+    file.unlink()
+    file.symlink_to("/etc/passwd")
+    client.system.start()
+    after = Client(client.system)
+    for ask in (lambda: after.logs(broken.job), lambda: after.logs(broken.job)):
+        with pytest.raises(grpc.RpcError) as failed:
+            ask()
+        assert failed.value.code() == grpc.StatusCode.INTERNAL
+        assert "passwd" not in failed.value.details() and "its log" in failed.value.details()
+    assert after.watch(broken.job).code == grpc.StatusCode.INTERNAL
+    assert b"hello" in b"".join(piece.data for piece in after.logs(fine.job))
+    assert after.status(broken.job).state == pb.COMPLETED
+    after.channel.close()
+
+
 # ---- limits and texts
 
 def test_a_result_of_three_mib_is_whole_for_an_old_client(client):

@@ -420,13 +420,19 @@ static void the_limit_of_one_file_is_held(void **state)
 	assert_int_equal(f->failed.code, ERR_EXHAUSTED);
 }
 
-static void what_is_no_file_stops_the_worker(void **state)
+static void what_cannot_be_opened_is_the_failure_of_who_asks_for_it(void **state)
 {
 	struct fixture *f = *state;
 
 	assert_int_equal(mkdirat(f->folder, "output/" JOB ".1", 0700), 0);
-	append(f, 1, 0, "x");
-	assert_true(f->broken);
+	assert_int_equal(symlinkat("/etc/passwd", f->folder, "output/" JOB ".2"), 0);
+	for (int attempt = 1; attempt <= 2; attempt++) {
+		append(f, attempt, 0, "x");
+		assert_int_equal(f->failed.code, ERR_SYSTEM);
+	}
+	assert_int_equal(append(f, 3, 0, "x"), 1);
+	assert_int_equal(f->failed.code, ERR_NONE);
+	assert_false(f->broken);
 }
 
 static void closing_drops_what_was_asked_without_a_leak(void **state)
@@ -587,7 +593,7 @@ int main(void)
 		T(a_removed_job_has_no_output_left),
 		T(without_room_nothing_is_added_and_later_all_of_it),
 		T(the_limit_of_one_file_is_held),
-		T(what_is_no_file_stops_the_worker),
+		T(what_cannot_be_opened_is_the_failure_of_who_asks_for_it),
 		T(closing_drops_what_was_asked_without_a_leak),
 		T(an_upload_goes_on_after_a_restart_and_is_checked_at_its_end),
 		T(an_upload_with_other_bytes_is_refused_and_forgotten),
