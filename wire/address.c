@@ -174,6 +174,18 @@ static int remove_stale(const struct sockaddr_un *un, struct err *e)
 	return 0;
 }
 
+bool wire_is_listening_unix(const char *path)
+{
+	CLEANUP(close_fd) int folder = -1;
+	struct sockaddr_un un;
+
+	if (address_of_path(path, &un, &folder, NULL) < 0)
+		return false;
+
+	CLEANUP(close_fd) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	return fd >= 0 && connect(fd, (const struct sockaddr *)&un, sizeof(un)) == 0;
+}
+
 int address_bind_unix(const char *path, mode_t mode, struct err *e)
 {
 	CLEANUP(close_fd) int folder = -1;

@@ -258,6 +258,9 @@ int wire_server_listen_tcp(struct wire_server *server, const char *address,
  * replaced; ERR_CONFLICT when somebody does.  The file is removed on close. */
 int wire_server_listen_unix(struct wire_server *server, const char *path,
 	const struct wire_listen *options, struct err *e) MUST_CHECK;
+/* Does somebody take connections on this socket file?  Also a path that is too long for a
+ * socket's address. */
+bool wire_is_listening_unix(const char *path);
 /* Listen on a bound unix or TCP stream socket; takes the fd, on failure too. */
 int wire_server_listen_fd(struct wire_server *server, int fd,
 	const struct wire_listen *options, struct err *e) MUST_CHECK;

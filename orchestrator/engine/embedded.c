@@ -11,9 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -23,6 +21,7 @@
 #include "file.h"
 #include "log.h"
 #include "str.h"
+#include "wire.h"
 
 #define IDLE_END_S   "30"
 #define EXIT_CONFIG  2
@@ -102,19 +101,6 @@ static void pause_ms(int64_t ms)
 		NULL);
 }
 
-/* Does a cumulusd listen for workers? */
-static bool is_wanted(const struct embedded_worker *w)
-{
-	CLEANUP(free_ptr) char *path = str_fmt("%s/orchestrator", w->data);
-	CLEANUP(close_fd) int dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	CLEANUP(close_fd) int s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct sockaddr_un at = { .sun_family = AF_UNIX };
-
-	/* Through the folder's descriptor: a socket's path may have 107 bytes only. */
-	str_put(at.sun_path, sizeof(at.sun_path), "/proc/self/fd/%d/worker.sock", dir);
-	return dir >= 0 && s >= 0 && connect(s, (struct sockaddr *)&at, sizeof(at)) == 0;
-}
-
 /* Never returns.  A clean end or a bad configuration is not repeated; a crash is, after a
  * pause that doubles while the worker fails early: for ever while there is a cumulusd, else
  * until it is plain that it cannot be started.  The next cumulusd starts another keeper. */
@@ -145,7 +131,7 @@ static void keep(const struct embedded_worker *w)
 		}
 		if (clock_boot_ns() - began > STEADY_MS * NS_PER_MS)
 			failures = 0;
-		if (++failures >= FAILURES_MAX && !is_wanted(w)) {
+		if (++failures >= FAILURES_MAX && !wire_is_listening_unix(w->socket)) {
 			log_error("worker cannot be started, and nobody wants it", NULL);
 			_exit(1);
 		}

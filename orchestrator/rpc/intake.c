@@ -8,6 +8,7 @@
 
 #include "buf.h"
 #include "cleanup.h"
+#include "labels.h"
 #include "message.h"
 #include "str.h"
 #include "xalloc.h"
@@ -278,16 +279,12 @@ static void sort_maps(Submission *m)
 		qsort(m->labels, m->n_labels, sizeof(*m->labels), compare_labels);
 }
 
-static int check_unique(const Submission *m, struct err *e)
+static int check_env_unique(const Submission *m, struct err *e)
 {
 	for (size_t i = 1; i < m->n_env; i++)
 		if (strcmp(m->env[i]->key, m->env[i - 1]->key) == 0)
 			return err_set(
 				e, ERR_INVALID, "env names %.64s twice", m->env[i]->key);
-	for (size_t i = 1; i < m->n_labels; i++)
-		if (strcmp(m->labels[i]->key, m->labels[i - 1]->key) == 0)
-			return err_set(e, ERR_INVALID, "labels names %.64s twice",
-				m->labels[i]->key);
 	return 0;
 }
 
@@ -307,16 +304,14 @@ static void pack_spec(Submission *m, struct submission *s)
 	s->spec = take_bytes(&spec, &s->spec_len);
 }
 
-/* The store's form: key NUL value NUL ..., keys rising. */
-static void pack_labels(const Submission *m, struct submission *s)
+static int pack_labels(const Submission *m, struct buf *out, struct err *e)
 {
-	CLEANUP(buf_fini) struct buf labels = { 0 };
+	CLEANUP(free_ptr)
+	struct label *labels = xcalloc(m->n_labels, sizeof(*labels));
 
-	for (size_t i = 0; i < m->n_labels; i++) {
-		buf_add(&labels, m->labels[i]->key, strlen(m->labels[i]->key) + 1);
-		buf_add(&labels, m->labels[i]->value, strlen(m->labels[i]->value) + 1);
-	}
-	s->labels = take_bytes(&labels, &s->labels_len);
+	for (size_t i = 0; i < m->n_labels; i++)
+		labels[i] = (struct label){ m->labels[i]->key, m->labels[i]->value };
+	return labels_pack(labels, m->n_labels, out, e);
 }
 
 struct submission *intake_read(
@@ -325,9 +320,11 @@ struct submission *intake_read(
 	struct amount amount;
 	struct digest named = { 0 };
 	CLEANUP(buf_fini) struct buf file = { 0 };
+	CLEANUP(buf_fini) struct buf labels = { 0 };
 
 	sort_maps(m);
-	if (check_served(m, e) < 0 || check_unique(m, e) < 0 ||
+	if (check_served(m, e) < 0 || check_env_unique(m, e) < 0 ||
+		pack_labels(m, &labels, e) < 0 ||
 		check_fields(in, m, &amount, &named, &file, e) < 0)
 		return NULL;
 
@@ -348,7 +345,7 @@ struct submission *intake_read(
 	s->zip_len = m->code_package.len;
 	m->code_package = (ProtobufCBinaryData){ 0 };
 	pack_spec(m, s);
-	pack_labels(m, s);
+	s->labels = take_bytes(&labels, &s->labels_len);
 	if (intake_add_requirements(in, s, &file, e) < 0) {
 		submission_free(s);
 		return NULL;

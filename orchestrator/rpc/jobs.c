@@ -8,6 +8,7 @@
 #include "clock.h"
 #include "explain.h"
 #include "internal.h"
+#include "labels.h"
 #include "str.h"
 #include "translate.h"
 
@@ -256,6 +257,8 @@ const struct wire_handlers rpc_cancel_job = { .message = on_cancel,
 
 /* ---- ListJobs */
 
+#define LABELS_MAX 64 /* to select by */
+
 static void on_page(void *ctx, struct store_page *page, const struct err *failed)
 {
 	struct asker *a = ctx;
@@ -314,30 +317,17 @@ static int read_states(
 	return 0;
 }
 
-typedef Cumulus__Orchestrator__ListJobsRequest__LabelsEntry LabelsEntry;
-
-static int compare_labels(const void *a, const void *b)
-{
-	return strcmp((*(LabelsEntry *const *)a)->key, (*(LabelsEntry *const *)b)->key);
-}
-
-/* In the store's form: keys rising and unique. */
 static int read_labels(
-	Cumulus__Orchestrator__ListJobsRequest *m, struct buf *out, struct err *e)
+	const Cumulus__Orchestrator__ListJobsRequest *m, struct buf *out, struct err *e)
 {
-	if (m->n_labels > 64)
-		return err_set(e, ERR_INVALID, "labels has %zu entries, 64 are allowed",
-			m->n_labels);
-	if (m->n_labels)
-		qsort(m->labels, m->n_labels, sizeof(*m->labels), compare_labels);
-	for (size_t i = 0; i < m->n_labels; i++) {
-		if (i && strcmp(m->labels[i]->key, m->labels[i - 1]->key) == 0)
-			return err_set(e, ERR_INVALID, "labels names %.64s twice",
-				m->labels[i]->key);
-		buf_add(out, m->labels[i]->key, strlen(m->labels[i]->key) + 1);
-		buf_add(out, m->labels[i]->value, strlen(m->labels[i]->value) + 1);
-	}
-	return 0;
+	struct label labels[LABELS_MAX];
+
+	if (m->n_labels > LABELS_MAX)
+		return err_set(e, ERR_INVALID, "labels has %zu entries, %d are allowed",
+			m->n_labels, LABELS_MAX);
+	for (size_t i = 0; i < m->n_labels; i++)
+		labels[i] = (struct label){ m->labels[i]->key, m->labels[i]->value };
+	return labels_pack(labels, m->n_labels, out, e);
 }
 
 static int list(struct asker *a, Cumulus__Orchestrator__ListJobsRequest *m, struct err *e)

@@ -1,6 +1,6 @@
 # rpc - OrchestratorService: checks and decodes requests, streams events and output.
 rpc_SRCS := service.c intake.c package.c submit.c watch.c jobs.c explain.c logs.c \
-  uploads.c pool.c tape.c translate.c health.c reflection.c symbols.c served.c
+  uploads.c labels.c pool.c tape.c translate.c health.c reflection.c symbols.c served.c
 rpc_USES := relay store core wire frame proto base
 rpc_PKGS := libuv libzip libprotobuf-c
 $(eval $(call module,rpc,orchestrator/rpc))
