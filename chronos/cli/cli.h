@@ -58,8 +58,10 @@ struct chronos *open_with_devices(const struct cli *cli, struct chronos_error *e
 
 /* ---- run.c ---- */
 
+enum layer { LAYER_OPENCL, LAYER_CUDA };
+
 /* Beside this program, in ../lib; false when it is not there. */
-bool find_layer(char *path, size_t size);
+bool find_layer(enum layer layer, char *path, size_t size);
 enum exit_code run_run(const struct cli *cli);
 
 /* ---- doctor.c ---- */

@@ -51,7 +51,7 @@ static void look_at_opencl(struct finding *f)
 	char layer[PATH_MAX];
 
 	f->means = "OpenCL layer (cooperative)";
-	f->holds = find_layer(layer, sizeof layer);
+	f->holds = find_layer(LAYER_OPENCL, layer, sizeof layer);
 	if (f->holds)
 		snprintf(f->detail, sizeof f->detail,
 			"memory and time of OpenCL programs that chronos run starts: "
@@ -65,9 +65,18 @@ static void look_at_opencl(struct finding *f)
 
 static void look_at_cuda(struct finding *f)
 {
-	f->means = "CUDA hook";
-	snprintf(f->detail, sizeof f->detail,
-		"not in this version: nothing holds CUDA programs");
+	char layer[PATH_MAX];
+
+	f->means = "CUDA hook (cooperative)";
+	f->holds = find_layer(LAYER_CUDA, layer, sizeof layer);
+	if (f->holds)
+		snprintf(f->detail, sizeof f->detail,
+			"memory and time of CUDA programs that chronos run starts: %.*s",
+			PATH_MAX - 1, layer);
+	else
+		snprintf(f->detail, sizeof f->detail,
+			"libchronos-cuda.so is not in ../lib/cumulus beside this "
+			"program; install it there");
 }
 
 static void look_at_dmem(struct finding *f)

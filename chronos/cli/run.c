@@ -8,18 +8,21 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LAYER_FROM_HERE "/../lib/libchronos-opencl.so"
-
-bool find_layer(char *path, size_t size)
+bool find_layer(enum layer layer, char *path, size_t size)
 {
-	char here[PATH_MAX], joined[PATH_MAX + sizeof LAYER_FROM_HERE], full[PATH_MAX];
+	static const char *const from_here[] = {
+		[LAYER_OPENCL] = "../lib/libchronos-opencl.so",
+		/* The one for programs of all kinds: it has no sanitizer. */
+		[LAYER_CUDA] = "../lib/cumulus/libchronos-cuda.so",
+	};
+	char here[PATH_MAX], joined[PATH_MAX + 64], full[PATH_MAX];
 	ssize_t n = readlink("/proc/self/exe", here, sizeof here - 1);
 
 	if (n < 0)
 		return false;
 	here[n] = '\0';
 	*strrchr(here, '/') = '\0';
-	snprintf(joined, sizeof joined, "%s" LAYER_FROM_HERE, here);
+	snprintf(joined, sizeof joined, "%s/%s", here, from_here[layer]);
 	if (!realpath(joined, full) || strlen(full) >= size)
 		return false;
 	memcpy(path, full, strlen(full) + 1);
@@ -36,31 +39,67 @@ static enum exit_code fail(
 }
 
 /* Ours first, so that it sees the program's calls before others change them. */
-static int set_layers(const char *layer)
+static int set_first(const char *variable, const char *layer)
 {
-	const char *others = getenv("OPENCL_LAYERS");
+	const char *others = getenv(variable);
 	char *all;
 
 	if (!others || !*others)
-		return setenv("OPENCL_LAYERS", layer, 1);
+		return setenv(variable, layer, 1);
 	if (asprintf(&all, "%s:%s", layer, others) < 0)
 		return -1;
-	int rc = setenv("OPENCL_LAYERS", all, 1);
+	int rc = setenv(variable, all, 1);
 	free(all);
 	return rc;
 }
 
-static int set_environment(
-	const char *layer, const char *dir, const struct chronos_partition *p)
+/* "3,5", and the uuids in the same order, where CUDA can know them. */
+static int set_devices(struct chronos *c, const struct chronos_partition *p)
 {
-	char device[16];
+	struct chronos_device devices[CHRONOS_DEVICES_MAX];
+	char indices[CHRONOS_DEVICES_MAX * 4] = "";
+	char uuids[CHRONOS_DEVICES_MAX * (sizeof devices->uuid + 1)] = "";
+	size_t count, at = 0, uuid_at = 0;
+	bool nvidia = true;
 
-	snprintf(device, sizeof device, "%u", p->devices[0]);
-	if (set_layers(layer) < 0 || setenv("CHRONOS_PARTITION", p->id, 1) < 0 ||
-		setenv("CHRONOS_DIR", dir, 1) < 0 ||
-		setenv("CHRONOS_DEVICE", device, 1) < 0)
+	if (chronos_devices(c, devices, CHRONOS_DEVICES_MAX, &count, NULL) < 0)
 		return -1;
-	return 0;
+	for (size_t i = 0; i < p->device_count; i++) {
+		const struct chronos_device *d = &devices[p->devices[i]];
+		const char *comma = i ? "," : "";
+		at += (size_t)snprintf(
+			indices + at, sizeof indices - at, "%s%u", comma, d->index);
+		uuid_at += (size_t)snprintf(
+			uuids + uuid_at, sizeof uuids - uuid_at, "%s%s", comma, d->uuid);
+		nvidia &= d->kind == CHRONOS_KIND_NVIDIA || d->kind == CHRONOS_KIND_MIG;
+	}
+	if (setenv("CHRONOS_DEVICE", indices, 1) < 0)
+		return -1;
+	return nvidia ? setenv("CHRONOS_DEVICE_UUID", uuids, 1)
+		      : unsetenv("CHRONOS_DEVICE_UUID");
+}
+
+static int set_environment(
+	struct chronos *c, const char *dir, const struct chronos_partition *p)
+{
+	char opencl[PATH_MAX], cuda[PATH_MAX];
+
+	if (!find_layer(LAYER_OPENCL, opencl, sizeof opencl) ||
+		!find_layer(LAYER_CUDA, cuda, sizeof cuda))
+		return -1;
+	if (set_first("OPENCL_LAYERS", opencl) < 0 || set_first("LD_PRELOAD", cuda) < 0 ||
+		setenv("CHRONOS_PARTITION", p->id, 1) < 0 ||
+		setenv("CHRONOS_DIR", dir, 1) < 0)
+		return -1;
+	return set_devices(c, p);
+}
+
+static bool has_layers(void)
+{
+	char path[PATH_MAX];
+
+	return find_layer(LAYER_OPENCL, path, sizeof path) &&
+	       find_layer(LAYER_CUDA, path, sizeof path);
 }
 
 /* Only an error comes back. */
@@ -78,7 +117,7 @@ static enum exit_code start(const struct cli *cli)
 
 enum exit_code run_run(const struct cli *cli)
 {
-	char layer[PATH_MAX], dir[PATH_MAX];
+	char dir[PATH_MAX];
 	struct chronos_error e = { 0 };
 	struct chronos_partition p;
 	struct chronos_stats stats;
@@ -87,16 +126,13 @@ enum exit_code run_run(const struct cli *cli)
 	if (!c || chronos_find(c, cli->args[0], &p, &e) < 0 ||
 		chronos_stats(c, &stats, &e) < 0)
 		return show_failure(cli, &e);
-	if (p.device_count != 1)
-		return fail(cli, CHRONOS_INVALID,
-			"A program can be held to a partition of one device only");
-	if (!find_layer(layer, sizeof layer))
+	if (!has_layers())
 		return fail(cli, CHRONOS_UNAVAILABLE,
-			"libchronos-opencl.so is not in ../lib beside this program: "
-			"nothing would hold the command");
+			"libchronos-opencl.so and cumulus/libchronos-cuda.so are not in "
+			"../lib beside this program: nothing would hold the command");
 	if (chronos_prepare(c, p.id, NULL, &e) < 0)
 		return show_failure(cli, &e);
-	if (!realpath(stats.dir, dir) || set_environment(layer, dir, &p) < 0)
+	if (!realpath(stats.dir, dir) || set_environment(c, dir, &p) < 0)
 		return fail(cli, CHRONOS_SYSTEM, "The environment cannot be set");
 	return start(cli);
 }

@@ -29,6 +29,8 @@ $(chronos_CUDA_IN_JOBS): chronos/cuda/cuda.map $(wildcard chronos/*.[ch]) \
 	  -shared -Wl,-z,defs -Wl,-z,nodelete -Wl,-Bsymbolic -Wl,--version-script,$< -o $@ \
 	  $(chronos_cuda_SRCS:%=chronos/cuda/%) $(chronos_SRCS:%=chronos/%)
 
+$(BUILD)/tests/test_chronos_cli $(BUILD)/tests/test_chronos_opencl: $(chronos_CUDA_IN_JOBS)
+
 # ---- tests: a driver that they bring, and a program that uses it ----
 FAKE_CUDA := $(BUILD)/tests/fake-cuda
 chronos_FAKES := $(FAKE_CUDA)/libcuda.so.1 $(FAKE_CUDA)/libnvidia-ml.so.1
@@ -46,7 +48,7 @@ $(BUILD)/tests/cuda_program: tests/cuda/program.c tests/cuda/fake_driver.h \
 	@mkdir -p $(@D)
 	@echo "  link    $@"
 	@$(chronos_FAKE_CC) $(SANFLAGS) -o $@ $< $(FAKE_CUDA)/libcuda.so.1 -pthread
-TEST_PROGRAMS += $(BUILD)/tests/cuda_program
+TEST_PROGRAMS += $(BUILD)/tests/cuda_program $(chronos_FAKES)
 
 test_chronos_cuda_USES := chronos
 test_chronos_cuda_CFLAGS := -iquote chronos/cuda -iquote tests/cuda \

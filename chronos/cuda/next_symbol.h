@@ -6,3 +6,5 @@
  * defines it, or NULL.  It is for the two functions that cannot be asked for by
  * themselves, dlsym and dlvsym; for all others there is RTLD_NEXT.  Thread: any. */
 void *next_symbol(const char *name);
+/* In the first library of all. */
+void *first_symbol(const char *name);

@@ -222,9 +222,8 @@ __attribute__((visibility("default"))) const char *chronos_cuda_layer(void)
 
 bool reach_is_first_copy(void)
 {
-	find_real();
-	void *first = chronos_real_dlsym(RTLD_DEFAULT, "chronos_cuda_layer");
-	return !first || first == (void *)chronos_cuda_layer;
+	/* dlsym would find this library's own before all others'. */
+	return first_symbol("chronos_cuda_layer") == (void *)chronos_cuda_layer;
 }
 
 static bool may_concern_us(const char *name)

@@ -325,7 +325,11 @@ static void run_starts_a_program_in_its_partition(void **state)
 	assert_fails(t, 5, "run p-00000000 -- true", "not found");
 	assert_fails(t, 2, "run k", "requires");
 	assert_done(t, &a, "create 0,1 0.25 3600 --key both");
-	assert_fails(t, 2, "run both -- true", "one device only");
+	assert_done(t, &a, "create 0 0.25 3600 --key idle");
+	assert_done(t, &a, "run both -- printenv CHRONOS_DEVICE");
+	assert_string_equal(a.out, "0,1\n");
+	assert_done(t, &a, "run k printenv LD_PRELOAD");
+	assert_non_null(strstr(a.out, "/lib/cumulus/libchronos-cuda.so\n"));
 
 	assert_done(t, &a, "list");
 	assert_non_null(strstr(a.out, "| 0 of 4096 MB |"));
@@ -343,7 +347,7 @@ static void doctor_says_what_holds(void **state)
 
 	assert_done(t, &a, "doctor");
 	assert_non_null(strstr(a.out, "[OK] OpenCL layer (cooperative): "));
-	assert_non_null(strstr(a.out, "[INFO] CUDA hook: does not hold: "));
+	assert_non_null(strstr(a.out, "[OK] CUDA hook (cooperative): "));
 	json_decref(json_answer(t, "doctor --json"));
 }
 

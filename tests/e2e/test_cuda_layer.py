@@ -1,0 +1,175 @@
+"""The CUDA layer with real clients: Python that loads the driver late, NVIDIA's own runtime.
+
+The driver is the fake of tests/cuda.  NVIDIA's packages are fetched once into
+build/cuda-runtime; without a package registry the tests that need them are skipped.
+
+SPDX-License-Identifier: Apache-2.0
+"""
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from system import BIN, ROOT
+
+BUILD = BIN.parent
+LAYER = BUILD / "lib" / "cumulus" / "libchronos-cuda.so"
+FAKES = BUILD / "tests" / "fake-cuda"
+SOURCES = sorted((ROOT / "chronos" / "cuda").glob("*.c"))
+PACKAGES = {"12": "nvidia-cuda-runtime-cu12==12.9.79", "13": "nvidia-cuda-runtime==13.5.37"}
+MIB = 1 << 20
+
+# A program that finds the driver as most of Python's do.
+LATE = """
+import ctypes, json
+cuda = ctypes.CDLL("libcuda.so.1")
+out = {"init": cuda.cuInit(0)}
+context, at = ctypes.c_void_p(), ctypes.c_uint64()
+free, total = ctypes.c_size_t(), ctypes.c_size_t()
+out["context"] = cuda.cuCtxCreate_v2(ctypes.byref(context), 0, 0)
+cuda.cuMemGetInfo_v2(ctypes.byref(free), ctypes.byref(total))
+out["total"] = total.value
+out["over"] = cuda.cuMemAlloc_v2(ctypes.byref(at), ctypes.c_size_t(total.value + 1))
+out["fits"] = cuda.cuMemAlloc_v2(ctypes.byref(at), ctypes.c_size_t(free.value))
+cuda.cuMemGetInfo_v2(ctypes.byref(free), ctypes.byref(total))
+out["free"] = free.value
+print(json.dumps(out))
+"""
+
+# Counts allocations, as programs' own preloaded libraries do.
+INTERPOSER = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stddef.h>
+int cuMemAlloc_v2(unsigned long long *at, size_t bytes);
+int cuMemAlloc_v2(unsigned long long *at, size_t bytes)
+{
+	int (*next)(unsigned long long *, size_t) =
+		(int (*)(unsigned long long *, size_t))dlsym(RTLD_NEXT, "cuMemAlloc_v2");
+	fprintf(stderr, "allocates %zu\\n", bytes);
+	return next(at, bytes);
+}
+"""
+
+
+def run(args, env, **more):
+    return subprocess.run([str(a) for a in args], env={**os.environ, **env}, text=True,
+                          capture_output=True, timeout=120, **more)
+
+
+@pytest.fixture
+def half(tmp_path):
+    """The environment of a program that is held to half of a device of 16 GiB."""
+    chronos = [BIN / "chronos", "--dir", tmp_path / "chronos", "--json"]
+    made = run([*chronos, "--devices", "simulated:1", "create", "0", "0.5", "600"], {})
+    assert made.returncode == 0, made.stderr
+    listed = json.loads(run([*chronos, "list"], {}).stdout)
+    return {
+        "CHRONOS_DIR": str(tmp_path / "chronos"),
+        "CHRONOS_PARTITION": listed["partitions"][0]["id"],
+        "FAKE_CUDA_STATE": str(tmp_path / "device"),
+        "FAKE_CUDA_MIB": "16384",
+        "LD_LIBRARY_PATH": str(FAKES),
+        "LD_PRELOAD": str(LAYER),
+    }
+
+
+def assert_held(done):
+    assert done.returncode == 0, done.stderr
+    out = json.loads(done.stdout)
+    assert out == {"init": 0, "context": 0, "total": 8192 * MIB, "over": 2, "fits": 0, "free": 0}
+
+
+def test_a_program_that_loads_the_driver_late_is_held(half):
+    assert_held(run([sys.executable, "-c", LATE], half))
+
+
+def test_a_program_without_a_partition_is_left_alone(half):
+    del half["CHRONOS_PARTITION"]
+    out = json.loads(run([sys.executable, "-c", LATE], half).stdout)
+    assert out["total"] == 16384 * MIB and out["over"] == 2 and out["fits"] == 0
+
+
+def test_loaded_twice_it_charges_once(half, tmp_path):
+    copy = tmp_path / "copy.so"
+    copy.write_bytes(LAYER.read_bytes())
+    assert_held(run([sys.executable, "-c", LATE], {**half, "LD_PRELOAD": f"{LAYER}:{copy}"}))
+
+
+@pytest.mark.parametrize("first", ["theirs", "ours"])
+def test_a_library_that_the_program_preloads_goes_on_working(half, tmp_path, first):
+    source, theirs = tmp_path / "theirs.c", tmp_path / "theirs.so"
+    source.write_text(INTERPOSER)
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", theirs, source], check=True)
+    order = [theirs, LAYER] if first == "theirs" else [LAYER, theirs]
+    # As a program that is linked with the driver: its names are found in all libraries.
+    program = ("import ctypes; ctypes.CDLL('libcuda.so.1', ctypes.RTLD_GLOBAL)\n"
+               + LATE.replace('"libcuda.so.1"', "None"))
+    done = run([sys.executable, "-c", program],
+               {**half, "LD_PRELOAD": ":".join(str(p) for p in order)})
+    assert_held(done)
+    if first == "theirs":
+        assert done.stderr.count("allocates") == 2
+
+
+def test_a_program_that_chronos_run_starts_is_held(half):
+    del half["LD_PRELOAD"]
+    partition = half.pop("CHRONOS_PARTITION")
+    assert_held(run([BIN / "chronos", "run", partition, "--", sys.executable, "-c", LATE], half))
+
+
+@pytest.fixture(scope="session", params=sorted(PACKAGES))
+def runtime(request):
+    """The folder of NVIDIA's runtime and headers of one major version."""
+    place = ROOT / "build" / "cuda-runtime" / request.param
+    if not (place / "done").exists():
+        got = subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps",
+                              "--disable-pip-version-check", "--target", place,
+                              PACKAGES[request.param]], capture_output=True, text=True)
+        if got.returncode != 0:
+            pytest.skip(f"{PACKAGES[request.param]} cannot be had: {got.stderr.strip()[-200:]}")
+        (place / "done").touch()
+    return request.param, place
+
+
+def test_the_sources_agree_with_nvidias_headers(runtime):
+    _, place = runtime
+    headers = next(place.rglob("cuda.h")).parent
+    for source in SOURCES:
+        done = run(["gcc", "-std=gnu17", "-fsyntax-only", "-Wall", "-Wextra", "-Wconversion",
+                    "-Wmissing-prototypes", "-Werror", "-Wno-deprecated-declarations",
+                    "-D_GNU_SOURCE", '-DCUMULUS_VERSION=""', "-DCHRONOS_OFFICIAL_CUDA_H",
+                    "-isystem", headers, "-iquote", ROOT / "chronos", "-iquote",
+                    ROOT / "chronos" / "cuda", source], {})
+        assert done.returncode == 0, done.stderr
+
+
+def test_structures_and_values_are_those_of_nvidias_headers(runtime, tmp_path):
+    _, place = runtime
+    headers = next(place.rglob("cuda.h")).parent
+    said = []
+    for name, flags in (("ours", []), ("theirs", ["-DCHRONOS_OFFICIAL_CUDA_H", "-isystem", headers])):
+        program = tmp_path / name
+        done = run(["gcc", "-std=gnu17", "-D_GNU_SOURCE", "-w", *flags, "-iquote",
+                    ROOT / "chronos" / "cuda", "-o", program, ROOT / "tests" / "cuda" / "layout.c"], {})
+        assert done.returncode == 0, done.stderr
+        said.append(run([program], {}).stdout)
+    assert said[0] == said[1] and said[0].count("\n") > 40
+
+
+def test_the_runtime_asks_the_driver_for_what_was_recorded(runtime, half, tmp_path):
+    """NVIDIA's libcudart starts as far as the fake lets it: it has no private tables."""
+    _, place = runtime
+    library = next(place.rglob("libcudart.so.*"))
+    log = tmp_path / "requests"
+    program = ("import ctypes, sys; n = ctypes.c_int(); "
+               "ctypes.CDLL(sys.argv[1]).cudaGetDeviceCount(ctypes.byref(n))")
+    done = run([sys.executable, "-c", program, library], {**half, "FAKE_CUDA_LOG": str(log)})
+    assert done.returncode == 0, done.stderr
+    asked = {line for line in log.read_text().splitlines() if not line.startswith(" ")}
+    recorded = (ROOT / "tests" / "cuda" / "runtime_requests.txt").read_text().splitlines()
+    assert len(asked) > 300
+    assert not asked - set(recorded), "record them: scripts/record_cuda_requests.sh"
