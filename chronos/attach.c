@@ -121,10 +121,14 @@ static int join_memory(struct chronos_attachment *a, struct chronos_error *e)
 			continue;
 		k->used_bytes = 0;
 		k->device = a->device;
+		k->inflight = k->waiting = 0;
+		k->settled_ns = 0;
 		if (i >= p->clients_used)
 			p->clients_used = i + 1;
 		record_commit(&k->state, CLIENT_JOINED);
 		a->p_client = i;
+		a->inflight = &k->inflight;
+		a->settled_ns = &k->settled_ns;
 		break;
 	}
 	pthread_mutex_unlock(&p->header.lock);
@@ -136,10 +140,17 @@ static int join_memory(struct chronos_attachment *a, struct chronos_error *e)
 
 static int join_device(struct chronos_attachment *a, struct chronos_error *e)
 {
+	if (a->arbitrated)
+		return chronos_ask_seat(a, e);
 	if (lock_file(&a->d->header, e) < 0)
 		return -1;
-	bool sits = chronos_lease_sit(a, e);
+	bool retired = a->d->retired;
+	bool sits = !retired && chronos_lease_sit(a, e);
 	pthread_mutex_unlock(&a->d->header.lock);
+	if (retired)
+		return chronos_fail(e, CHRONOS_UNAVAILABLE,
+			"an arbiter has just taken over device %u: join again",
+			a->device);
 	return sits ? 0 : -1;
 }
 
@@ -149,9 +160,43 @@ static int ended(struct chronos_error *e)
 		e, CHRONOS_NOT_FOUND, "the partition has ended: released or expired");
 }
 
+/* In the file of the partition the end comes at once, in the arbiter's it is true. */
+bool chronos_attachment_has_ended(const struct chronos_attachment *a, uint64_t now_ns)
+{
+	if (now_ns >= __atomic_load_n(&a->p->expires_ns, __ATOMIC_ACQUIRE))
+		return true;
+	if (!a->seat)
+		return false;
+	return __atomic_load_n(&a->seat->created_ns, __ATOMIC_ACQUIRE) != a->created_ns ||
+	       now_ns >= __atomic_load_n(&a->seat->expires_ns, __ATOMIC_ACQUIRE);
+}
+
 static bool has_ended(const struct chronos_attachment *a)
 {
-	return chronos_now_ns() >= __atomic_load_n(&a->p->expires_ns, __ATOMIC_ACQUIRE);
+	return chronos_attachment_has_ended(a, chronos_now_ns());
+}
+
+/* Which of the two modes it is, the file itself says. */
+static int open_device(struct chronos_attachment *a, int dirfd, const char *name,
+	struct chronos_error *e)
+{
+	const size_t bytes = sizeof(struct device_file);
+
+	if (chronos_share_map(dirfd, name, bytes, false, &a->device_map, e) < 0)
+		return -1;
+	a->d = a->device_map.at;
+	a->arbitrated = a->d->mode == DEVICE_ARBITRATED;
+	if (a->arbitrated)
+		return 0;
+	chronos_share_unmap(&a->device_map);
+	a->d = NULL;
+	if (chronos_share_map(dirfd, name, bytes, true, &a->device_map, e) < 0)
+		return -1;
+	a->d = a->device_map.at;
+	if (a->d->mode == DEVICE_COOPERATIVE)
+		return 0;
+	return chronos_fail(
+		e, CHRONOS_UNAVAILABLE, "%s has just changed: join again", name);
 }
 
 static int open_files(
@@ -160,19 +205,17 @@ static int open_files(
 	char name[40];
 
 	snprintf(name, sizeof name, PARTITION_FILE_NAME "%.15s", id);
-	if (chronos_share_map(
-		    dirfd, name, sizeof(struct partition_file), &a->partition_map, e) < 0)
+	if (chronos_share_map(dirfd, name, sizeof(struct partition_file), true,
+		    &a->partition_map, e) < 0)
 		return -1;
 	a->p = a->partition_map.at;
+	a->created_ns = a->p->created_ns;
+	a->hundredths = a->p->hundredths;
 	if (!(a->p->devices & UINT64_C(1) << a->device))
 		return chronos_fail(e, CHRONOS_NOT_FOUND,
 			"the partition has no part of device %u", a->device);
 	snprintf(name, sizeof name, DEVICE_FILE_NAME "%u", a->device);
-	if (chronos_share_map(
-		    dirfd, name, sizeof(struct device_file), &a->device_map, e) < 0)
-		return -1;
-	a->d = a->device_map.at;
-	return 0;
+	return open_device(a, dirfd, name, e);
 }
 
 /* In a job there is no state, only the files: then the name must be the whole id. */
@@ -244,7 +287,7 @@ void chronos_detach(struct chronos_attachment *a)
 		return;
 	strike_off(a);
 	if (!is_forked(a)) {
-		if (a->d && a->d_client < SHARE_CLIENTS_MAX)
+		if (a->seat || a->d_client < SHARE_CLIENTS_MAX)
 			chronos_lease_leave(a);
 		if (a->p && a->p_client < SHARE_CLIENTS_MAX)
 			record_commit(&a->p->clients[a->p_client].state, CLIENT_FREE);
@@ -281,7 +324,7 @@ uint32_t chronos_hundredths(const struct chronos_attachment *a)
 
 uint64_t chronos_quota(const struct chronos_attachment *a)
 {
-	return a->p->quota_bytes[a->device];
+	return a->seat ? a->seat->quota_bytes : a->p->quota_bytes[a->device];
 }
 
 uint64_t chronos_used(struct chronos_attachment *a)

@@ -281,13 +281,39 @@ struct chronos_usage {
 	uint64_t used_bytes; /* of those that live */
 	uint64_t time_ns;    /* the device's time that it had since it was first joined */
 	uint64_t refusals;   /* of allocations */
-	const char *enforcement; /* "cooperative" once it can be joined, "off"; static */
+	/* "arbitrated" or "cooperative" once it can be joined, "off" before; static */
+	const char *enforcement;
 };
 
 /* What a partition has of one of its devices. */
 CHRONOS_API CHRONOS_CHECKED int chronos_usage(struct chronos *c,
 	const struct chronos_partition *p, uint32_t device, struct chronos_usage *out,
 	struct chronos_error *e);
+
+/* ---- the arbiter ---- */
+
+/* Gives the turns of a directory's devices to programs that need not be trusted: they see
+ * `device-N` for reading only, and of a `partition-ID` each its own.  Where one has
+ * started, programs that join take no turn by themselves any more, also when it has died:
+ * then a launch waits for the next arbiter, at most 30 s.  Thread: one at a time. */
+struct chronos_arbiter; /* opaque */
+
+/* Take up the directory's devices and partitions as they are.  CHRONOS_CONFLICT: there is
+ * an arbiter already, or programs that take turns by themselves are on a device. */
+CHRONOS_API CHRONOS_CHECKED struct chronos_arbiter *chronos_arbiter_open(
+	const char *dir, struct chronos_error *e);
+/* Give the place to another.  What is joined stays so; where no partition can be joined, the
+ * next to join takes turns by itself again.  NULL is fine. */
+CHRONOS_API void chronos_arbiter_close(struct chronos_arbiter *a);
+/* Give turns.  To be called again when chronos_arbiter_fd() is readable, and at the latest
+ * after *wait_ns, UINT64_MAX for never.  Fails when the directory's state is gone. */
+CHRONOS_API CHRONOS_CHECKED int chronos_arbiter_serve(
+	struct chronos_arbiter *a, uint64_t *wait_ns, struct chronos_error *e);
+CHRONOS_API int chronos_arbiter_fd(const struct chronos_arbiter *a);
+/* Does one serve this directory now? */
+CHRONOS_API bool chronos_arbiter_serves(const struct chronos *c);
+/* Partitions that can be joined now. */
+CHRONOS_API uint32_t chronos_arbiter_partitions(const struct chronos_arbiter *a);
 
 /* ---- the whole ---- */
 
@@ -303,7 +329,7 @@ struct chronos_stats {
 CHRONOS_API CHRONOS_CHECKED int chronos_stats(
 	struct chronos *c, struct chronos_stats *out, struct chronos_error *e);
 
-/* What keeps a partition within its share: "off" in this version.  Static text. */
+/* What keeps a program that does not join within its share: "off".  Static text. */
 CHRONOS_API const char *chronos_enforcement(const struct chronos *c);
 
 /* ---- amounts ---- */

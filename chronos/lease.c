@@ -11,7 +11,7 @@
  * the taker must not both believe they have it: the holder counts its launch, then looks
  * at the lease; the taker clears the lease, then looks at the count (both seq_cst).
  */
-#include "share.h"
+#include "account.h"
 
 #include "error.h"
 #include "fault.h"
@@ -51,11 +51,6 @@ static uint32_t slots(const struct device_file *d)
 static uint32_t holder_slot(uint64_t lease)
 {
 	return ((uint32_t)(lease & 0xffff) - 1) % SHARE_CLIENTS_MAX;
-}
-
-static int64_t share_of(const struct seat *s, uint64_t ns)
-{
-	return (int64_t)(ns * s->hundredths / CHRONOS_WHOLE);
 }
 
 static uint64_t min_u64(uint64_t a, uint64_t b)
@@ -141,9 +136,8 @@ static uint32_t find_seat(struct chronos_attachment *a, uint64_t now_ns)
 		struct seat s = { .created_ns = a->p->created_ns,
 			.id = a->p->header.id,
 			.hundredths = a->p->hundredths,
-			.flags = a->p->flags,
-			.refilled_ns = now_ns };
-		s.budget_ns = share_of(&s, LEASE_QUANTUM_NS);
+			.flags = a->p->flags };
+		account_open(&s, now_ns);
 		d->seats[empty] = s;
 	}
 	return empty;
@@ -164,6 +158,8 @@ bool chronos_lease_sit(struct chronos_attachment *a, struct chronos_error *e)
 			d->clients_used = i + 1;
 		record_commit(&k->state, CLIENT_JOINED);
 		a->d_client = i;
+		a->inflight = &k->inflight;
+		a->settled_ns = &k->settled_ns;
 		return true;
 	}
 	chronos_fail(e, CHRONOS_EXHAUSTED,
@@ -172,23 +168,6 @@ bool chronos_lease_sit(struct chronos_attachment *a, struct chronos_error *e)
 }
 
 /* ---- accounts ---- */
-
-static void refill(struct seat *s, uint64_t now_ns)
-{
-	int64_t most = share_of(s, LEASE_CREDIT_NS);
-
-	if (now_ns > s->refilled_ns) {
-		/* More than a day fills any budget; the product stays in range. */
-		uint64_t past =
-			min_u64(now_ns - s->refilled_ns, UINT64_C(86400000000000));
-		s->budget_ns += share_of(s, past);
-		s->refilled_ns = now_ns;
-	}
-	if (s->budget_ns > most)
-		s->budget_ns = most;
-	if (s->budget_ns >= share_of(s, LEASE_QUANTUM_NS))
-		s->exhausted = 0;
-}
 
 /* Put what this process had on its partition's account.  Device and a locked. */
 static void charge_time(struct chronos_attachment *a)
@@ -202,25 +181,17 @@ static void charge_time(struct chronos_attachment *a)
 	a->uncharged_ns = 0;
 	k->time_ns += had;
 	__atomic_fetch_add(&a->p->time_ns[a->device], had, __ATOMIC_RELAXED);
-	/* Time that nobody else wanted is free. */
-	if (a->borrowed)
-		return;
-	s->virtual_ns += had * CHRONOS_WHOLE / (s->hundredths ? s->hundredths : 1);
-	s->budget_ns -= (int64_t)had;
-	if (s->budget_ns <= 0)
-		s->exhausted = 1;
+	account_charge(s, had, a->borrowed);
 }
 
 /* Nothing is in flight any more: note how long there was.  a locked. */
 static void note_time(struct chronos_attachment *a, uint64_t now_ns)
 {
-	struct lease_client *k = client_of(a);
-	uint64_t since = a->busy_since_ns;
+	uint64_t since = a->busy_since_ns, settled = load(a->settled_ns);
 
 	/* A gap too short for others to use is its own. */
-	if (k->settled_ns && since >= k->settled_ns &&
-		since - k->settled_ns < LEASE_GRACE_NS)
-		since = k->settled_ns;
+	if (settled && since >= settled && since - settled < LEASE_GRACE_NS)
+		since = settled;
 	uint64_t had = now_ns > since ? now_ns - since : 0;
 	if (a->launches && a->timed == a->launches)
 		had = min_u64(had, a->timed_ns);
@@ -232,7 +203,7 @@ static void note_time(struct chronos_attachment *a, uint64_t now_ns)
 		a->kernel_ns = a->kernel_ns ? (3 * a->kernel_ns + one) / 4 : one;
 	}
 	a->launches = 0;
-	store(&k->settled_ns, now_ns);
+	store(a->settled_ns, now_ns);
 }
 
 /* ---- whose turn it is ---- */
@@ -269,7 +240,7 @@ static struct lease_client *choose(
 		if (!is_candidate(a, k, now_ns))
 			continue;
 		struct seat *s = seat_of(d, k);
-		refill(s, now_ns);
+		account_refill(s, now_ns);
 		if (!s->exhausted && (!best || goes_before(d, k, best)))
 			best = k;
 		if ((s->flags & PARTITION_BURST) && (!burst || goes_before(d, k, burst)))
@@ -312,26 +283,6 @@ static bool take_lease(struct chronos_attachment *a, uint64_t now_ns)
 	return false;
 }
 
-/* Who comes after a pause gets nothing for it: its account is moved up to the others'. */
-static void be_active(struct chronos_attachment *a, uint64_t now_ns)
-{
-	struct device_file *d = a->d;
-	struct seat *mine = seat_of(d, client_of(a));
-	uint64_t least = UINT64_MAX;
-
-	if (now_ns > mine->active_ns + LEASE_CREDIT_NS) {
-		for (uint32_t i = 0; i < SHARE_SEATS_MAX; i++) {
-			const struct seat *s = &d->seats[i];
-			if (s != mine && s->created_ns &&
-				now_ns < s->active_ns + LEASE_CREDIT_NS)
-				least = min_u64(least, s->virtual_ns);
-		}
-		if (least != UINT64_MAX && mine->virtual_ns < least)
-			mine->virtual_ns = least;
-	}
-	mine->active_ns = now_ns;
-}
-
 /* a and device locked, nothing of ours in flight.  True: the lease is ours, and the
  * launch that is asked for is counted. */
 static bool try_turn(struct chronos_attachment *a, uint64_t now_ns)
@@ -341,7 +292,7 @@ static bool try_turn(struct chronos_attachment *a, uint64_t now_ns)
 	bool mine = a->token && load(&d->lease) == a->token, borrowed = false;
 
 	charge_time(a);
-	be_active(a, now_ns);
+	account_be_active(d->seats, seat_of(d, me), now_ns);
 	store(&me->seen_ns, now_ns);
 	struct lease_client *next = choose(a, now_ns, &borrowed);
 	if (next != me || !take_lease(a, now_ns)) {
@@ -369,9 +320,15 @@ static bool try_turn(struct chronos_attachment *a, uint64_t now_ns)
 
 /* ---- launching ---- */
 
-static bool has_ended(const struct chronos_attachment *a, uint64_t now_ns)
+static bool has_ended(const struct chronos_attachment *a)
 {
-	return now_ns >= __atomic_load_n(&a->p->expires_ns, __ATOMIC_ACQUIRE);
+	return chronos_attachment_has_ended(a, chronos_now_ns());
+}
+
+static int ended(struct chronos_error *e)
+{
+	return chronos_fail(
+		e, CHRONOS_NOT_FOUND, "the partition has ended: released or expired");
 }
 
 /* How long a kernel takes is not known at first: then one at a time. */
@@ -381,28 +338,34 @@ static bool fits(const struct chronos_attachment *a, uint32_t before, uint64_t e
 	       (a->kernel_ns && (before + 1) * a->kernel_ns <= end_ns - a->busy_since_ns);
 }
 
+static uint32_t inflight(const struct chronos_attachment *a)
+{
+	return __atomic_load_n(a->inflight, __ATOMIC_SEQ_CST);
+}
+
+static bool holds(const struct chronos_attachment *a)
+{
+	uint64_t lease = load(&a->d->lease);
+
+	if (a->arbitrated)
+		return lease && lease_who(lease) == a->who;
+	return a->token && lease == a->token;
+}
+
 /* The lease is ours and what is in flight, with one more, fits into the rest of it. */
 static bool launch_at_once(struct chronos_attachment *a, uint64_t now_ns)
 {
-	struct device_file *d = a->d;
-	struct lease_client *me = client_of(a);
+	uint32_t before = __atomic_fetch_add(a->inflight, 1, __ATOMIC_SEQ_CST);
+	uint64_t end = load(&a->d->lease_end_ns);
 
-	uint32_t before = __atomic_fetch_add(&me->inflight, 1, __ATOMIC_SEQ_CST);
-	uint64_t end = load(&d->lease_end_ns);
-	if (a->token && load(&d->lease) == a->token && now_ns < end &&
-		fits(a, before, end)) {
+	if (holds(a) && now_ns < end && fits(a, before, end)) {
 		if (before == 0)
 			a->busy_since_ns = now_ns;
 		a->launches++;
 		return true;
 	}
-	__atomic_fetch_sub(&me->inflight, 1, __ATOMIC_SEQ_CST);
+	__atomic_fetch_sub(a->inflight, 1, __ATOMIC_SEQ_CST);
 	return false;
-}
-
-static uint32_t inflight(const struct chronos_attachment *a)
-{
-	return __atomic_load_n(&client_of(a)->inflight, __ATOMIC_SEQ_CST);
 }
 
 /* a locked.  -1: ended or broken; 0: look again after a wait; 1: launch. */
@@ -410,12 +373,11 @@ static int attempt(struct chronos_attachment *a, struct chronos_error *e)
 {
 	uint64_t now_ns = chronos_now_ns();
 
-	if (has_ended(a, now_ns))
-		return chronos_fail(e, CHRONOS_NOT_FOUND,
-			"the partition has ended: released or expired");
+	if (chronos_attachment_has_ended(a, now_ns))
+		return ended(e);
 	if (launch_at_once(a, now_ns))
 		return 1;
-	if (inflight(a) > 0)
+	if (a->arbitrated || inflight(a) > 0)
 		return 0;
 	if (lock_device(a->d, e) < 0)
 		return -1;
@@ -428,7 +390,39 @@ static int attempt(struct chronos_attachment *a, struct chronos_error *e)
 
 static void stop_waiting(struct chronos_attachment *a)
 {
-	__atomic_store_n(&client_of(a)->waiting, 0, __ATOMIC_RELAXED);
+	uint32_t *waiting = a->arbitrated ? &a->p->clients[a->p_client].waiting
+					  : &client_of(a)->waiting;
+
+	__atomic_store_n(waiting, 0, __ATOMIC_RELAXED);
+}
+
+/* What wakes who waits for a turn. */
+static uint32_t changes(const struct chronos_attachment *a)
+{
+	const uint32_t *word = a->arbitrated ? &a->seat->turns : &a->d->changes;
+
+	return __atomic_load_n(word, __ATOMIC_SEQ_CST);
+}
+
+/* a locked, and unlocked meanwhile.  Another thread may have counted a launch that it has
+ * yet to make: what is drained can still be in flight. */
+static int wait_for_turn(struct chronos_attachment *a, uint32_t seen, uint64_t since_ns,
+	struct chronos_error *e)
+{
+	bool busy = inflight(a) > 0;
+	int rc = 0;
+
+	if (a->arbitrated && !busy)
+		chronos_ask_turn(a);
+	pthread_mutex_unlock(&a->lock);
+	if (busy)
+		a->drain(a->arg);
+	if (a->arbitrated && !busy)
+		rc = chronos_ask_wait(a, seen, since_ns, e);
+	else if (!busy || inflight(a) > 0)
+		wait_for_change(a->d, seen, LEASE_POLL_NS);
+	pthread_mutex_lock(&a->lock);
+	return rc;
 }
 
 int chronos_launch(struct chronos_attachment *a, struct chronos_error *e)
@@ -437,31 +431,23 @@ int chronos_launch(struct chronos_attachment *a, struct chronos_error *e)
 		return chronos_fail(
 			e, CHRONOS_NOT_FOUND, "a forked child must join anew");
 	/* A whole device is nobody else's. */
-	if (a->p->hundredths == CHRONOS_WHOLE) {
-		if (!has_ended(a, chronos_now_ns()))
-			return 0;
-		return chronos_fail(e, CHRONOS_NOT_FOUND,
-			"the partition has ended: released or expired");
-	}
+	if (a->hundredths == CHRONOS_WHOLE)
+		return has_ended(a) ? ended(e) : 0;
+
 	pthread_mutex_lock(&a->lock);
-	for (;;) {
-		uint32_t seen = __atomic_load_n(&a->d->changes, __ATOMIC_SEQ_CST);
-		int rc = attempt(a, e);
-		if (rc != 0) {
-			if (rc < 0)
-				stop_waiting(a);
-			pthread_mutex_unlock(&a->lock);
-			return rc < 0 ? -1 : 0;
-		}
-		bool busy = inflight(a) > 0;
-		pthread_mutex_unlock(&a->lock);
-		if (busy)
-			a->drain(a->arg);
-		/* Another thread may have counted a launch that it has yet to make. */
-		if (!busy || inflight(a) > 0)
-			wait_for_change(a->d, seen, LEASE_POLL_NS);
-		pthread_mutex_lock(&a->lock);
+	uint32_t seen = changes(a);
+	int rc = attempt(a, e);
+	bool waited = rc == 0;
+	for (uint64_t since_ns = waited ? chronos_now_ns() : 0; rc == 0;) {
+		rc = wait_for_turn(a, seen, since_ns, e);
+		seen = changes(a);
+		if (rc == 0)
+			rc = attempt(a, e);
 	}
+	if (waited)
+		stop_waiting(a);
+	pthread_mutex_unlock(&a->lock);
+	return rc < 0 ? -1 : 0;
 }
 
 void chronos_launch_done(struct chronos_attachment *a, uint32_t count)
@@ -471,22 +457,26 @@ void chronos_launch_done(struct chronos_attachment *a, uint32_t count)
 
 void chronos_launch_took(struct chronos_attachment *a, uint32_t count, uint64_t busy_ns)
 {
-	if (!count || a->p->hundredths == CHRONOS_WHOLE ||
+	if (!count || a->hundredths == CHRONOS_WHOLE ||
 		__atomic_load_n(&a->forked, __ATOMIC_ACQUIRE))
 		return;
 	pthread_mutex_lock(&a->lock);
-	uint32_t *n = &client_of(a)->inflight;
-	uint32_t now = __atomic_load_n(n, __ATOMIC_SEQ_CST);
+	uint32_t now = inflight(a);
 	if (count > now)
 		count = now;
 	if (busy_ns) {
 		a->timed += count;
 		a->timed_ns += busy_ns;
 	}
+	bool drained = count && count == now;
+	uint64_t now_ns = drained ? chronos_now_ns() : 0;
 	/* First the time, so that who sees 0 also sees since when. */
-	if (count && count == now)
-		note_time(a, chronos_now_ns());
-	__atomic_fetch_sub(n, count, __ATOMIC_SEQ_CST);
+	if (drained)
+		note_time(a, now_ns);
+	__atomic_fetch_sub(a->inflight, count, __ATOMIC_SEQ_CST);
+	/* Others may be waiting for just that. */
+	if (drained && a->arbitrated && now_ns >= load(&a->d->lease_end_ns))
+		chronos_ask_ring(a);
 	pthread_mutex_unlock(&a->lock);
 }
 
@@ -499,8 +489,7 @@ static void pass_on(struct chronos_attachment *a, bool at_once)
 		return;
 	charge_time(a);
 	uint64_t now_ns = chronos_now_ns();
-	if (a->token && load(&d->lease) == a->token &&
-		(at_once || now_ns >= load(&d->lease_end_ns))) {
+	if (holds(a) && (at_once || now_ns >= load(&d->lease_end_ns))) {
 		store(&d->lease, 0);
 		wake_all(d);
 	}
@@ -509,11 +498,13 @@ static void pass_on(struct chronos_attachment *a, bool at_once)
 
 void chronos_settle(struct chronos_attachment *a)
 {
-	if (a->p->hundredths == CHRONOS_WHOLE ||
+	if (a->hundredths == CHRONOS_WHOLE ||
 		__atomic_load_n(&a->forked, __ATOMIC_ACQUIRE))
 		return;
 	if (inflight(a) > 0 && chronos_now_ns() >= load(&a->d->lease_end_ns))
 		a->drain(a->arg);
+	if (a->arbitrated)
+		return;
 	pthread_mutex_lock(&a->lock);
 	if (inflight(a) == 0)
 		pass_on(a, false);
@@ -524,8 +515,12 @@ void chronos_lease_leave(struct chronos_attachment *a)
 {
 	pthread_mutex_lock(&a->lock);
 	stop_waiting(a);
-	__atomic_store_n(&client_of(a)->inflight, 0, __ATOMIC_SEQ_CST);
-	pass_on(a, true);
-	record_commit(&client_of(a)->state, CLIENT_FREE);
+	__atomic_store_n(a->inflight, 0, __ATOMIC_SEQ_CST);
+	if (a->arbitrated) {
+		chronos_ask_ring(a);
+	} else {
+		pass_on(a, true);
+		record_commit(&client_of(a)->state, CLIENT_FREE);
+	}
 	pthread_mutex_unlock(&a->lock);
 }

@@ -1,6 +1,6 @@
 # libchronos, static for our programs and shared for strangers, and the program chronos.
 # It uses no other module: a stranger needs chronos.h and the library, and no more.
-chronos_SRCS := amount.c attach.c create.c devices.c directory.c discover.c error.c lease.c \
+chronos_SRCS := account.c amount.c arbiter.c ask.c attach.c create.c devices.c directory.c discover.c error.c lease.c \
   partitions.c probe_nvml.c probe_opencl.c share.c state.c
 $(eval $(call module,chronos,chronos))
 
@@ -63,7 +63,7 @@ $(BUILD)/lib/cumulus/libchronos-opencl.so: chronos/opencl/layer.map $(wildcard c
 	  $(chronos_SRCS:%=chronos/%)
 
 # ---- the program, whose name is its library's ----
-chronos_cli_SRCS := main.c commands.c doctor.c run.c show.c
+chronos_cli_SRCS := main.c arbiter.c commands.c doctor.c run.c show.c
 chronos_cli_USES := chronos
 chronos_cli_PKGS := jansson
 chronos_cli_CFLAGS :=
@@ -89,6 +89,9 @@ $(eval $(call unit_test,test_chronos_share))
 
 test_chronos_lease_USES := chronos
 $(eval $(call unit_test,test_chronos_lease))
+
+test_chronos_arbiter_USES := chronos
+$(eval $(call unit_test,test_chronos_arbiter))
 
 test_chronos_opencl_USES := chronos
 test_chronos_opencl_LIBS := -lOpenCL

@@ -17,11 +17,7 @@
 
 #define NEW_SUFFIX ".new"
 
-struct file_name {
-	char text[40];
-};
-
-static struct file_name partition_name(uint32_t id)
+struct file_name chronos_partition_file(uint32_t id)
 {
 	struct file_name n;
 
@@ -30,7 +26,7 @@ static struct file_name partition_name(uint32_t id)
 	return n;
 }
 
-static struct file_name device_name(uint32_t index)
+struct file_name chronos_device_file(uint32_t index)
 {
 	struct file_name n;
 
@@ -60,6 +56,13 @@ bool chronos_share_is_live(int fd, uint32_t slot)
 
 	/* Could not find out: it is safer not to take what may be in use. */
 	return fcntl(fd, F_OFD_GETLK, &lock) < 0 || lock.l_type != F_UNLCK;
+}
+
+bool chronos_share_any_lives(int fd)
+{
+	struct flock all = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	return fcntl(fd, F_OFD_GETLK, &all) < 0 || all.l_type != F_UNLCK;
 }
 
 /* ---- opening ---- */
@@ -93,7 +96,7 @@ static int check_header(const struct share_header *h, size_t bytes, const char *
 }
 
 /* Off the standard descriptors: what a program prints must not end in it. */
-static int open_file(int dirfd, const char *name, int flags)
+int chronos_share_open(int dirfd, const char *name, int flags)
 {
 	int fd = openat(dirfd, name, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 
@@ -119,20 +122,20 @@ static int check_file(
 
 /* A mapping keeps its open file, and with it the file's locks, alive in a forked child:
  * the lock needs an open file that is not mapped. */
-static int map_open(int dirfd, const char *name, struct share_map *m, bool look_only,
+static int map_open(int dirfd, const char *name, struct share_map *m, bool for_writing,
 	struct chronos_error *e)
 {
-	int flags = look_only ? O_RDONLY : O_RDWR;
+	int flags = for_writing ? O_RDWR : O_RDONLY;
 	struct stat st, again;
 
-	m->fd = open_file(dirfd, name, flags);
+	m->fd = chronos_share_open(dirfd, name, flags);
 	if (m->fd < 0 && errno == ENOENT)
 		return chronos_fail(e, CHRONOS_NOT_FOUND, "there is no %s", name);
 	if (m->fd < 0 || fstat(m->fd, &st) < 0)
 		return chronos_fail_sys(e, "open %s", name);
 	if (check_file(&st, name, m->bytes, e) < 0)
 		return -1;
-	int mapped = open_file(dirfd, name, flags);
+	int mapped = chronos_share_open(dirfd, name, flags);
 	if (mapped < 0 || fstat(mapped, &again) < 0 || again.st_ino != st.st_ino ||
 		again.st_dev != st.st_dev) {
 		if (mapped >= 0)
@@ -140,7 +143,7 @@ static int map_open(int dirfd, const char *name, struct share_map *m, bool look_
 		return chronos_fail(e, CHRONOS_UNAVAILABLE,
 			"%s was replaced while it was opened", name);
 	}
-	void *at = mmap(NULL, m->bytes, look_only ? PROT_READ : PROT_READ | PROT_WRITE,
+	void *at = mmap(NULL, m->bytes, for_writing ? PROT_READ | PROT_WRITE : PROT_READ,
 		MAP_SHARED, mapped, 0);
 	close(mapped);
 	if (at == MAP_FAILED)
@@ -149,24 +152,18 @@ static int map_open(int dirfd, const char *name, struct share_map *m, bool look_
 	return check_header(at, m->bytes, name, e);
 }
 
-static int map_file(int dirfd, const char *name, size_t bytes, bool look_only,
+int chronos_share_map(int dirfd, const char *name, size_t bytes, bool for_writing,
 	struct share_map *out, struct chronos_error *e)
 {
 	struct share_map m = { -1, NULL, bytes };
 
 	/* Success without a mapping is not possible, but the analyser does not know. */
-	if (map_open(dirfd, name, &m, look_only, e) < 0 || !m.at) {
+	if (map_open(dirfd, name, &m, for_writing, e) < 0 || !m.at) {
 		chronos_share_unmap(&m);
 		return -1;
 	}
 	*out = m;
 	return 0;
-}
-
-int chronos_share_map(int dirfd, const char *name, size_t bytes, struct share_map *out,
-	struct chronos_error *e)
-{
-	return map_file(dirfd, name, bytes, false, out, e);
 }
 
 /* ---- making ---- */
@@ -223,6 +220,18 @@ static void fill_partition(
 	}
 }
 
+/* Everybody who can see it may read it: jobs do, as whatever user they are. */
+static int give_to_arbiter(int fd, struct chronos_error *e)
+{
+	const uint32_t mode = DEVICE_ARBITRATED;
+
+	if (pwrite(fd, &mode, sizeof mode, offsetof(struct device_file, mode)) !=
+			(ssize_t)sizeof mode ||
+		fchmod(fd, 0644) < 0)
+		return chronos_fail_sys(e, "give a device to the arbiter");
+	return 0;
+}
+
 /* `r` is the partition, or NULL for the file of a device. */
 static int fill_new(const struct chronos *c, int fd, size_t bytes, uint32_t id,
 	const struct partition_record *r, struct chronos_error *e)
@@ -245,7 +254,7 @@ static int fill_new(const struct chronos *c, int fd, size_t bytes, uint32_t id,
 
 /* Appears complete, by rename, or not at all.  State locked. */
 static int make_file(const struct chronos *c, const char *name, size_t bytes, uint32_t id,
-	const struct partition_record *r, struct chronos_error *e)
+	const struct partition_record *r, enum device_mode mode, struct chronos_error *e)
 {
 	struct file_name new_name;
 
@@ -254,6 +263,8 @@ static int make_file(const struct chronos *c, const char *name, size_t bytes, ui
 	if (fd < 0)
 		return -1;
 	int rc = fill_new(c, fd, bytes, id, r, e);
+	if (rc == 0 && mode == DEVICE_ARBITRATED)
+		rc = give_to_arbiter(fd, e);
 	close(fd);
 	if (rc == 0 && renameat(c->dirfd, new_name.text, c->dirfd, name) < 0)
 		rc = chronos_fail_sys(e, "publish %s", name);
@@ -262,19 +273,41 @@ static int make_file(const struct chronos *c, const char *name, size_t bytes, ui
 	return rc;
 }
 
-/* Is the file there, and of this state?  A foreign or old one is made anew. */
+int chronos_device_file_make(const struct chronos *c, uint32_t index,
+	enum device_mode mode, struct chronos_error *e)
+{
+	struct file_name name = chronos_device_file(index);
+
+	return make_file(c, name.text, sizeof(struct device_file), index, NULL, mode, e);
+}
+
+static int make_partition(const struct chronos *c, const struct partition_record *r,
+	struct chronos_error *e)
+{
+	struct file_name name = chronos_partition_file(r->id);
+
+	return make_file(c, name.text, sizeof(struct partition_file), r->id, r,
+		DEVICE_COOPERATIVE, e);
+}
+
+/* Is the file there, and of this state?  A foreign or old one is made anew.  Read, not
+ * mapped: a job may cut its partition's file off at any moment. */
 static bool file_is_ours(
 	const struct chronos *c, const char *name, size_t bytes, uint64_t created_ns)
 {
-	struct share_map m;
+	struct partition_file head;
+	size_t wanted = offsetof(struct partition_file, hundredths);
+	int fd = chronos_share_open(c->dirfd, name, O_RDONLY);
+	struct stat st;
 
-	if (map_file(c->dirfd, name, bytes, true, &m, NULL) < 0)
-		return false;
-	const struct share_header *h = m.at;
-	bool ours = h->generation == c->state->header.generation;
-	if (ours && created_ns)
-		ours = ((const struct partition_file *)m.at)->created_ns == created_ns;
-	chronos_share_unmap(&m);
+	bool ours = fd >= 0 && fstat(fd, &st) == 0 &&
+		    check_file(&st, name, bytes, NULL) == 0 &&
+		    pread(fd, &head, wanted, 0) == (ssize_t)wanted &&
+		    check_header(&head.header, bytes, name, NULL) == 0 &&
+		    head.header.generation == c->state->header.generation &&
+		    (!created_ns || head.created_ns == created_ns);
+	if (fd >= 0)
+		close(fd);
 	return ours;
 }
 
@@ -310,17 +343,25 @@ static void sweep(const struct chronos *c, uint64_t now_ns)
 	closedir(dir);
 }
 
+/* The one that is there keeps its mode; a new one is the arbiter's where there is one. */
+static int prepare_device(struct chronos *c, uint32_t index, struct chronos_error *e)
+{
+	struct file_name name = chronos_device_file(index);
+
+	if (file_is_ours(c, name.text, sizeof(struct device_file), 0))
+		return 0;
+	return chronos_device_file_make(c, index,
+		chronos_arbiter_lives(c->dirfd) ? DEVICE_ARBITRATED : DEVICE_COOPERATIVE,
+		e);
+}
+
 static int prepare_locked(struct chronos *c, struct partition_record *r, uint64_t now_ns,
 	struct chronos_error *e)
 {
-	struct file_name name = partition_name(r->id);
+	struct file_name name = chronos_partition_file(r->id);
 
 	for (uint64_t left = r->devices; left; left &= left - 1) {
-		uint32_t i = (uint32_t)__builtin_ctzll(left);
-		struct file_name device = device_name(i);
-		size_t bytes = sizeof(struct device_file);
-		if (!file_is_ours(c, device.text, bytes, 0) &&
-			make_file(c, device.text, bytes, i, NULL, e) < 0)
+		if (prepare_device(c, (uint32_t)__builtin_ctzll(left), e) < 0)
 			return -1;
 	}
 	r->joinable = 1;
@@ -329,7 +370,7 @@ static int prepare_locked(struct chronos *c, struct partition_record *r, uint64_
 		return 0;
 	}
 	sweep(c, now_ns);
-	return make_file(c, name.text, sizeof(struct partition_file), r->id, r, e);
+	return make_partition(c, r, e);
 }
 
 int chronos_prepare(struct chronos *c, const char *name, struct chronos_partition *out,
@@ -351,22 +392,23 @@ int chronos_prepare(struct chronos *c, const char *name, struct chronos_partitio
 
 /* ---- ending ---- */
 
+/* Written, not mapped, for the same reason; eight aligned bytes are copied as one.  It also
+ * rings: the arbiter looks at the file after each write. */
 void chronos_share_move_end(struct chronos *c, uint32_t id, uint64_t expires_ns)
 {
-	struct file_name name = partition_name(id);
-	struct share_map m;
+	struct file_name name = chronos_partition_file(id);
+	int fd = chronos_share_open(c->dirfd, name.text, O_WRONLY);
 
-	if (chronos_share_map(
-		    c->dirfd, name.text, sizeof(struct partition_file), &m, NULL) < 0)
+	if (fd < 0)
 		return;
-	struct partition_file *p = m.at;
-	__atomic_store_n(&p->expires_ns, expires_ns, __ATOMIC_RELEASE);
-	chronos_share_unmap(&m);
+	(void)!pwrite(fd, &expires_ns, sizeof expires_ns,
+		offsetof(struct partition_file, expires_ns));
+	close(fd);
 }
 
 void chronos_share_end(struct chronos *c, uint32_t id)
 {
-	struct file_name name = partition_name(id);
+	struct file_name name = chronos_partition_file(id);
 
 	chronos_share_move_end(c, id, 0);
 	unlinkat(c->dirfd, name.text, 0);
@@ -374,29 +416,84 @@ void chronos_share_end(struct chronos *c, uint32_t id)
 
 /* ---- what a partition has ---- */
 
-static void count_usage(
-	const struct share_map *m, uint32_t device, struct chronos_usage *out)
+static void count_usage(int fd, const struct partition_file *p, uint32_t device,
+	struct chronos_usage *out)
 {
-	const struct partition_file *p = m->at;
+	uint32_t slots = p->clients_used;
 
-	out->time_ns = __atomic_load_n(&p->time_ns[device], __ATOMIC_RELAXED);
-	out->refusals = __atomic_load_n(&p->refusals[device], __ATOMIC_RELAXED);
-	for (uint32_t i = 0; i < SHARE_CLIENTS_MAX; i++) {
+	out->time_ns = p->time_ns[device];
+	out->refusals = p->refusals[device];
+	for (uint32_t i = 0; i < slots && i < SHARE_CLIENTS_MAX; i++) {
 		const struct memory_client *k = &p->clients[i];
 		if (k->state != CLIENT_JOINED || k->device != device ||
-			!chronos_share_is_live(m->fd, i))
+			!chronos_share_is_live(fd, i))
 			continue;
 		out->clients++;
-		out->used_bytes += __atomic_load_n(&k->used_bytes, __ATOMIC_RELAXED);
+		if (__builtin_add_overflow(
+			    out->used_bytes, k->used_bytes, &out->used_bytes))
+			out->used_bytes = UINT64_MAX;
 	}
+}
+
+/* A copy, which the caller frees; what its processes wrote there is theirs to know. */
+static struct partition_file *read_partition(int fd, struct chronos_error *e)
+{
+	struct partition_file *p = malloc(sizeof *p);
+	ssize_t n = p ? pread(fd, p, sizeof *p, 0) : -1;
+
+	if (n == (ssize_t)sizeof *p)
+		return p;
+	free(p);
+	if (n < 0)
+		chronos_fail_sys(e, "read the file of a partition");
+	else
+		chronos_fail(
+			e, CHRONOS_UNAVAILABLE, "the file of the partition was cut off");
+	return NULL;
+}
+
+/* What the arbiter says of the time, where there is one. */
+static void use_arbitrated(struct chronos *c, const struct chronos_partition *p,
+	uint32_t id, uint32_t device, struct chronos_usage *out)
+{
+	struct file_name name = chronos_device_file(device);
+	struct share_map m;
+
+	if (chronos_share_map(
+		    c->dirfd, name.text, sizeof(struct device_file), false, &m, NULL) < 0)
+		return;
+	const struct device_file *d = m.at;
+	if (d->mode == DEVICE_ARBITRATED) {
+		out->enforcement = "arbitrated";
+		out->time_ns = 0;
+	}
+	for (uint32_t i = 0; d->mode == DEVICE_ARBITRATED && i < SHARE_SEATS_MAX; i++) {
+		if (d->seats[i].id == id && d->seats[i].created_ns == p->created_ns)
+			out->time_ns =
+				__atomic_load_n(&d->seats[i].time_ns, __ATOMIC_RELAXED);
+	}
+	chronos_share_unmap(&m);
+}
+
+static int fill_usage(struct chronos *c, const struct chronos_partition *p, int fd,
+	uint32_t id, struct chronos_usage *out, struct chronos_error *e)
+{
+	struct partition_file *file = read_partition(fd, e);
+
+	if (!file)
+		return -1;
+	out->enforcement = "cooperative";
+	count_usage(fd, file, out->device, out);
+	free(file);
+	use_arbitrated(c, p, id, out->device, out);
+	return 0;
 }
 
 int chronos_usage(struct chronos *c, const struct chronos_partition *p, uint32_t device,
 	struct chronos_usage *out, struct chronos_error *e)
 {
 	uint32_t id = (uint32_t)strtoul(p->id + sizeof PARTITION_ID_PREFIX - 1, NULL, 16);
-	struct file_name name = partition_name(id);
-	struct share_map m;
+	struct file_name name = chronos_partition_file(id);
 
 	if (device >= CHRONOS_DEVICES_MAX)
 		return chronos_fail(
@@ -405,20 +502,18 @@ int chronos_usage(struct chronos *c, const struct chronos_partition *p, uint32_t
 		return -1;
 	uint64_t memory = c->state->devices[device].memory_bytes;
 	chronos_state_unlock(c);
-	memset(out, 0, sizeof *out);
-	out->device = device;
-	out->quota_bytes = chronos_share_bytes(memory, p->hundredths);
-	out->enforcement = "off";
-	struct chronos_error why = { 0 };
-	if (map_file(c->dirfd, name.text, sizeof(struct partition_file), true, &m,
-		    &why) == 0) {
-		out->enforcement = "cooperative";
-		count_usage(&m, device, out);
-		chronos_share_unmap(&m);
-	} else if (why.code != CHRONOS_NOT_FOUND) {
-		if (e)
-			*e = why;
-		return -1;
+	struct chronos_usage u = { .device = device,
+		.quota_bytes = chronos_share_bytes(memory, p->hundredths),
+		.enforcement = "off" };
+	int rc = 0;
+	int fd = chronos_share_open(c->dirfd, name.text, O_RDONLY);
+	if (fd >= 0) {
+		rc = fill_usage(c, p, fd, id, &u, e);
+		close(fd);
+	} else if (errno != ENOENT) {
+		rc = chronos_fail_sys(e, "open %s", name.text);
 	}
-	return 0;
+	if (rc == 0)
+		*out = u;
+	return rc;
 }

@@ -3,8 +3,12 @@
 /*
  * `partition-ID` has the partition's quotas and what each process of it has allocated;
  * `device-N` has the lease of the device, and the time account of each partition that is
- * joined.  In the cooperative mode, the only one of this version, every process of a
- * partition maps both for writing and takes the lease itself: they trust each other.
+ * joined.  In the cooperative mode every process of a partition maps both for writing and
+ * takes the lease itself: they trust each other.  In the arbitrated mode `device-N` is
+ * written by the arbiter alone, and says whose turn it is and what each partition may
+ * have; the processes map it for reading, and say in their `partition-ID` what they want.
+ * That file is theirs to spoil or cut off: who is not of the partition reads and writes it
+ * by read(2) and write(2), believes nothing in it and never maps it.
  *
  * Memory is summed up from the clients' records at each charge and stored nowhere, so a
  * process killed at any moment leaves nothing to repair.  A client lives as long as its
@@ -20,9 +24,9 @@
 #define SHARE_MAGIC         "CHRSHARE" /* 8 bytes, no NUL */
 
 enum {
-	SHARE_VERSION = 1,
-	SHARE_CLIENTS_MAX = 1024, /* in one file */
-	SHARE_SEATS_MAX = 128,    /* partitions joined on one device */
+	SHARE_VERSION = 2,
+	SHARE_CLIENTS_MAX = 4096, /* in one file */
+	SHARE_SEATS_MAX = 256,    /* partitions joined on one device */
 };
 
 /* Of the lease. */
@@ -32,6 +36,9 @@ enum {
 #define LEASE_POLL_NS    UINT64_C(1000000)   /* a wait looks around this often */
 #define LEASE_STALE_NS   UINT64_C(20000000)  /* a waiter not seen for so long is passed */
 #define LEASE_REVOKE_NS  UINT64_C(1000000000) /* past its end: taken from who is silent */
+#define LEASE_TAKE_UP_NS UINT64_C(2000000)    /* the arbiter waits so long for a launch */
+/* A launch waits so long for an arbiter that has gone, then fails. */
+#define LEASE_ORPHAN_NS UINT64_C(30000000000)
 
 struct share_header {
 	char magic[8];
@@ -48,11 +55,15 @@ struct share_header {
 
 enum share_client_state { CLIENT_FREE = 0, CLIENT_JOINED = 1 };
 
+/* One process: what it has and, where there is an arbiter, what it wants. */
 struct memory_client {
 	uint32_t state;
 	uint32_t device;
 	uint64_t used_bytes;
-	uint64_t reserved[6];
+	uint32_t inflight;   /* launched and not known to be done */
+	uint32_t waiting;    /* 1: for a turn that it has not taken up */
+	uint64_t settled_ns; /* when its inflight last became 0 */
+	uint64_t reserved[4];
 };
 
 struct partition_file {
@@ -63,7 +74,7 @@ struct partition_file {
 	uint32_t hundredths;
 	uint32_t flags;        /* as of the record */
 	uint32_t clients_used; /* slots from here on are free */
-	uint32_t reserved;
+	uint32_t bell;         /* written, by write(2), to wake the arbiter */
 	uint64_t quota_bytes[CHRONOS_DEVICES_MAX];
 	uint64_t time_ns[CHRONOS_DEVICES_MAX]; /* that it had of each */
 	uint64_t refusals[CHRONOS_DEVICES_MAX];
@@ -81,7 +92,13 @@ struct seat {
 	uint64_t refilled_ns;
 	uint64_t virtual_ns; /* time had, divided by the share: the least goes first */
 	uint64_t active_ns;  /* when it last had or wanted a turn */
-	uint64_t reserved[9];
+	/* What only an arbiter fills, for those who may not write here. */
+	uint64_t expires_ns; /* CLOCK_BOOTTIME; 0: released */
+	uint64_t quota_bytes;
+	uint64_t time_ns; /* that it had the lease */
+	uint32_t turns;   /* futex: goes up when one of its processes gets the lease */
+	uint32_t reserved_2;
+	uint64_t reserved[5];
 };
 
 struct lease_client {
@@ -95,15 +112,26 @@ struct lease_client {
 	uint64_t reserved[3];
 };
 
+enum device_mode { DEVICE_COOPERATIVE = 0, DEVICE_ARBITRATED = 1 };
+
 struct device_file {
 	struct share_header header;
-	uint64_t lease; /* a grant's number << 16 | slot of the holder + 1; 0: free */
+	/* 0: free.  Cooperative: a grant's number << 16 | slot of the holder + 1.
+	 * Arbitrated: see lease_word(). */
+	uint64_t lease;
 	uint64_t lease_end_ns;
 	uint64_t grants;
 	uint32_t changes; /* futex: goes up when the lease becomes free */
 	uint32_t clients_used;
 	uint32_t borrowed; /* 1: by a burst partition, beyond its share */
-	uint32_t reserved[23];
+	uint32_t mode;     /* enum device_mode; as it was made */
+	uint32_t retired;  /* 1: an arbiter has put another file in its place */
+	uint32_t reserved;
+	/* Of the arbiter. */
+	uint64_t seen_ns;    /* when it last looked */
+	uint64_t granted_ns; /* when the lease was given */
+	uint64_t charged_ns; /* until when its holder has been charged */
+	uint32_t reserved_2[14];
 	struct seat seats[SHARE_SEATS_MAX];
 	struct lease_client clients[SHARE_CLIENTS_MAX];
 };
@@ -112,6 +140,19 @@ _Static_assert(sizeof(struct share_header) == 128, "layout of the files");
 _Static_assert(sizeof(struct memory_client) == 64, "one cache line");
 _Static_assert(sizeof(struct seat) == 128, "layout of the file");
 _Static_assert(sizeof(struct lease_client) == 64, "one cache line");
+
+/* The arbiter's lease: seats have 8 bits, clients 12. */
+#define LEASE_WHO_BITS 20
+static inline uint64_t lease_word(uint64_t grant, uint32_t seat, uint32_t client)
+{
+	return grant << LEASE_WHO_BITS | seat << 12 | client;
+}
+
+static inline uint32_t lease_who(uint64_t lease)
+{
+	return (uint32_t)(lease & ((1u << LEASE_WHO_BITS) - 1));
+}
+_Static_assert(SHARE_SEATS_MAX <= 256 && SHARE_CLIENTS_MAX <= 4096, "a lease has room");
 
 /* One of the two files, mapped, and open for its locks. */
 struct share_map {
@@ -123,9 +164,16 @@ struct share_map {
 struct chronos_attachment {
 	struct share_map partition_map, device_map;
 	struct partition_file *p;
-	struct device_file *d;
-	uint32_t device;   /* index */
-	uint32_t p_client; /* slots of this process */
+	struct device_file *d; /* arbitrated: for reading only */
+	bool arbitrated;
+	const struct seat *seat; /* arbitrated: the partition's */
+	uint32_t who;            /* arbitrated: as lease_who() of its leases */
+	uint64_t created_ns;     /* of the partition */
+	uint32_t hundredths;
+	uint32_t *inflight;   /* in the file that the process may write */
+	uint64_t *settled_ns; /* beside it */
+	uint32_t device;      /* index */
+	uint32_t p_client;    /* slots of this process */
 	uint32_t d_client;
 	void (*drain)(void *arg);
 	void *arg;
@@ -150,15 +198,51 @@ struct chronos_attachment {
 void chronos_share_move_end(struct chronos *c, uint32_t id, uint64_t expires_ns);
 void chronos_share_end(struct chronos *c, uint32_t id);
 
-/* Open and map a file of the directory for writing, if it is of this boot and sound. */
-int chronos_share_map(int dirfd, const char *name, size_t bytes, struct share_map *out,
-	struct chronos_error *e);
+/* Open and map a file of the directory, if it is of this boot and sound. */
+int chronos_share_map(int dirfd, const char *name, size_t bytes, bool for_writing,
+	struct share_map *out, struct chronos_error *e);
 void chronos_share_unmap(struct share_map *m);
+
+struct file_name {
+	char text[40];
+};
+struct file_name chronos_partition_file(uint32_t id);
+struct file_name chronos_device_file(uint32_t index);
+/* Open a file of the directory, not as one of the standard descriptors. */
+int chronos_share_open(int dirfd, const char *name, int flags);
+/* State locked.  Make a device's file, or make it anew. */
+int chronos_device_file_make(const struct chronos *c, uint32_t index,
+	enum device_mode mode, struct chronos_error *e);
 
 /* Take a slot's life lock; false when another has it. */
 bool chronos_share_live(int fd, uint32_t slot);
 /* Does another open file hold it? */
 bool chronos_share_is_live(int fd, uint32_t slot);
+/* Does another hold any of them? */
+bool chronos_share_any_lives(int fd);
+
+/* ---- attach.c ---- */
+
+/* By the file of the partition, or by what the arbiter says of it. */
+bool chronos_attachment_has_ended(const struct chronos_attachment *a, uint64_t now_ns);
+
+/* ---- ask.c: a process of an arbitrated device ---- */
+
+/* The partition's processes may see this one: wait until the arbiter has seated it. */
+int chronos_ask_seat(struct chronos_attachment *a, struct chronos_error *e);
+/* Wake the arbiter. */
+void chronos_ask_ring(const struct chronos_attachment *a);
+/* a locked.  Ask for a turn. */
+void chronos_ask_turn(struct chronos_attachment *a);
+/* Wait a while for the seat's turns to be other than `seen`.  CHRONOS_TIMEOUT: no arbiter
+ * has looked since long, though asked since since_ns. */
+int chronos_ask_wait(const struct chronos_attachment *a, uint32_t seen, uint64_t since_ns,
+	struct chronos_error *e);
+
+/* ---- arbiter.c ---- */
+
+/* Does one serve this directory? */
+bool chronos_arbiter_lives(int dirfd);
 
 /* ---- lease.c ---- */
 

@@ -23,10 +23,12 @@ struct cli {
 	const char *verb;
 	const char *const *args; /* what follows the verb and is no option */
 	size_t arg_count;
-	const char *dir;     /* NULL: $CHRONOS_DIR or the default */
-	const char *devices; /* NULL: what the directory knows */
-	const char *user;    /* NULL: the caller */
-	const char *key;     /* NULL: none */
+	const char *dir;       /* NULL: $CHRONOS_DIR or the default */
+	const char *devices;   /* NULL: what the directory knows */
+	const char *user;      /* NULL: the caller */
+	const char *key;       /* NULL: none */
+	const char *idle_exit; /* NULL: never */
+	bool background;
 	bool burst;
 	bool json;
 	bool help;
@@ -41,6 +43,7 @@ struct command {
 	const char *purpose;
 	bool takes_user_and_key; /* and --burst */
 	bool takes_more;         /* arguments: those of a command to start */
+	bool takes_background;   /* and --idle-exit */
 	enum exit_code (*run)(const struct cli *cli);
 };
 
@@ -55,6 +58,13 @@ void close_chronos(struct chronos **c);
 /* Open the directory; open_with_devices() tells a new one its devices. */
 struct chronos *open_directory(const struct cli *cli, struct chronos_error *e);
 struct chronos *open_with_devices(const struct cli *cli, struct chronos_error *e);
+
+/* Decimal digits and nothing else, from min to max. */
+bool read_number(const char *text, uint64_t min, uint64_t max, uint64_t *n);
+
+/* ---- arbiter.c ---- */
+
+enum exit_code run_arbiter(const struct cli *cli);
 
 /* ---- run.c ---- */
 
@@ -105,8 +115,8 @@ void show_usage(FILE *out);
 void show_partition_table(
 	struct chronos *c, const struct chronos_partition *list, size_t count);
 void show_usages(struct chronos *c, const struct chronos_partition *list, size_t count);
-void show_devices(const struct chronos_stats *stats, const struct chronos_device *devices,
-	size_t count);
+void show_devices(const struct chronos *c, const struct chronos_stats *stats,
+	const struct chronos_device *devices, size_t count);
 /* "75.0%", and in words and colour on a terminal. */
 void show_available(const struct chronos_device *d);
 

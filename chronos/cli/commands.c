@@ -17,8 +17,7 @@ void close_chronos(struct chronos **c)
 
 /* ---- arguments ---- */
 
-/* Decimal digits and nothing else, from min to max. */
-static bool read_number(const char *text, uint64_t min, uint64_t max, uint64_t *n)
+bool read_number(const char *text, uint64_t min, uint64_t max, uint64_t *n)
 {
 	char *end;
 
@@ -285,17 +284,19 @@ static enum exit_code run_release(const struct cli *cli)
 
 /* ---- stats, available ---- */
 
-static enum exit_code show_stats_json(const struct chronos_stats *stats,
-	const struct chronos_device *devices, size_t count)
+static enum exit_code show_stats_json(const struct chronos *c,
+	const struct chronos_stats *stats, const struct chronos_device *devices,
+	size_t count)
 {
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < count; i++)
 		json_array_append_new(list, json_of_device(&devices[i]));
-	return show_json(json_pack("{s:s, s:s, s:I, s:i, s:I, s:o}", "enforcement",
-		stats->enforcement, "directory", stats->dir, "generation",
-		(json_int_t)stats->generation, "partitions", (int)stats->partitions,
-		"created", (json_int_t)stats->created, "devices", list));
+	return show_json(json_pack("{s:s, s:b, s:s, s:I, s:i, s:I, s:o}", "enforcement",
+		stats->enforcement, "arbiter", chronos_arbiter_serves(c), "directory",
+		stats->dir, "generation", (json_int_t)stats->generation, "partitions",
+		(int)stats->partitions, "created", (json_int_t)stats->created, "devices",
+		list));
 }
 
 static enum exit_code show_all_usages(const struct cli *cli, struct chronos *c)
@@ -323,8 +324,8 @@ static enum exit_code run_stats(const struct cli *cli)
 		chronos_devices(c, devices, CHRONOS_DEVICES_MAX, &count, &e) < 0)
 		return show_failure(cli, &e);
 	if (cli->json)
-		return show_stats_json(&stats, devices, count);
-	show_devices(&stats, devices, count);
+		return show_stats_json(c, &stats, devices, count);
+	show_devices(c, &stats, devices, count);
 	return show_all_usages(cli, c);
 }
 
@@ -376,6 +377,9 @@ void show_usage(FILE *out)
 	      "  --user <username>  create for this user (root only)\n"
 	      "  --burst            create: may use time that nobody else wants\n"
 	      "  --key <key>        create, or find the partition that has this key\n"
+	      "  --background       arbiter: go on after this command has ended\n"
+	      "  --idle-exit <s>    arbiter: end when no partition was joinable for so "
+	      "long\n"
 	      "  --json             answer in JSON\n"
 	      "  --dir <directory>  where the state is kept ($CHRONOS_DIR, or else "
 	      "/run/chronos)\n"
@@ -416,23 +420,28 @@ const struct command commands[] = {
 	{ "create", 3, "device index, memory fraction, and duration",
 		"<device>[,<device>...] <memory_fraction> <duration_seconds> "
 		"[--user <username>] [--key <key>] [--burst]",
-		"take a share of one or several devices, all or none", true, false,
+		"take a share of one or several devices, all or none", true, false, false,
 		run_create },
-	{ "list", 0, NULL, "", "show the active partitions", false, false, run_list },
+	{ "list", 0, NULL, "", "show the active partitions", false, false, false,
+		run_list },
 	{ "renew", 2, "partition id and duration", "<partition> <duration_seconds>",
 		"let a partition (id, prefix or key) expire that long from now", false,
-		false, run_renew },
+		false, false, run_renew },
 	{ "release", 1, "partition id", "<partition>", "give a partition's share back",
-		false, false, run_release },
+		false, false, false, run_release },
 	{ "stats", 0, NULL, "", "show the devices, what is taken, and what is enforced",
-		false, false, run_stats },
+		false, false, false, run_stats },
 	{ "run", 2, "partition id and a command", "<partition> -- <command> [arguments]",
-		"start a program that is held to the partition", false, true, run_run },
+		"start a program that is held to the partition", false, true, false,
+		run_run },
+	{ "arbiter", 0, NULL, "[--background] [--idle-exit <seconds>]",
+		"give the turns of the devices to programs that need not be trusted",
+		false, false, true, run_arbiter },
 	{ "doctor", 0, NULL, "", "say what holds programs to their shares here", false,
-		false, run_doctor },
+		false, false, run_doctor },
 	{ "available", 1, "device index", "<device>", "show how much of a device is free",
-		false, false, run_available },
-	{ "help", 0, NULL, "", "show this", false, false, run_help },
+		false, false, false, run_available },
+	{ "help", 0, NULL, "", "show this", false, false, false, run_help },
 };
 
 const size_t command_count = sizeof commands / sizeof *commands;

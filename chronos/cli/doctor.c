@@ -13,7 +13,7 @@ struct finding {
 	char detail[PATH_MAX + 160];
 };
 
-enum { FINDINGS = 5 };
+enum { FINDINGS = 6 };
 
 static bool file_has_word(const char *path, const char *word)
 {
@@ -61,6 +61,16 @@ static void look_at_opencl(struct finding *f)
 		snprintf(f->detail, sizeof f->detail,
 			"libchronos-opencl.so is not in ../lib beside this program; "
 			"install it there");
+}
+
+static void look_at_arbiter(const struct chronos *c, struct finding *f)
+{
+	f->means = "Arbiter";
+	f->holds = chronos_arbiter_serves(c);
+	snprintf(f->detail, sizeof f->detail, "%s",
+		f->holds ? "programs that join need not trust each other"
+			 : "programs that join take turns by themselves and must trust "
+			   "each other; chronos arbiter gives the turns instead");
 }
 
 static void look_at_cuda(struct finding *f)
@@ -144,6 +154,7 @@ enum exit_code run_doctor(const struct cli *cli)
 	look_at_dmem(&f[2]);
 	look_at_mps(&f[3]);
 	look_at_mig(devices, count, &f[4]);
+	look_at_arbiter(c, &f[5]);
 	if (cli->json)
 		return show_findings_json(f);
 	for (size_t i = 0; i < FINDINGS; i++)

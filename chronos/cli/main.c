@@ -43,6 +43,8 @@ static enum exit_code parse(struct cli *cli, int argc, char **argv, const char *
 		{ "--devices", &cli->devices, NULL },
 		{ "--user", &cli->user, NULL },
 		{ "--key", &cli->key, NULL },
+		{ "--idle-exit", &cli->idle_exit, NULL },
+		{ "--background", NULL, &cli->background },
 		{ "--burst", NULL, &cli->burst },
 		{ "--json", NULL, &cli->json },
 		{ "--help", NULL, &cli->help },
@@ -99,6 +101,9 @@ static enum exit_code check_arguments(
 			cli->user  ? "--user"
 			: cli->key ? "--key"
 				   : "--burst");
+	if (!command->takes_background && (cli->background || cli->idle_exit))
+		return show_usage_error(cli, "'%s' command takes no %s", command->name,
+			cli->background ? "--background" : "--idle-exit");
 	if (cli->arg_count == command->args ||
 		(command->takes_more && cli->arg_count > command->args))
 		return EXIT_DONE;

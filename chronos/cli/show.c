@@ -358,14 +358,15 @@ static void show_device(const struct chronos_device *d)
 	printf("  Active partitions: %" PRIu32 "\n", d->partitions);
 }
 
-void show_devices(const struct chronos_stats *stats, const struct chronos_device *devices,
-	size_t count)
+void show_devices(const struct chronos *c, const struct chronos_stats *stats,
+	const struct chronos_device *devices, size_t count)
 {
 	puts("GPU Device Statistics");
 	puts("==================================================");
 	printf("Enforcement: ");
 	print_coloured(stdout, YELLOW, stats->enforcement);
 	printf(" (%s)\n", ENFORCEMENT_NOTE);
+	printf("Arbiter: %s\n", chronos_arbiter_serves(c) ? "serves" : "none");
 	printf("Directory: %s\n", stats->dir);
 	printf("Active partitions: %" PRIu32 "\n", stats->partitions);
 	for (size_t i = 0; i < count; i++)

@@ -11,8 +11,11 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -27,6 +30,7 @@ struct place {
 	char dir[80]; /* base/chronos, made by the library */
 	struct chronos *c;
 	struct chronos_error e;
+	pid_t arbiter; /* 0: none */
 };
 
 /* The failing call's text is what one wants to see. */
@@ -87,6 +91,47 @@ static inline void place_fini(struct place *t)
 	rmdir(t->base);
 }
 
+/* In a child that ends with the test; back when it serves. */
+static inline void start_arbiter(struct place *t)
+{
+	uint64_t wait_ns = 0;
+	int ready[2];
+	char byte;
+
+	assert_int_equal(pipe(ready), 0);
+	t->arbiter = fork();
+	assert_true(t->arbiter >= 0);
+	if (t->arbiter == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		struct chronos_arbiter *a = chronos_arbiter_open(t->dir, &t->e);
+		if (!a || write(ready[1], "", 1) != 1)
+			_exit(1);
+		struct pollfd p = { .fd = chronos_arbiter_fd(a), .events = POLLIN };
+		while (chronos_arbiter_serve(a, &wait_ns, &t->e) == 0) {
+			const struct timespec limit = { (time_t)(wait_ns / 1000000000),
+				(long)(wait_ns % 1000000000) };
+			ppoll(&p, 1, wait_ns == UINT64_MAX ? NULL : &limit, NULL);
+		}
+		_exit(2);
+	}
+	close(ready[1]);
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	close(ready[0]);
+}
+
+static inline void kill_arbiter(struct place *t)
+{
+	int status = 0;
+
+	if (!t->arbiter)
+		return;
+	kill(t->arbiter, SIGKILL);
+	assert_int_equal(waitpid(t->arbiter, &status, 0), t->arbiter);
+	t->arbiter = 0;
+	/* It was alive until then. */
+	assert_true(WIFSIGNALED(status));
+}
+
 /* cmocka's setup and teardown: a directory with two simulated devices, opened. */
 static inline int two_devices(void **state)
 {
@@ -99,10 +144,18 @@ static inline int two_devices(void **state)
 	return 0;
 }
 
+static inline int two_arbitrated_devices(void **state)
+{
+	two_devices(state);
+	start_arbiter(*state);
+	return 0;
+}
+
 static inline int no_place(void **state)
 {
 	struct place *t = *state;
 
+	kill_arbiter(t);
 	place_fini(t);
 	free(t);
 	return 0;

@@ -470,6 +470,53 @@ static void the_processor_is_a_device_only_when_asked_for(void **state)
 	json_decref(devices);
 }
 
+static bool arbiter_serves(struct place *t)
+{
+	json_t *stats = json_answer(t, "stats --json");
+	bool serves = json_is_true(json_object_get(stats, "arbiter"));
+
+	json_decref(stats);
+	return serves;
+}
+
+static void until_arbiter_serves(struct place *t, bool wanted)
+{
+	const struct timespec pause = { 0, 10000000 };
+
+	for (int i = 0; i < 6000 && arbiter_serves(t) != wanted; i++)
+		nanosleep(&pause, NULL);
+	assert_int_equal(arbiter_serves(t), wanted);
+}
+
+static void an_arbiter_in_the_background_outlives_the_command(void **state)
+{
+	struct place *t = *state;
+
+	json_t *answer = json_answer(t, "arbiter --background --json");
+	pid_t pid = (pid_t)json_integer_value(json_object_get(answer, "pid"));
+	json_decref(answer);
+	assert_true(pid > 0);
+	assert_true(arbiter_serves(t));
+	assert_fails(t, 3, "arbiter --background", "serves");
+	assert_fails(t, 3, "arbiter", "serves");
+	assert_int_equal(kill(pid, SIGTERM), 0);
+	until_arbiter_serves(t, false);
+}
+
+static void an_arbiter_ends_by_itself_when_it_may(void **state)
+{
+	struct place *t = *state;
+	struct answer a;
+
+	assert_done(t, &a, "arbiter --background --idle-exit 1");
+	assert_non_null(strstr(a.out, "[OK] Arbiter serves"));
+	until_arbiter_serves(t, false);
+	assert_fails(t, 2, "arbiter --idle-exit 0", "--idle-exit");
+	assert_fails(t, 2, "arbiter --idle-exit 1h", "--idle-exit");
+	assert_fails(t, 2, "list --background", "--background");
+	assert_fails(t, 2, "list --idle-exit 5", "--idle-exit");
+}
+
 int main(void)
 {
 #define with_devices(test) cmocka_unit_test_setup_teardown(test, two_devices, no_place)
@@ -485,6 +532,8 @@ int main(void)
 		with_devices(every_verb_answers_in_json),
 		with_devices(run_starts_a_program_in_its_partition),
 		with_devices(doctor_says_what_holds),
+		with_devices(an_arbiter_in_the_background_outlives_the_command),
+		with_devices(an_arbiter_ends_by_itself_when_it_may),
 		with_devices(help_and_stats_say_that_nothing_is_enforced),
 		cmocka_unit_test(nvidia_gpus_are_found_and_their_driver_stays_quiet),
 		cmocka_unit_test(a_split_gpu_is_listed_as_its_instances),

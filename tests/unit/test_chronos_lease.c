@@ -3,9 +3,6 @@
 #include "test_chronos.h"
 #include "timed_device.h"
 
-#include <signal.h>
-#include <sys/prctl.h>
-
 #define MS(n) (UINT64_C(1000000) * (n))
 
 /* On a busy machine a process may want nothing for a while because it does not run, so
@@ -310,7 +307,10 @@ static void processes_of_a_partition_share_its_time(void **state)
 	assert_true(b->got_ns[0] > 0 && b->got_ns[1] > 0);
 	assert_true(got_ns <= past_ns * 4 / 10 + MS(40) + MS(2));
 	/* What is charged is at least what the device did. */
-	assert_ok(t, chronos_usage(t->c, &p, 0, &u, &t->e));
+	uint64_t limit_ns = timed_now_ns() + SECONDS(20);
+	do {
+		assert_ok(t, chronos_usage(t->c, &p, 0, &u, &t->e));
+	} while (u.time_ns < got_ns && timed_now_ns() < limit_ns);
 	assert_true(u.time_ns >= got_ns);
 	assert_true(u.time_ns <= past_ns + MS(100));
 	munmap(b, sizeof *b);
@@ -376,20 +376,32 @@ static void what_the_device_says_that_it_took_is_charged(void **state)
 	assert_in_range(time_of(t, &p), MS(20), SECONDS(60));
 }
 
-#define sentence(f) cmocka_unit_test_setup_teardown(f, two_devices, no_place)
+#define cooperative(f) cmocka_unit_test_setup_teardown(f, two_devices, no_place)
+#define arbitrated(f)                                                                    \
+	{                                                                                \
+		"arbitrated: " #f, f, two_arbitrated_devices, no_place, NULL             \
+	}
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		sentence(partitions_have_time_by_their_shares_and_never_at_once),
-		sentence(a_partition_alone_has_no_more_than_its_share),
-		sentence(a_burst_partition_alone_has_more_than_its_share),
-		sentence(what_is_never_waited_for_is_drained),
-		sentence(a_killed_holder_is_replaced),
-		sentence(a_stopped_process_keeps_nobody_waiting_for_ever),
-		sentence(processes_of_a_partition_share_its_time),
-		sentence(who_waits_for_a_turn_is_told_when_the_partition_ends),
-		sentence(what_the_device_says_that_it_took_is_charged),
+		cooperative(partitions_have_time_by_their_shares_and_never_at_once),
+		cooperative(a_partition_alone_has_no_more_than_its_share),
+		cooperative(a_burst_partition_alone_has_more_than_its_share),
+		cooperative(what_is_never_waited_for_is_drained),
+		cooperative(a_killed_holder_is_replaced),
+		cooperative(a_stopped_process_keeps_nobody_waiting_for_ever),
+		cooperative(processes_of_a_partition_share_its_time),
+		cooperative(who_waits_for_a_turn_is_told_when_the_partition_ends),
+		cooperative(what_the_device_says_that_it_took_is_charged),
+		arbitrated(partitions_have_time_by_their_shares_and_never_at_once),
+		arbitrated(a_partition_alone_has_no_more_than_its_share),
+		arbitrated(a_burst_partition_alone_has_more_than_its_share),
+		arbitrated(what_is_never_waited_for_is_drained),
+		arbitrated(a_killed_holder_is_replaced),
+		arbitrated(a_stopped_process_keeps_nobody_waiting_for_ever),
+		arbitrated(processes_of_a_partition_share_its_time),
+		arbitrated(who_waits_for_a_turn_is_told_when_the_partition_ends),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

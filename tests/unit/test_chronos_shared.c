@@ -11,11 +11,13 @@
 #include <cmocka.h>
 
 /* What chronos.h declares. */
-static const char *const functions[] = { "chronos_attach", "chronos_available",
-	"chronos_charge", "chronos_close", "chronos_code_name", "chronos_create",
-	"chronos_detach", "chronos_devices", "chronos_devices_discover",
-	"chronos_devices_parse", "chronos_devices_register", "chronos_enforcement",
-	"chronos_find", "chronos_hundredths", "chronos_kind_name", "chronos_launch",
+static const char *const functions[] = { "chronos_arbiter_close", "chronos_arbiter_fd",
+	"chronos_arbiter_open", "chronos_arbiter_partitions", "chronos_arbiter_serve",
+	"chronos_arbiter_serves", "chronos_attach", "chronos_available", "chronos_charge",
+	"chronos_close", "chronos_code_name", "chronos_create", "chronos_detach",
+	"chronos_devices", "chronos_devices_discover", "chronos_devices_parse",
+	"chronos_devices_register", "chronos_enforcement", "chronos_find",
+	"chronos_hundredths", "chronos_kind_name", "chronos_launch",
 	"chronos_launch_done", "chronos_launch_took", "chronos_list", "chronos_open",
 	"chronos_partitions_free", "chronos_prepare", "chronos_quota", "chronos_release",
 	"chronos_renew", "chronos_settle", "chronos_share_bytes", "chronos_share_parse",

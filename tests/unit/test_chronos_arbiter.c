@@ -1,0 +1,450 @@
+/* test_chronos_arbiter.c - what a program that cannot be trusted may do to others: nothing. */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "share.h"
+#include "test_chronos.h"
+#include "timed_device.h"
+
+#include <sys/mman.h>
+#include <sys/random.h>
+
+#define MS(n) (UINT64_C(1000000) * (n))
+
+static const uint64_t LIMIT_NS = SECONDS(60);
+
+static void sleep_ms(unsigned ms)
+{
+	const struct timespec t = { ms / 1000, (long)(ms % 1000) * 1000000 };
+
+	nanosleep(&t, NULL);
+}
+
+static struct chronos_attachment *join(struct place *t, const char *dir,
+	const struct chronos_partition *p, struct timed_queue *q)
+{
+	const struct chronos_joining j = {
+		.dir = dir, .name = p->id, .device = 0, .drain = timed_drain, .arg = q
+	};
+
+	q->a = chronos_attach(&j, &t->e);
+	if (!q->a)
+		fail_msg("join: %s", t->e.text);
+	return q->a;
+}
+
+static void run_kernels(struct place *t, struct timed_queue *q, int count)
+{
+	for (int i = 0; i < count; i++) {
+		assert_ok(t, timed_launch(q, MS(1), &t->e));
+		timed_wait(q);
+	}
+}
+
+static int open_partition(const struct place *t, const struct chronos_partition *p)
+{
+	char path[160];
+
+	snprintf(path, sizeof path, "%s/partition-%s", t->dir, p->id);
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static struct chronos_usage usage(struct place *t, const struct chronos_partition *p)
+{
+	struct chronos_usage u;
+
+	assert_ok(t, chronos_usage(t->c, p, 0, &u, &t->e));
+	return u;
+}
+
+/* ---- who may write what ---- */
+
+static void a_program_that_may_only_read_the_device_gets_turns(void **state)
+{
+	struct place *t = *state;
+	struct timed_device *d = timed_device_new();
+	struct timed_queue q = { .device = d };
+	struct chronos_partition p;
+	char job[120], from[200], to[200];
+
+	/* What a container has: no state, its own partition, and the device to read. */
+	assert_ok(t, create(t, "0", 50, SECONDS(600), NULL, &p));
+	assert_ok(t, chronos_prepare(t->c, p.id, NULL, &t->e));
+	snprintf(job, sizeof job, "%s/job", t->base);
+	assert_int_equal(mkdir(job, 0700), 0);
+	snprintf(from, sizeof from, "%s/partition-%s", t->dir, p.id);
+	snprintf(to, sizeof to, "%s/partition-%s", job, p.id);
+	assert_int_equal(link(from, to), 0);
+	snprintf(from, sizeof from, "%s/device-0", t->dir);
+	snprintf(to, sizeof to, "%s/device-0", job);
+	assert_int_equal(link(from, to), 0);
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		/* As nobody, where the test may: then the mode of the file holds. */
+		if (getuid() == 0 &&
+			(chown(job, 65534, 65534) < 0 || chmod(t->base, 0711) < 0))
+			_exit(3);
+		snprintf(to, sizeof to, "%s/partition-%s", job, p.id);
+		if (getuid() == 0 && (chown(to, 65534, 65534) < 0 || setuid(65534) < 0))
+			_exit(3);
+		snprintf(to, sizeof to, "%s/device-0", job);
+		if (getuid() == 65534 && access(to, W_OK) == 0)
+			_exit(4);
+		join(t, job, &p, &q);
+		run_kernels(t, &q, 20);
+		_exit(0);
+	}
+	int status;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_string_equal(usage(t, &p).enforcement, "arbitrated");
+	snprintf(to, sizeof to, "%s/partition-%s", job, p.id);
+	unlink(to);
+	snprintf(to, sizeof to, "%s/device-0", job);
+	unlink(to);
+	rmdir(job);
+	timed_device_free(d);
+}
+
+static void what_a_program_writes_about_its_quota_and_end_is_not_believed(void **state)
+{
+	struct place *t = *state;
+	struct timed_device *d = timed_device_new();
+	struct timed_queue q = { .device = d };
+	struct chronos_partition p;
+
+	assert_ok(t, create(t, "0", 25, SECONDS(600), NULL, &p));
+	join(t, t->dir, &p, &q);
+	uint64_t quota = chronos_quota(q.a);
+	int fd = open_partition(t, &p);
+	struct partition_file *f =
+		mmap(NULL, sizeof *f, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_true(f != MAP_FAILED);
+	for (int i = 0; i < CHRONOS_DEVICES_MAX; i++)
+		f->quota_bytes[i] = UINT64_MAX;
+	f->hundredths = CHRONOS_WHOLE;
+	f->flags = PARTITION_BURST;
+	assert_true(chronos_quota(q.a) == quota);
+	assert_refused(t, CHRONOS_EXHAUSTED, chronos_charge(q.a, quota + 1, &t->e));
+
+	uint64_t begun_ns = timed_now_ns();
+	while (timed_now_ns() < begun_ns + MS(400))
+		run_kernels(t, &q, 1);
+	uint64_t past_ns = timed_now_ns() - begun_ns;
+	assert_true(q.got_ns <= past_ns / 4 + MS(25) + MS(1));
+
+	assert_ok(t, chronos_release(t->c, p.id, &t->e));
+	f->expires_ns = UINT64_MAX;
+	uint64_t limit_ns = timed_now_ns() + LIMIT_NS;
+	while (timed_launch(&q, 1000, &t->e) == 0) {
+		assert_true(timed_now_ns() < limit_ns);
+		timed_wait(&q);
+	}
+	assert_int_equal(t->e.code, CHRONOS_NOT_FOUND);
+	munmap(f, sizeof *f);
+	close(fd);
+	chronos_detach(q.a);
+	timed_device_free(d);
+}
+
+/* ---- bad neighbours ---- */
+
+typedef void harm(int fd);
+
+static void write_junk(int fd)
+{
+	static unsigned char junk[sizeof(struct partition_file)];
+
+	(void)!getrandom(junk, 4096, 0);
+	for (size_t i = 4096; i < sizeof junk; i++)
+		junk[i] = junk[i % 4096];
+	(void)!pwrite(fd, junk, sizeof junk, 0);
+}
+
+static void cut_off(int fd)
+{
+	(void)!ftruncate(fd, 100);
+	(void)!pwrite(fd, "x", 1, 50);
+}
+
+static void make_huge(int fd)
+{
+	(void)!ftruncate(fd, (off_t)1 << 40);
+	(void)!pwrite(fd, "x", 1, 50);
+}
+
+static void ring_without_end(int fd)
+{
+	for (int i = 0; i < 2000; i++)
+		(void)!pwrite(fd, "x", 1, offsetof(struct partition_file, bell));
+}
+
+/* All slots joined and waiting, in all states of work, of processes that are not there. */
+static void want_as_thousands(int fd)
+{
+	const uint32_t all = SHARE_CLIENTS_MAX;
+
+	for (uint32_t i = 0; i < SHARE_CLIENTS_MAX; i += 1) {
+		const struct memory_client k = { .state = CLIENT_JOINED,
+			.inflight = i % 3 ? UINT32_MAX : 0,
+			.waiting = 1,
+			.used_bytes = UINT64_MAX,
+			.settled_ns = i % 2 ? UINT64_MAX : 0 };
+		(void)!pwrite(fd, &k, sizeof k,
+			(off_t)(offsetof(struct partition_file, clients) + i * sizeof k));
+	}
+	(void)!pwrite(
+		fd, &all, sizeof all, offsetof(struct partition_file, clients_used));
+}
+
+/* For ever, in a child. */
+static pid_t start_harm(struct place *t, const struct chronos_partition *p, harm *h)
+{
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		int fd = open_partition(t, p);
+		for (;;)
+			h(fd);
+	}
+	return pid;
+}
+
+static void nobody_is_hurt_by(struct place *t, harm *h)
+{
+	struct timed_device *d = timed_device_new();
+	struct timed_queue q = { .device = d };
+	struct chronos_partition bad, good;
+	struct chronos_usage u;
+
+	assert_ok(t, create(t, "0", 50, SECONDS(600), NULL, &bad));
+	assert_ok(t, create(t, "0", 50, SECONDS(600), NULL, &good));
+	assert_ok(t, chronos_prepare(t->c, bad.id, NULL, &t->e));
+	join(t, t->dir, &good, &q);
+	run_kernels(t, &q, 5);
+	pid_t pid = start_harm(t, &bad, h);
+	uint64_t begun_ns = timed_now_ns();
+	run_kernels(t, &q, 100);
+	assert_true(timed_now_ns() - begun_ns < LIMIT_NS);
+	/* Nor those who look after all partitions. */
+	for (int i = 0; i < 100; i++) {
+		(void)!chronos_usage(t->c, &bad, 0, &u, &t->e);
+		assert_ok(t, chronos_renew(t->c, bad.id, SECONDS(600), NULL, &t->e));
+	}
+	assert_ok(t, chronos_release(t->c, bad.id, &t->e));
+	run_kernels(t, &q, 20);
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_int_equal(available(t, "0"), 50);
+	chronos_detach(q.a);
+	timed_device_free(d);
+}
+
+static void junk_in_a_partitions_file_hurts_nobody_else(void **state)
+{
+	nobody_is_hurt_by(*state, write_junk);
+}
+
+static void a_partitions_file_that_is_cut_off_hurts_nobody_else(void **state)
+{
+	nobody_is_hurt_by(*state, cut_off);
+}
+
+static void a_partitions_file_that_is_made_huge_hurts_nobody_else(void **state)
+{
+	nobody_is_hurt_by(*state, make_huge);
+}
+
+static void a_bell_that_is_rung_without_end_hurts_nobody_else(void **state)
+{
+	nobody_is_hurt_by(*state, ring_without_end);
+}
+
+static void thousands_of_processes_that_do_not_exist_hurt_nobody_else(void **state)
+{
+	nobody_is_hurt_by(*state, want_as_thousands);
+}
+
+/* It says that it never had anything in flight, and launches all the same. */
+static void who_says_that_it_used_nothing_is_charged_for_its_lease(void **state)
+{
+	struct place *t = *state;
+	struct timed_device *d = timed_device_new();
+	struct timed_queue q = { .device = d };
+	struct chronos_partition p;
+
+	assert_ok(t, create(t, "0", 50, SECONDS(600), NULL, &p));
+	join(t, t->dir, &p, &q);
+	struct partition_file *f = q.a->p;
+	uint64_t begun_ns = timed_now_ns(), held_ns = 0;
+	while (timed_now_ns() < begun_ns + MS(500)) {
+		assert_ok(t, chronos_launch(q.a, &t->e));
+		uint64_t at_ns = timed_now_ns();
+		while (lease_who(q.a->d->lease) == q.a->who && q.a->d->lease) {
+			f->clients[q.a->p_client].inflight = 0;
+			f->clients[q.a->p_client].settled_ns = 0;
+		}
+		held_ns += timed_now_ns() - at_ns;
+		chronos_launch_done(q.a, 1);
+	}
+	uint64_t past_ns = timed_now_ns() - begun_ns;
+	assert_true(held_ns <= past_ns / 2 + MS(60));
+	chronos_detach(q.a);
+	timed_device_free(d);
+}
+
+/* ---- the arbiter's own end ---- */
+
+static void there_is_one_arbiter_a_directory(void **state)
+{
+	struct place *t = *state;
+
+	assert_null(chronos_arbiter_open(t->dir, &t->e));
+	assert_int_equal(t->e.code, CHRONOS_CONFLICT);
+	kill_arbiter(t);
+	struct chronos_arbiter *a = chronos_arbiter_open(t->dir, &t->e);
+	assert_non_null(a);
+	chronos_arbiter_close(a);
+}
+
+static void a_killed_arbiter_is_followed_by_one_that_goes_on(void **state)
+{
+	struct place *t = *state;
+	struct timed_device *d = timed_device_new();
+	struct timed_queue q = { .device = d };
+	struct chronos_partition p;
+
+	assert_ok(t, create(t, "0", 50, SECONDS(600), NULL, &p));
+	join(t, t->dir, &p, &q);
+	for (int i = 0; i < 20; i++) {
+		run_kernels(t, &q, 3);
+		uint64_t before_ns = usage(t, &p).time_ns;
+		kill_arbiter(t);
+		start_arbiter(t);
+		run_kernels(t, &q, 3);
+		/* What it had stays on its account. */
+		assert_true(usage(t, &p).time_ns >= before_ns && before_ns > 0);
+	}
+	chronos_detach(q.a);
+	timed_device_free(d);
+}
+
+static void a_launch_waits_for_the_next_arbiter(void **state)
+{
+	struct place *t = *state;
+	struct timed_device *d = timed_device_new();
+	struct timed_queue q = { .device = d };
+	struct chronos_partition p;
+	int status;
+
+	assert_ok(t, create(t, "0", 50, SECONDS(600), NULL, &p));
+	assert_ok(t, chronos_prepare(t->c, p.id, NULL, &t->e));
+	kill_arbiter(t);
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		join(t, t->dir, &p, &q);
+		run_kernels(t, &q, 30);
+		_exit(0);
+	}
+	sleep_ms(100);
+	assert_int_equal(waitpid(pid, &status, WNOHANG), 0);
+	start_arbiter(t);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	timed_device_free(d);
+}
+
+static void an_arbiter_does_not_start_beside_programs_that_take_turns_themselves(
+	void **state)
+{
+	struct place *t = *state;
+	struct timed_device *d = timed_device_new();
+	struct timed_queue q = { .device = d };
+	struct chronos_partition p;
+
+	assert_ok(t, create(t, "0", 50, SECONDS(600), NULL, &p));
+	join(t, t->dir, &p, &q);
+	assert_string_equal(usage(t, &p).enforcement, "cooperative");
+	assert_null(chronos_arbiter_open(t->dir, &t->e));
+	assert_int_equal(t->e.code, CHRONOS_CONFLICT);
+	run_kernels(t, &q, 3);
+	chronos_detach(q.a);
+	start_arbiter(t);
+	join(t, t->dir, &p, &q);
+	run_kernels(t, &q, 3);
+	assert_string_equal(usage(t, &p).enforcement, "arbitrated");
+	chronos_detach(q.a);
+	timed_device_free(d);
+}
+
+static void an_idle_arbiter_costs_nothing(void **state)
+{
+	struct place *t = *state;
+	struct timed_device *d = timed_device_new();
+	struct timed_queue q = { .device = d };
+	struct chronos_arbiter *a;
+	struct chronos_partition p;
+	uint64_t wait_ns = 0;
+
+	kill_arbiter(t);
+	assert_ok(t, create(t, "0", 50, CHRONOS_DURATION_MAX_NS, NULL, &p));
+	assert_ok(t, chronos_prepare(t->c, p.id, NULL, &t->e));
+	a = chronos_arbiter_open(t->dir, &t->e);
+	assert_non_null(a);
+	join(t, t->dir, &p, &q);
+	assert_int_equal(chronos_arbiter_partitions(a), 1);
+	uint64_t limit_ns = timed_now_ns() + LIMIT_NS;
+	/* Until what joining told it is dealt with: then only the far end is waited for. */
+	do {
+		assert_ok(t, chronos_arbiter_serve(a, &wait_ns, &t->e));
+	} while (wait_ns < SECONDS(86400) && timed_now_ns() < limit_ns);
+	assert_true(wait_ns >= SECONDS(86400));
+	chronos_detach(q.a);
+	chronos_arbiter_close(a);
+	timed_device_free(d);
+}
+
+static void an_arbiter_that_ends_with_nothing_to_do_gives_the_devices_back(void **state)
+{
+	struct place *t = *state;
+	struct chronos_arbiter *a = chronos_arbiter_open(t->dir, &t->e);
+	struct timed_queue q = { 0 };
+	struct chronos_partition p;
+
+	assert_non_null(a);
+	chronos_arbiter_close(a);
+	assert_ok(t, create(t, "0", 50, SECONDS(600), NULL, &p));
+	join(t, t->dir, &p, &q);
+	assert_string_equal(usage(t, &p).enforcement, "cooperative");
+	chronos_detach(q.a);
+}
+
+#define arbitrated(f)  cmocka_unit_test_setup_teardown(f, two_arbitrated_devices, no_place)
+#define cooperative(f) cmocka_unit_test_setup_teardown(f, two_devices, no_place)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		arbitrated(a_program_that_may_only_read_the_device_gets_turns),
+		arbitrated(what_a_program_writes_about_its_quota_and_end_is_not_believed),
+		arbitrated(junk_in_a_partitions_file_hurts_nobody_else),
+		arbitrated(a_partitions_file_that_is_cut_off_hurts_nobody_else),
+		arbitrated(a_partitions_file_that_is_made_huge_hurts_nobody_else),
+		arbitrated(a_bell_that_is_rung_without_end_hurts_nobody_else),
+		arbitrated(thousands_of_processes_that_do_not_exist_hurt_nobody_else),
+		arbitrated(who_says_that_it_used_nothing_is_charged_for_its_lease),
+		arbitrated(there_is_one_arbiter_a_directory),
+		arbitrated(a_killed_arbiter_is_followed_by_one_that_goes_on),
+		arbitrated(a_launch_waits_for_the_next_arbiter),
+		cooperative(
+			an_arbiter_does_not_start_beside_programs_that_take_turns_themselves),
+		arbitrated(an_idle_arbiter_costs_nothing),
+		cooperative(
+			an_arbiter_that_ends_with_nothing_to_do_gives_the_devices_back),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
