@@ -319,7 +319,7 @@ static uint64_t sum_used(const struct chronos_attachment *a)
 
 uint32_t chronos_hundredths(const struct chronos_attachment *a)
 {
-	return a->p->hundredths;
+	return a->hundredths;
 }
 
 uint64_t chronos_quota(const struct chronos_attachment *a)
