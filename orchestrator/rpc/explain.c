@@ -154,8 +154,8 @@ static void reply_finished(struct inquiry *q, const struct job_facts *f)
 		str_put(times, sizeof(times),
 			"; attempt %d waited %.1f s, was set up in %.1f s and ran %.1f s",
 			f->attempt, in_seconds(t->queued),
-			in_seconds(t->environment + t->partition + t->container +
-				   t->python),
+			in_seconds(
+				t->environment + t->partition + t->container + t->python),
 			in_seconds(t->run));
 	str_put(a.text, sizeof(a.text), "%s: %.600s%s", job_state_name(f->state),
 		f->message ? f->message : "", times);

@@ -85,15 +85,13 @@ static void a_reservation_leaves_a_draining_worker(void **state)
 	driver_hello(d, W2, 1);
 	driver_started(d,
 		driver_submit(d, (struct wish){ .amount = { 1, 90 }, .duration_s = 10 }));
-	driver_started(
-		d, driver_submit(d, (struct wish){ .amount = { 1, 90 },
-					    .duration_s = 1000 }));
+	driver_started(d, driver_submit(d, (struct wish){ .amount = { 1, 90 },
+						   .duration_s = 1000 }));
 	const char *whole = driver_submit(d, (struct wish){ .amount = { 1, 100 } });
 	wish(d, W1, WORKER_DRAIN);
 	wish(d, W2, WORKER_DRAIN);
 	driver_hello(d, "w-cccccccccccccccc", 1);
-	assert_string_equal(
-		driver_record(d, whole)->facts.worker, "w-cccccccccccccccc");
+	assert_string_equal(driver_record(d, whole)->facts.worker, "w-cccccccccccccccc");
 }
 
 static void draining_twice_is_recorded_once(void **state)

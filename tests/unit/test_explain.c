@@ -247,11 +247,12 @@ static void add_job(struct world *w)
 	struct played *p = &w->jobs[w->count++];
 	struct amount a = below(w, 4) ? PART(10 + below(w, 81)) : WHOLE(1 + below(w, 2));
 
-	*p = (struct played){ .duration_s = 1 + (int32_t)below(w, below(w, 3) ? 60 : 900) };
-	p->id = driver_submit(w->d,
-		(struct wish){ .amount = a,
-			.duration_s = p->duration_s,
-			.priority = w->only_first ? 0 : (int32_t)below(w, 3) });
+	*p = (struct played){ .duration_s =
+				      1 + (int32_t)below(w, below(w, 3) ? 60 : 900) };
+	p->id = driver_submit(
+		w->d, (struct wish){ .amount = a,
+			      .duration_s = p->duration_s,
+			      .priority = w->only_first ? 0 : (int32_t)below(w, 3) });
 	p->state = JOB_SCHEDULING;
 }
 
