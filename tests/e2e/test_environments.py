@@ -4,11 +4,14 @@ The wheels are made here, so nothing needs a network but the last test.
 
 SPDX-License-Identifier: Apache-2.0
 """
+import hashlib
+import http.server
 import os
 import re
 import signal
 import socket
 import subprocess
+import threading
 import zipfile
 from pathlib import Path
 
@@ -73,6 +76,53 @@ def deaf_index(monkeypatch):
         for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
             monkeypatch.delenv(name, raising=False)
         yield server
+
+
+class Index(http.server.ThreadingHTTPServer):
+    """A package index of this folder of wheels; it remembers what was asked for."""
+
+    def __init__(self, folder):
+        self.folder, self.asked, self.hashes = folder, [], {}
+        super().__init__(("127.0.0.1", 0), Answer)
+
+    def page(self, name):
+        """The links of a project; a hash is that of the file unless another was set."""
+        return "".join(
+            f'<a href="/files/{w.name}#sha256='
+            f'{self.hashes.get(w.name) or hashlib.sha256(w.read_bytes()).hexdigest()}">{w.name}</a>'
+            for w in sorted(self.folder.glob(f"{name}-*.whl")))
+
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.server.asked.append(self.path)
+        kind, name = self.path.strip("/").split("/")[:2]
+        if kind == "files":
+            body, of = (self.server.folder / name).read_bytes(), "application/octet-stream"
+        else:
+            body, of = self.server.page(name).encode(), "text/html"
+        self.send_response(200)
+        self.send_header("Content-Type", of)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def index(wheels, monkeypatch):
+    """The operator's own index, and no other."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "PIP_EXTRA_INDEX_URL"):
+        monkeypatch.delenv(name, raising=False)
+    with Index(wheels) as server:
+        monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.server_port}/simple")
+        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        serving.start()
+        yield server
+        server.shutdown()
+        serving.join()
 
 
 def environments(client):
@@ -246,6 +296,43 @@ def test_a_source_distribution_is_never_built(start, wheels):
     client = start(wheels=wheels)
     status = failed(client, client.run(requirements=["sourceful"]), pb.ENVIRONMENT_FAILED)
     assert "setup.py was run" not in status.error
+
+
+def test_names_are_asked_of_the_operators_index_alone(start, index):
+    """A name that PyPI has too comes from here: what is not on the operator's index is not there."""
+    write_wheel(index.folder, "requests", "0.0.1")
+    client = start()
+    assert client.run(version_of("requests"), requirements=["requests==0.0.1"]).value[0] == "0.0.1"
+    assert "/simple/requests/" in index.asked
+    status = failed(client, client.run(requirements=["numpy<1"]), pb.ENVIRONMENT_FAILED)
+    assert "numpy" in status.message and "/simple/numpy/" in index.asked
+
+
+def test_a_wheel_that_is_not_what_its_index_says_fails(start, index):
+    index.hashes["alpha-2.0-py3-none-any.whl"] = "0" * 64
+    client = start()
+    status = failed(client, client.run(requirements=["alpha"]), pb.ENVIRONMENT_FAILED)
+    assert "HASH" in status.error.upper() and "000000" in status.error
+    assert environments(client) == []
+
+
+def test_a_wheel_that_is_cut_fails_with_pips_words(start, wheels):
+    wheel = wheels / "alpha-2.0-py3-none-any.whl"
+    wheel.write_bytes(wheel.read_bytes()[:-100])
+    client = start(wheels=wheels)
+    status = failed(client, client.run(requirements=["alpha==2.0"]), pb.ENVIRONMENT_FAILED)
+    assert "alpha" in status.error
+    until(lambda: not leftovers(client), "the build's folder is gone")
+
+
+def test_a_wheel_that_climbs_out_of_its_folder_writes_nothing_there(start, wheels):
+    write_wheel(wheels, "climber", "1.0", more={
+        "../../../../../../../../../../../../usr/local/climbed": "x", "../../../../climbed": "y"})
+    client = start(wheels=wheels)
+    story = client.run(version_of("alpha"), requirements=["climber", "alpha"])
+    assert not Path("/usr/local/climbed").exists()
+    assert not [p for p in client.system.data.rglob("climbed")], story.text()
+    assert story.last.state in TERMINAL
 
 
 def test_the_limits_of_a_build_are_named(start, wheels):
