@@ -15,6 +15,8 @@
 
 #define AT(member) offsetof(struct config, member)
 
+#define YEARS_10   (INT64_C(3650) * 86400) /* as seconds */
+
 const struct setting config_table[] = {
 	{ "listen", SETTING_TEXT, AT(listen), "127.0.0.1:50051", 0, 0, "HOST:PORT",
 		"where gRPC is served; port 0 picks one and prints it" },
@@ -58,7 +60,7 @@ const struct setting config_table[] = {
 		"processes and threads of one job" },
 	{ "job-disk", SETTING_BYTES, AT(job_disk_bytes), "2G", 0, INT64_C(1) << 50,
 		"SIZE", "disk of one job" },
-	{ "history", SETTING_DURATION, AT(history_s), "24h", 60, INT32_MAX, "TIME",
+	{ "history", SETTING_DURATION, AT(history_s), "24h", 60, YEARS_10, "TIME",
 		"how long finished jobs are kept at least" },
 	{ "history-jobs", SETTING_INT, AT(history_jobs), "100000", 0, INT64_C(1) << 40,
 		"N", "older finished jobs go once there are more than this" },
@@ -71,7 +73,7 @@ const struct setting config_table[] = {
 	{ "backup", SETTING_TEXT, AT(backup), NULL, 0, 0, "DIR",
 		"make copies of the database in this folder, which cumulusd's user must "
 		"be able to write" },
-	{ "backup-every", SETTING_DURATION, AT(backup_every_s), "24h", 1, INT32_MAX,
+	{ "backup-every", SETTING_DURATION, AT(backup_every_s), "24h", 1, YEARS_10,
 		"TIME", "from one copy to the next" },
 	{ "backup-keep", SETTING_INT, AT(backup_keep), "7", 1, 1000, "N",
 		"copies that stay; older ones are removed" },
