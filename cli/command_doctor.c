@@ -114,7 +114,7 @@ static void look_at_device(struct doctor *d, const Cumulus__Orchestrator__GPUDev
 		find(d, VERDICT_OK, "gpu", "",
 			"GPU %d is simulated: jobs share it in the books only", g->index);
 	else if (told)
-		find(d, VERDICT_OK, "gpu", "", "GPU %d, %s (%s): shares are held by %s",
+		find(d, VERDICT_OK, "gpu", "", "GPU %d, %s (%s): jobs are held to their shares (%s)",
 			g->index, g->name, g->kind, g->enforcement);
 	else
 		find(d, VERDICT_WARNING, "gpu",

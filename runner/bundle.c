@@ -199,23 +199,12 @@ static json_t *make_limits(const struct bundle *b)
 	return limits;
 }
 
-static json_t *make_user(const struct bundle *b)
-{
-	json_t *user = json_pack(
-		"{s:i, s:i, s:i}", "uid", JOB_UID, "gid", JOB_UID, "umask", 022);
-
-	if (b->extra_gid)
-		json_object_set_new(
-			user, "additionalGids", json_pack("[i]", JOB_UID_COUNT));
-	return user;
-}
-
 static json_t *make_process(const struct bundle *b)
 {
-	return json_pack("{s:b, s:s, s:o, s:o, s:o,"
+	return json_pack("{s:b, s:s, s:{s:i, s:i, s:i}, s:o, s:o,"
 			 " s:{s:[], s:[], s:[], s:[], s:[]}, s:b, s:o}",
-		"terminal", 0, "cwd", b->cwd, "user", make_user(b), "args",
-		text_list(b->args, count_texts(b->args)), "env",
+		"terminal", 0, "cwd", b->cwd, "user", "uid", JOB_UID, "gid", JOB_UID,
+		"umask", 022, "args", text_list(b->args, count_texts(b->args)), "env",
 		text_list(b->env, count_texts(b->env)), "capabilities", "bounding",
 		"effective", "inheritable", "permitted", "ambient", "noNewPrivileges", 1,
 		"rlimits", make_limits(b));
@@ -227,18 +216,6 @@ static json_t *id_map(uint32_t base)
 {
 	return json_pack("[{s:i, s:I, s:i}]", "containerID", 0, "hostID",
 		(json_int_t)base, "size", JOB_UID_COUNT);
-}
-
-/* The extra group comes behind all others. */
-static json_t *gid_map(const struct bundle *b)
-{
-	json_t *map = id_map(b->uid_base);
-
-	if (b->extra_gid)
-		json_array_append_new(
-			map, json_pack("{s:i, s:I, s:i}", "containerID", JOB_UID_COUNT,
-				     "hostID", (json_int_t)b->extra_gid, "size", 1));
-	return map;
 }
 
 static json_t *device_rule(const struct cgroup_device *d)
@@ -286,7 +263,7 @@ static json_t *make_linux(const struct bundle *b)
 
 	json_t *l = json_pack("{s:s, s:[], s:o, s:o, s:o, s:o, s:o}", "rootfsPropagation",
 		"private", "devices", "namespaces", list, "uidMappings",
-		id_map(b->uid_base), "gidMappings", gid_map(b), "maskedPaths",
+		id_map(b->uid_base), "gidMappings", id_map(b->uid_base), "maskedPaths",
 		text_list(masked_paths, COUNT(masked_paths)), "readonlyPaths",
 		text_list(readonly_paths, COUNT(readonly_paths)));
 	if (b->cgroup_path) {

@@ -33,10 +33,9 @@ struct bundle {
 	/* No network namespace of its own, and then no /sys: a runtime that may not mount a
 	 * fresh one would bind the host's. */
 	bool host_network;
-	uint32_t uid_base;  /* host id of the container's root */
-	uint32_t extra_gid; /* host id of one more group that the job is in; 0: none */
-	int64_t tmp_bytes;  /* limit of /tmp, and of /dev/shm */
-	int64_t file_bytes; /* limit of one file; 0: none */
+	uint32_t uid_base;        /* host id of the container's root */
+	int64_t tmp_bytes;        /* limit of /tmp, and of /dev/shm */
+	int64_t file_bytes;       /* limit of one file; 0: none */
 	const char *const *args;  /* with a NULL behind */
 	const char *const *env;   /* "NAME=value", with a NULL behind */
 	const char *const *nodes; /* device nodes */

@@ -3,20 +3,23 @@
 #include "hold.h"
 
 #include <limits.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "buf.h"
 #include "cleanup.h"
+#include "clock.h"
 #include "file.h"
 #include "layers.h"
 #include "str.h"
 #include "xalloc.h"
 
-#define PRELOAD     "preload"
-#define ENVIRONMENT "chronos"
+#define PRELOAD         "preload"
+#define ENVIRONMENT     "chronos"
+
+#define ARBITER_WAIT_NS (5 * NS_PER_S)
+#define ARBITER_LOOK_MS 5
 
 /* Takes over `at` and `source`. */
 static void add_bind(struct hold *h, char *at, char *source, const char *options)
@@ -106,16 +109,17 @@ static int add_environment(struct hold *h, const struct hold_source *from, struc
 
 /* ---- the partition ---- */
 
-static int add_lease(struct hold *h, const char *dir, uint32_t index, struct err *e)
+/* One that was killed is started again at once. */
+static int wait_for_arbiter(const struct chronos *c, struct err *e)
 {
-	char *source = str_fmt("%s/device-%u", dir, index);
+	const int64_t until = clock_boot_ns() + ARBITER_WAIT_NS;
 
-	add_bind(h, str_fmt(HOLD_FOLDER "/device-%u", index), source,
-		h->cooperative ? "bind,rw,nosuid,nodev,noexec"
-			       : "bind,ro,nosuid,nodev,noexec");
-	if (h->cooperative &&
-		(chown(source, (uid_t)-1, HOLD_GROUP) < 0 || chmod(source, 0660) < 0))
-		return err_sys(e, "hand %s to the job", source);
+	while (!chronos_arbiter_serves(c)) {
+		if (clock_boot_ns() > until)
+			return err_set(e, ERR_UNAVAILABLE,
+				"no arbiter serves: nobody would give the job its turns");
+		poll(NULL, 0, ARBITER_LOOK_MS);
+	}
 	return 0;
 }
 
@@ -126,6 +130,8 @@ static int add_chronos(struct hold *h, const struct hold_source *from, struct er
 	struct chronos_stats stats;
 	char dir[PATH_MAX];
 
+	if (wait_for_arbiter(from->chronos, e) < 0)
+		return -1;
 	if (chronos_prepare(from->chronos, p->id, NULL, &ce) < 0 ||
 		chronos_stats(from->chronos, &stats, &ce) < 0)
 		return err_set(e, ERR_UNAVAILABLE, "chronos: %s", ce.text);
@@ -133,9 +139,13 @@ static int add_chronos(struct hold *h, const struct hold_source *from, struct er
 		return err_sys(e, "chronos: %s", stats.dir);
 	add_bind(h, str_fmt(HOLD_FOLDER "/partition-%s", p->id),
 		str_fmt("%s/partition-%s", dir, p->id), "bind,rw,nosuid,nodev,noexec");
-	for (size_t i = 0; i < from->gpus->count; i++)
-		if (add_lease(h, dir, from->gpus->devices[i].index, e) < 0)
-			return -1;
+	for (size_t i = 0; i < from->gpus->count; i++) {
+		const uint32_t index = from->gpus->devices[i].index;
+
+		add_bind(h, str_fmt(HOLD_FOLDER "/device-%u", index),
+			str_fmt("%s/device-%u", dir, index),
+			"bind,ro,nosuid,nodev,noexec");
+	}
 	return 0;
 }
 
@@ -150,7 +160,6 @@ int hold_make(struct hold *h, const struct hold_source *from, struct err *e)
 		from->root_folder, from->gpus->devices[0].kind, from->gpus->count);
 	if (!made.layers)
 		return 0;
-	made.cooperative = true;
 	list_devices(&made, from->gpus);
 	if (add_chronos(&made, from, e) < 0 || add_preload(&made, from, e) < 0 ||
 		add_environment(&made, from, e) < 0)

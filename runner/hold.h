@@ -17,10 +17,6 @@
 #include "err.h"
 #include "gpu.h"
 
-/* Without an arbiter the leases are written by who takes them: jobs that do are in this
- * group of the host, which owns nothing else. */
-#define HOLD_GROUP 61182
-
 /* In the container. */
 #define HOLD_FOLDER "/run/chronos"
 
@@ -29,9 +25,8 @@ struct hold {
 		layers; /* bits of layers.h; 0: nothing holds it, all else is empty */
 	struct bundle_bind *binds; /* owned, with what they name */
 	size_t bind_count;
-	bool cooperative; /* the job writes the leases itself: it is in HOLD_GROUP */
-	char *devices;    /* owned; indexes as CHRONOS_DEVICE lists them: "3" or "0,1" */
-	char *uuids;      /* owned; in the same order */
+	char *devices; /* owned; indexes as CHRONOS_DEVICE lists them: "3" or "0,1" */
+	char *uuids;   /* owned; in the same order */
 };
 
 struct hold_source {

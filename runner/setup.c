@@ -333,7 +333,11 @@ static int make_hold(struct runner *r, int bundle, const char *bundle_path)
 	};
 	struct err e;
 
-	return hold_make(&r->hold, &from, &e) < 0 ? fail_partition(r, e.text) : 0;
+	if (hold_make(&r->hold, &from, &e) == 0)
+		return 0;
+	if (e.code == ERR_UNAVAILABLE)
+		return refuse(r, CUMULUS__WORKER__REFUSED_KIND__REFUSED_TRANSIENT, e.text);
+	return fail_partition(r, e.text);
 }
 
 static int write_bundle(struct runner *r)
@@ -361,7 +365,6 @@ static int write_bundle(struct runner *r)
 				       ? NULL
 				       : r->spec->environment_path,
 		.uid_base = r->spec->uid_base,
-		.extra_gid = r->hold.cooperative ? HOLD_GROUP : 0,
 		.tmp_bytes = r->limits.memory_bytes / 2,
 		.file_bytes = r->limits.disk_bytes,
 		.args = args,

@@ -78,7 +78,8 @@ int child_start(const struct child_program *s, struct child *out, struct err *e)
 		return -1;
 	posix_spawnattr_init(&a);
 	posix_spawn_file_actions_init(&f);
-	int rc = spawn_with(s, (const int[3]){ in, to, s->stderr_fd }, &a, &f, &pid, e);
+	const int std[3] = { in, s->says ? s->stderr_fd : to, s->stderr_fd };
+	int rc = spawn_with(s, std, &a, &f, &pid, e);
 	posix_spawn_file_actions_destroy(&f);
 	posix_spawnattr_destroy(&a);
 	if (rc < 0)

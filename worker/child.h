@@ -8,6 +8,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "err.h"
@@ -16,6 +17,7 @@ struct child_program {
 	const char *const *argv;
 	const char *const *envp;
 	int stderr_fd; /* borrowed; a regular file */
+	bool says;     /* what it writes to stdout goes there too */
 };
 
 struct child {

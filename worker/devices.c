@@ -140,7 +140,17 @@ static const char *enforcement_of(const struct devices *d, enum chronos_kind kin
 		return "off: simulated";
 	if (!layers || (cuda && !(layers & 1U << LAYER_CUDA)))
 		return cuda ? "off: no CUDA library" : "off: no library";
-	return "cooperative";
+	return chronos_arbiter_serves(d->chronos)
+		       ? "arbitrated"
+		       : "arbitrated: no arbiter serves";
+}
+
+bool devices_need_arbiter(const struct devices *d)
+{
+	for (size_t i = 0; i < d->count; i++)
+		if (!str_starts(d->list[i].enforcement, "off"))
+			return true;
+	return false;
 }
 
 static void set_enforcement(const struct devices *d, struct device *it)

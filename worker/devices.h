@@ -57,6 +57,8 @@ void devices_close(struct devices *d);
 bool devices_know(const struct devices *d, const char *uuid);
 /* The root folder of jobs has the libraries that hold them; NULL: there is none. */
 void devices_set_root(struct devices *d, const char *root_folder);
+/* Can any of them be held to shares? */
+bool devices_need_arbiter(const struct devices *d);
 /* The best that any of them has. */
 const char *devices_enforcement(const struct devices *d);
 /* All of them are unfit for jobs for this reason; NULL: fit. */

@@ -605,7 +605,8 @@ static int spawn(struct env_build *b, struct err *e)
 		"--uid-base", uid_base, "--time", time, "--disk", disk, "--worker-pid",
 		pid, log_level_flag(), log_json_flag(), c->wheels ? "--wheels" : NULL,
 		c->wheels, NULL };
-	const struct child_program how = { argv, (const char *const *)environ, log_fd };
+	const struct child_program how = { argv, (const char *const *)environ, log_fd,
+		false };
 
 	if (log_fd < 0)
 		return err_sys(e, "create the builder's log");

@@ -1,6 +1,6 @@
 # cumulus-worker - the hands on one machine: devices, packages, run folders, reports.
 # base comes before chronos: both have a table.h, and chronos's is its own business.
-worker_SRCS := backoff.c child.c devices.c distributions.c environments.c fetch.c hello.c home.c link.c minder.c \
+worker_SRCS := arbiter.c backoff.c child.c devices.c distributions.c environments.c fetch.c hello.c home.c link.c minder.c \
   options.c packages.c prepare.c run.c run_say.c runs.c service.c start.c sweep.c tail.c uids.c \
   upload.c watch.c worker.c
 worker_USES := rootfs runclean runfolder frame base wire chronos proto

@@ -25,6 +25,9 @@ static const struct setting table[] = {
 	{ "runner", SETTING_TEXT, FIELD(runner), NULL, 0, 0, "FILE",
 		"the program that runs one job; by default cumulus-runner beside this "
 		"one" },
+	{ "chronos", SETTING_TEXT, FIELD(chronos), NULL, 0, 0, "FILE",
+		"the program whose arbiter gives jobs their turns; by default chronos "
+		"beside this one" },
 	{ "init", SETTING_TEXT, FIELD(init), NULL, 0, 0, "FILE",
 		"process 1 of every job; by default cumulus-init beside this program" },
 	{ "harness", SETTING_TEXT, FIELD(harness), NULL, 0, 0, "FILE",

@@ -20,6 +20,7 @@ struct options {
 	char *chronos_dir; /* NULL: D/chronos for simulated devices, else Chronos's own */
 	char *runner;      /* these four NULL: found beside this program */
 	char *init;
+	char *chronos;
 	char *harness;
 	char *job_library;
 	char *builder; /* NULL like those */

@@ -292,7 +292,7 @@ static int spawn_runner(struct run *r, struct err *e)
 		"/usr/bin:/sbin:/bin",
 		"LANG=C.UTF-8", NULL
 	};
-	const struct child_program how = { argv, envp, log_fd };
+	const struct child_program how = { argv, envp, log_fd, false };
 	struct child child;
 
 	if (log_fd < 0 || child_start(&how, &child, e) < 0)

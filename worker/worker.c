@@ -576,6 +576,27 @@ static int open_environments(struct worker *w, struct err *e)
 	return w->environments ? 0 : -1;
 }
 
+/* Before any runner starts: a job that is held cannot begin without it. */
+static int open_arbiter(struct worker *w, struct err *e)
+{
+	if (!devices_need_arbiter(&w->devices))
+		return 0;
+
+	CLEANUP(free_ptr) char *program = choose_file(w->options->chronos, "chronos", e);
+	const struct arbiter_config config = {
+		.loop = &w->loop,
+		.program = program,
+		.chronos_dir = w->chronos_dir,
+		.chronos = w->devices.chronos,
+		.log_dir = w->home.fd,
+	};
+
+	if (!program)
+		return -1;
+	w->arbiter = arbiter_new(&config);
+	return 0;
+}
+
 static int open_runs(struct worker *w, struct err *e)
 {
 	const struct link_user on = {
@@ -609,7 +630,7 @@ static int open_runs(struct worker *w, struct err *e)
 	if (runs_open(&w->runs, (uint32_t)w->options->run_slots * 2, e) < 0)
 		return -1;
 	w->link = link_new(&w->loop, w->options->connect, &on);
-	if (open_environments(w, e) < 0)
+	if (open_environments(w, e) < 0 || open_arbiter(w, e) < 0)
 		return -1;
 	return runs_load(&w->runs, e);
 }
@@ -665,6 +686,7 @@ void worker_close(struct worker *w)
 	link_close(w->link);
 	if (w->runs.open)
 		runs_use(&w->runs, NULL);
+	arbiter_close(w->arbiter, w->runs.open && runs_live(&w->runs) == 0);
 	runs_close(&w->runs);
 	uv_close((uv_handle_t *)&w->look_timer, NULL);
 	uv_close((uv_handle_t *)&w->idle_timer, NULL);

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "arbiter.h"
 #include "devices.h"
 #include "distributions.h"
 #include "err.h"
@@ -25,6 +26,7 @@ struct worker {
 	uv_loop_t loop;
 	struct home home;
 	struct devices devices;
+	struct arbiter *arbiter; /* NULL: no device here is held to shares */
 	struct distributions distributions;
 	struct packages *packages;
 	struct environments *environments;

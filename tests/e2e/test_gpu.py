@@ -32,6 +32,8 @@ def gpu(new_system, monkeypatch, tmp_path):
     yield client
     client.close()
     until(lambda: not list(client.chronos.glob("partition-*")), "no partition is left")
+    system.stop()
+    until(lambda: not arbiter_of(client), "no arbiter is left")
 
 
 FILL = """
@@ -158,7 +160,7 @@ def test_past_its_end_a_job_launches_nothing_more(gpu):
     assert story.last.reason == pb.DURATION_EXCEEDED
 
 
-def test_a_job_sees_of_chronos_its_own_partition_and_its_devices(gpu):
+def test_a_job_sees_its_own_partition_and_can_write_no_device(gpu):
     other, _ = gpu.begin(job(SPIN), gpu=0.3, args=["600"])
     story = gpu.run(job("""
         import os
@@ -175,9 +177,7 @@ def test_a_job_sees_of_chronos_its_own_partition_and_its_devices(gpu):
     names, refused = story.value
     own = "partition-" + gpu.status(story.job).partition_id
     assert names == ["device-0", "environment", own]
-    # Without an arbiter the processes of jobs take the device's lease themselves.
-    arbitrated = gpu.devices()[0].enforcement != "cooperative"
-    assert refused == (["device-0", "environment"] if arbitrated else ["environment"])
+    assert refused == ["device-0", "environment"]
     gpu.cancel(other)
 
 
@@ -222,6 +222,28 @@ def test_what_a_killed_runner_held_comes_back(gpu):
     gpu.until_free()
     had, _ = gpu.run(job(FILL), gpu=0.9).value
     assert had == quota(gpu, 0.9)
+
+
+def arbiter_of(client):
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"arbiter" in words and str(client.chronos).encode() in words:
+            return int(folder.name)
+    return None
+
+
+def test_jobs_go_on_when_the_arbiter_is_killed(gpu):
+    assert gpu.devices()[0].enforcement == "arbitrated"
+    name, call = gpu.begin(job(SPIN), gpu=0.5, args=["8"])
+    until(lambda: gpu.status(name).gpu_usage.time_ns, "the job has had a turn")
+    first = arbiter_of(gpu)
+    os.kill(first, signal.SIGKILL)
+    assert until(lambda: (a := arbiter_of(gpu)) != first and a, "another arbiter")
+    assert Story(call).value == 0
+    assert gpu.run(job(SPIN), gpu=0.5, args=["1"]).value == 0
 
 
 def test_what_a_job_has_of_its_share_is_shown_and_kept(gpu):
