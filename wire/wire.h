@@ -196,7 +196,7 @@ struct wire_limits {
 	                          * beyond, windows stay shut; at twice that, calls fail */
 	uint32_t streams;      /* 128 open calls per connection */
 	uint32_t connections;  /* 1024; above: closed as they come */
-	uint32_t resets;       /* 1000 streams reset in a burst, then ... */
+	uint32_t resets;       /* 1000 unanswered calls reset in a burst, then ... */
 	uint32_t resets_per_s; /* ... 33; above: GOAWAY */
 	uint32_t acks; /* 1000 answers that wait to be sent to who does not read */
 	uint32_t handshake_ms;      /* 10 s to connect and to speak HTTP/2 */

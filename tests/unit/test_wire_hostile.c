@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "wire_raw.h"
 
+#include <netinet/tcp.h>
 #include <sys/resource.h>
 
 #define MIB ((size_t)1 << 20)
@@ -343,6 +344,32 @@ static void a_rapid_reset_is_cut_off(void **state)
 	assert_true(w->opened < 2000);
 	assert_gone(r);
 	/* And the handlers have heard of each end. */
+}
+
+static void calls_that_were_answered_may_be_reset_at_any_rate(void **state)
+{
+	(void)state;
+	struct world *w = world_with_server(NULL);
+	static const uint8_t one_message[6] = { 0, 4, 0, 0, 0, 15 };
+	struct raw *r = raw_connect(w, one_message, sizeof(one_message));
+	int on = 1;
+	/* Count without end, 10 bytes each: offset=10, total=-1. */
+	static const uint8_t ask[] = { 0, 0, 0, 0, 13, 0x08, 0x0a, 0x10, 0xff, 0xff, 0xff,
+		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01 };
+
+	/* Faster than the limit: no small write waits for the one before. */
+	setsockopt(r->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	for (uint32_t id = 1; id < 5001; id += 2) {
+		raw_request(r, id, 0, &(struct head){ .path = "/t.T/Count" });
+		raw_frame(r, DATA, END_STREAM, id, ask, sizeof(ask));
+		raw_until(r, find_frame(r, DATA, id) >= 0);
+		raw_frame(r, RST_STREAM, 0, id, "\0\0\0\x08", 4);
+		raw_turn(r);
+		assert_true(find_frame(r, GOAWAY, 0) < 0);
+		r->count = 0; /* only so many frames are remembered */
+	}
+	assert_false(r->dead);
+	assert_gone(r);
 }
 
 static void resets_that_the_client_provokes_are_cut_off_too(void **state)
@@ -801,6 +828,7 @@ int main(void)
 			frames_on_a_stream_that_both_sides_closed_end_the_connection),
 		cmocka_unit_test(a_window_that_sinks_below_zero_delays_and_loses_nothing),
 		cmocka_unit_test(a_rapid_reset_is_cut_off),
+		cmocka_unit_test(calls_that_were_answered_may_be_reset_at_any_rate),
 		cmocka_unit_test(resets_that_the_client_provokes_are_cut_off_too),
 		cmocka_unit_test(a_ping_flood_without_reading_ends_the_connection),
 		cmocka_unit_test(a_settings_flood_without_reading_ends_the_connection),
