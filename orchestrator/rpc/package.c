@@ -186,7 +186,7 @@ static int check_entry(zip_t *z, zip_uint64_t i, const struct package_limits *l,
 
 /* ---- the central directory's own layout */
 
-#define END_SIGNATURE     0x06054b50u
+#define END_SIGNATURE     "PK\5\6"
 #define ENTRY_SIGNATURE   0x02014b50u
 #define LOCATOR_SIGNATURE 0x07064b50u /* ZIP64's, right before the end record */
 #define END_SIZE          22
@@ -254,11 +254,11 @@ static int find_directory(const struct place *at, struct directory *out, struct 
 
 	if (read_at(at, at->len - len, len, &tail, e) < 0)
 		return -1;
-	for (size_t back = END_SIZE; back <= len && back <= END_SIZE + COMMENT_MAX;
-		back++) {
-		const uint8_t *here = tail.data + len - back;
+	const uint8_t *here = tail.data, *stop = tail.data + len;
+	for (; (here = memmem(here, (size_t)(stop - here), END_SIGNATURE, 4)); here++) {
+		size_t back = (size_t)(stop - here);
 
-		if (get32(here) != END_SIGNATURE || get16(here + 20) != back - END_SIZE)
+		if (back < END_SIZE || get16(here + 20) != back - END_SIZE)
 			continue;
 		if (end)
 			return err_set(e, ERR_INVALID, "the ZIP has two ends");
@@ -414,9 +414,13 @@ static int read_requirements(
 	const struct place *at, size_t max, struct buf *out, struct err *e)
 {
 	static const char name[] = "requirements.txt";
-	CLEANUP(discard_zip) zip_t *z = open_zip(at, e);
 	zip_stat_t st;
 
+	/* Most have none, and libzip takes its time. */
+	if (at->bytes && !memmem(at->bytes, at->len, name, sizeof(name) - 1))
+		return 0;
+
+	CLEANUP(discard_zip) zip_t *z = open_zip(at, e);
 	if (!z)
 		return -1;
 	zip_stat_init(&st);
