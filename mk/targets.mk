@@ -107,6 +107,22 @@ compile-commands: lint-clang
 format: ## clang-format on every C file
 	@clang-format -i $(C_FILES)
 
+# What runs a bench is Python: it starts systems as the e2e tests do.
+BENCHES := submit start jobs unary streams restart
+BENCH_PROGRAMS = $(BUILD)/bench/bench_load $(BUILD)/bench/bench_fill
+
+.PHONY: bench $(BENCHES:%=bench-%)
+bench: $(BENCHES:%=bench-%) bench-store bench-chronos ## every figure beside its baseline (about 20 minutes)
+bench-submit: ## durable submissions a second
+bench-start: ## from a submission to the first line of main()
+bench-jobs: ## trivial contained jobs a second
+bench-unary: ## GetJobStatus a second, and what each costs
+bench-streams: ## memory of a watcher
+bench-restart: ## time to serve again, memory of a job
+$(BENCHES:%=bench-%): bench-%: $(VENV)/.made
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(BENCH_PROGRAMS)
+	@$(AS_ROOT) $(VENV)/bin/python -B bench/$*/bench.py
+
 clean: ## remove what was built
 	rm -rf build
 

@@ -5,6 +5,7 @@
 #   scripts/setup.sh build    what `make` and `make demo` need (the default)
 #   scripts/setup.sh test     that, and what `make test` needs
 #   scripts/setup.sh proto    what `make proto` needs beside Go
+#   scripts/setup.sh bench    what `make bench` measures beside ours
 #
 # Prints nothing when everything is there.  Otherwise it says what it installs and why,
 # before it does, with sudo when not root.
@@ -61,13 +62,25 @@ proto=(
 	'protobuf-c-compiler|C bindings'
 	'python3-venv|holds the pinned grpcio-tools'
 )
+bench=(
+	'nghttp2-client|h2load makes the load'
+	'libgrpc++-dev|a gRPC server of C++'
+	'g++|compiles it'
+	'python3-venv|a gRPC server of Python'
+	'docker.io|docker run'
+	'busybox-static|the image that docker runs'
+	'slurm-wlm|srun and sbatch'
+	'libslurm-dev|a client of Slurm without a process for each job'
+	'munge|Slurm asks it who is who'
+)
 
 case "${1:-build}" in
 build) wanted=("${build[@]}") ;;
 test) wanted=("${build[@]}" "${test[@]}") ;;
 proto) wanted=("${proto[@]}") ;;
+bench) wanted=("${build[@]}" "${bench[@]}") ;;
 *)
-	echo "usage: scripts/setup.sh [build|test|proto]" >&2
+	echo "usage: scripts/setup.sh [build|test|proto|bench]" >&2
 	exit 2
 	;;
 esac

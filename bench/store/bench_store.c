@@ -8,13 +8,12 @@
  * prepared INSERT, WAL, synchronous=FULL and the same rows in a commit: no indexes, no
  * events, nobody who waits for an answer.
  */
-#include "store.h"
+#include "filler.h"
 
 #include <jansson.h>
 #include <sqlite3.h>
 
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,9 +28,8 @@
 
 enum {
 	ROUNDS = 5,
-	PACKAGE = 4096,
-	GROUP = 64,
-	AHEAD = 4 * GROUP, /* submissions that wait for their commit at a time */
+	PACKAGE = FILLER_PACKAGE_MAX,
+	GROUP = FILLER_GROUP,
 	SUBMISSIONS = 20000,
 	SINGLE = 1500, /* one at a time */
 	FINISHED = 100000,
@@ -69,168 +67,9 @@ static struct row rows[ROWS] = {
 		.less_is_better = true },
 };
 
-static _Noreturn void die(const char *what, const char *why)
-{
-	fprintf(stderr, "bench_store: %s: %s\n", what, why);
-	exit(1);
-}
-
 static double seconds_since(int64_t began_ns)
 {
 	return (double)(clock_boot_ns() - began_ns) / (double)NS_PER_S;
-}
-
-/* ---- a store and who waits for it */
-
-struct bench {
-	char *path; /* owned */
-	struct store *store;
-	int wake;
-	uint64_t number, committed;
-	uint8_t package[PACKAGE];
-};
-
-static void on_wake(void *ctx)
-{
-	if (write(((struct bench *)ctx)->wake, &(uint64_t){ 1 }, sizeof(uint64_t)) < 0)
-		abort();
-}
-
-static void on_committed(void *ctx, uint64_t number)
-{
-	((struct bench *)ctx)->committed = number;
-}
-
-static void on_refused(void *ctx, uint64_t number, const struct err *why)
-{
-	(void)ctx;
-	(void)number;
-	die("refused", why->text);
-}
-
-static void on_failed(void *ctx, const struct err *why)
-{
-	(void)ctx;
-	die("failed", why->text);
-}
-
-static void bench_open(struct bench *b)
-{
-	struct store_config config = store_defaults;
-	struct err e = { 0 };
-
-	config.path = b->path;
-	config.history_jobs = 2 * FINISHED;
-	b->number = b->committed = 0;
-	b->store = store_open(&config, &e);
-	if (!b->store)
-		die("store_open", e.text);
-}
-
-static void bench_start(struct bench *b)
-{
-	struct store_callbacks callbacks = {
-		.ctx = b,
-		.wake = on_wake,
-		.on_committed = on_committed,
-		.on_refused = on_refused,
-		.on_failed = on_failed,
-	};
-	struct err e = { 0 };
-
-	if (store_start(b->store, &callbacks, &e) < 0)
-		die("store_start", e.text);
-}
-
-static void wait_for(struct bench *b, uint64_t number)
-{
-	store_kick(b->store);
-	while (b->committed < number) {
-		struct pollfd p = { .fd = b->wake, .events = POLLIN };
-		uint64_t count;
-
-		poll(&p, 1, -1);
-		if (read(b->wake, &count, sizeof(count)) > 0)
-			store_deliver(b->store);
-	}
-}
-
-/* ---- records */
-
-static void job_name(char out[ID_SIZE], uint64_t n)
-{
-	uint8_t random[ID_RANDOM] = { 0 };
-
-	/* Spread like random ids, for the index that they are in. */
-	n *= UINT64_C(0x9e3779b97f4a7c15);
-	memcpy(random, &n, sizeof(n));
-	id_format(out, 'j', random);
-}
-
-static void fill(uint8_t bytes[PACKAGE], uint64_t n)
-{
-	for (size_t i = 0; i < PACKAGE; i += sizeof(n)) {
-		n = n * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-		memcpy(bytes + i, &n, sizeof(n));
-	}
-}
-
-static struct record *record_of(struct bench *b, uint64_t job)
-{
-	struct record *r = xcalloc(1, sizeof(*r));
-
-	r->number = r->input = ++b->number;
-	job_name(r->job, job);
-	return r;
-}
-
-static void post_new(struct bench *b, uint64_t job)
-{
-	struct record *r = record_of(b, job);
-	struct submission *s = r->submission = xcalloc(1, sizeof(*s));
-
-	r->kind = RECORD_NEW_JOB;
-	s->amount = (struct amount){ 1, 50 };
-	s->duration_s = 60;
-	s->owner = xstrdup("ada");
-	fill(b->package, job);
-	memcpy(s->package.bytes, b->package, sizeof(s->package.bytes));
-	s->zip = xmemdup(b->package, PACKAGE);
-	s->zip_len = PACKAGE;
-	s->spec = xmemdup(b->package, 300);
-	s->spec_len = 300;
-	r->facts.state = JOB_SCHEDULING;
-	r->facts.created_ns = (int64_t)job + 1;
-	r->event = (struct job_state_event){ .sequence = 1, .state = JOB_SCHEDULING };
-	store_post(b->store, r);
-}
-
-static void post_change(struct bench *b, uint64_t job, enum job_state from,
-	enum job_state to, int64_t sequence)
-{
-	struct record *r = record_of(b, job);
-
-	r->kind = RECORD_CHANGE;
-	r->from = from;
-	r->facts.state = to;
-	r->facts.attempt = 1;
-	r->facts.completed_ns = job_state_final(to) ? clock_wall_ns() : 0;
-	r->facts.message = xstrdup("a line of what has happened");
-	r->event = (struct job_state_event){ .sequence = sequence, .state = to };
-	store_post(b->store, r);
-}
-
-static void submit(struct bench *b, uint64_t first, uint64_t count)
-{
-	for (uint64_t i = 0; i < count; i++) {
-		post_new(b, first + i);
-		if ((i + 1) % GROUP == 0) {
-			store_kick(b->store);
-			if (b->number > AHEAD)
-				wait_for(b, b->number - AHEAD);
-		}
-	}
-	wait_for(b, b->number);
 }
 
 /* ---- the baseline */
@@ -238,7 +77,7 @@ static void submit(struct bench *b, uint64_t first, uint64_t count)
 static void raw_exec(sqlite3 *db, const char *sql)
 {
 	if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK)
-		die(sql, sqlite3_errmsg(db));
+		filler_die(sql, sqlite3_errmsg(db));
 }
 
 static sqlite3 *raw_open(const char *path)
@@ -247,7 +86,7 @@ static sqlite3 *raw_open(const char *path)
 	sqlite3 *db;
 
 	if (sqlite3_open(file, &db) != SQLITE_OK)
-		die(file, "cannot be opened");
+		filler_die(file, "cannot be opened");
 	raw_exec(db, "PRAGMA journal_mode = WAL");
 	raw_exec(db, "PRAGMA synchronous = FULL");
 	raw_exec(db, "CREATE TABLE jobs (id INTEGER PRIMARY KEY, uid TEXT, state, prio, "
@@ -255,21 +94,22 @@ static sqlite3 *raw_open(const char *path)
 	return db;
 }
 
-static void raw_insert(sqlite3 *db, sqlite3_stmt *s, uint64_t n, uint8_t *package)
+static void raw_insert(sqlite3 *db, sqlite3_stmt *s, uint64_t n)
 {
+	uint8_t package[PACKAGE];
 	char id[ID_SIZE];
 
-	job_name(id, n);
-	fill(package, n);
+	filler_job_name(id, n);
+	filler_package(package, PACKAGE, n);
 	sqlite3_bind_text(s, 1, id, -1, SQLITE_STATIC);
 	sqlite3_bind_int64(s, 2, (int64_t)n);
 	sqlite3_bind_blob(s, 3, package, PACKAGE, SQLITE_STATIC);
 	if (sqlite3_step(s) != SQLITE_DONE)
-		die("insert", sqlite3_errmsg(db));
+		filler_die("insert", sqlite3_errmsg(db));
 	sqlite3_reset(s);
 }
 
-static double raw_rate(struct bench *b, const char *path, uint64_t count, uint64_t group)
+static double raw_rate(const char *path, uint64_t count, uint64_t group)
 {
 	sqlite3 *db = raw_open(path);
 	sqlite3_stmt *s = NULL;
@@ -282,7 +122,7 @@ static double raw_rate(struct bench *b, const char *path, uint64_t count, uint64
 	for (uint64_t i = 0; i < count; i += group) {
 		raw_exec(db, "BEGIN IMMEDIATE");
 		for (uint64_t n = i; n < i + group; n++)
-			raw_insert(db, s, n, b->package);
+			raw_insert(db, s, n);
 		raw_exec(db, "COMMIT");
 	}
 	double rate = (double)count / seconds_since(began_ns);
@@ -298,7 +138,7 @@ static char *fresh_folder(const char *parent)
 	char *path = str_fmt("%s/store-XXXXXX", parent);
 
 	if (!mkdtemp(path))
-		die(path, "cannot be made");
+		filler_die(path, "cannot be made");
 	return path;
 }
 
@@ -307,27 +147,27 @@ static void drop_folder(char *path)
 	struct err e = { 0 };
 
 	if (tree_remove(AT_FDCWD, path, &e) < 0)
-		die(path, e.text);
+		filler_die(path, e.text);
 	free(path);
 }
 
-static double submit_rate(struct bench *b, uint64_t count, bool grouped)
+static double submit_rate(struct filler *f, uint64_t count, bool grouped)
 {
-	bench_open(b);
-	bench_start(b);
+	filler_open(f, 2 * FINISHED);
+	filler_start(f);
 	int64_t began_ns = clock_boot_ns();
 	if (grouped)
-		submit(b, 0, count);
+		filler_submit(f, 0, count);
 	for (uint64_t i = 0; !grouped && i < count; i++) {
-		post_new(b, i);
-		wait_for(b, b->number);
+		filler_post_new(f, i);
+		filler_wait(f, f->number);
 	}
 	double rate = (double)count / seconds_since(began_ns);
-	store_close(b->store);
+	store_close(f->store);
 	return rate;
 }
 
-static void measure_submissions(struct bench *b, const char *parent, int round)
+static void measure_submissions(struct filler *f, const char *parent, int round)
 {
 	const struct {
 		int row;
@@ -338,12 +178,12 @@ static void measure_submissions(struct bench *b, const char *parent, int round)
 	for (size_t i = 0; i < 2; i++) {
 		struct row *row = &rows[kinds[i].row];
 
-		b->path = fresh_folder(parent);
-		row->ours[round] = submit_rate(b, kinds[i].count, kinds[i].group > 1);
-		drop_folder(b->path);
-		b->path = fresh_folder(parent);
-		row->beside[round] = raw_rate(b, b->path, kinds[i].count, kinds[i].group);
-		drop_folder(b->path);
+		f->path = fresh_folder(parent);
+		row->ours[round] = submit_rate(f, kinds[i].count, kinds[i].group > 1);
+		drop_folder(f->path);
+		f->path = fresh_folder(parent);
+		row->beside[round] = raw_rate(f->path, kinds[i].count, kinds[i].group);
+		drop_folder(f->path);
 	}
 }
 
@@ -359,43 +199,36 @@ static int count_restored(void *ctx, const char *id, struct job_facts *facts,
 }
 
 /* A database of FINISHED and WAITING jobs; the last steps of the first give CHANGE. */
-static void fill_history(struct bench *b)
+static void fill_history(struct filler *f)
 {
-	bench_open(b);
-	bench_start(b);
+	filler_open(f, 2 * FINISHED);
+	filler_start(f);
 	for (int part = 0; part < ROUNDS; part++) {
 		uint64_t first = (uint64_t)part * FINISHED / ROUNDS,
 			 n = FINISHED / ROUNDS;
 
-		submit(b, first, n);
+		filler_submit(f, first, n);
 		int64_t began_ns = clock_boot_ns();
-		for (uint64_t i = 0; i < n; i++) {
-			post_change(
-				b, first + i, JOB_SCHEDULING, JOB_CREATING_PARTITION, 2);
-			post_change(b, first + i, JOB_CREATING_PARTITION, JOB_FAILED, 3);
-			if (i % (GROUP / 2) == 0)
-				wait_for(b, b->number > AHEAD ? b->number - AHEAD : 0);
-		}
-		wait_for(b, b->number);
+		filler_finish(f, first, n);
 		rows[CHANGE].ours[part] = 2 * (double)n / seconds_since(began_ns);
 	}
-	submit(b, FINISHED, WAITING);
-	store_close(b->store);
+	filler_submit(f, FINISHED, WAITING);
+	store_close(f->store);
 }
 
-static void measure_restart(struct bench *b, int row, int waiting, int round)
+static void measure_restart(struct filler *f, int row, int waiting, int round)
 {
 	struct err e = { 0 };
 	int count = 0;
 	int64_t began_ns = clock_boot_ns();
 
-	bench_open(b);
-	if (store_restore(b->store, count_restored, &count, &e) < 0)
-		die("restore", e.text);
+	filler_open(f, 2 * FINISHED);
+	if (store_restore(f->store, count_restored, &count, &e) < 0)
+		filler_die("restore", e.text);
 	rows[row].ours[round] = 1000 * seconds_since(began_ns);
 	if (count != waiting)
-		die("restore", "not the jobs that wait");
-	store_close(b->store);
+		filler_die("restore", "not the jobs that wait");
+	store_close(f->store);
 }
 
 /* ---- the report */
@@ -435,30 +268,30 @@ static json_t *report_row(struct row *row)
 
 int main(int argc, char **argv)
 {
-	struct bench b = { .wake = eventfd(0, EFD_CLOEXEC) };
+	struct filler f = { .wake = eventfd(0, EFD_CLOEXEC), .package_bytes = PACKAGE };
 	json_t *list = json_array();
 
 	if (argc != 3)
-		die("usage", "bench_store <folder> <report.json>");
+		filler_die("usage", "bench_store <folder> <report.json>");
 	for (int round = 0; round < ROUNDS; round++)
-		measure_submissions(&b, argv[1], round);
-	b.path = fresh_folder(argv[1]);
-	fill_history(&b);
+		measure_submissions(&f, argv[1], round);
+	f.path = fresh_folder(argv[1]);
+	fill_history(&f);
 	for (int round = 0; round < ROUNDS; round++)
-		measure_restart(&b, RESTART, WAITING, round);
-	drop_folder(b.path);
-	b.path = fresh_folder(argv[1]);
-	bench_open(&b);
-	bench_start(&b);
-	submit(&b, 0, FINISHED);
-	store_close(b.store);
+		measure_restart(&f, RESTART, WAITING, round);
+	drop_folder(f.path);
+	f.path = fresh_folder(argv[1]);
+	filler_open(&f, 2 * FINISHED);
+	filler_start(&f);
+	filler_submit(&f, 0, FINISHED);
+	store_close(f.store);
 	for (int round = 0; round < ROUNDS; round++)
-		measure_restart(&b, RESTART_WAITING, FINISHED, round);
-	drop_folder(b.path);
+		measure_restart(&f, RESTART_WAITING, FINISHED, round);
+	drop_folder(f.path);
 	for (int i = 0; i < ROWS; i++)
 		json_array_append_new(list, report_row(&rows[i]));
 	if (json_dump_file(list, argv[2], JSON_INDENT(1) | JSON_REAL_PRECISION(6)) < 0)
-		die("write", argv[2]);
+		filler_die("write", argv[2]);
 	json_decref(list);
 	return 0;
 }

@@ -1,0 +1,113 @@
+"""harness.py - rows of figures: ours beside a peer's, their medians, the table, the JSON.
+
+SPDX-License-Identifier: Apache-2.0
+"""
+import json
+import os
+import statistics
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = ROOT / os.environ.get("CUMULUS_BUILD", "build")
+QUICK = os.environ.get("BENCH_QUICK", "") not in ("", "0")
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "2" if QUICK else "5"))
+sys.path[:0] = [str(ROOT / "bench" / "lib"), str(ROOT / "tests" / "e2e")]
+
+
+class Missing(Exception):
+    """This peer is not installed or does not start; the text says which and why."""
+
+
+class Row:
+    """One figure: a value of ours a round, and as many of each peer."""
+
+    def __init__(self, what, unit, aim, less_is_better):
+        self.what, self.unit, self.aim, self.less = what, unit, aim, less_is_better
+        self.ours = []
+        self.peers = {}    # name: values
+        self.missing = {}  # name: reason
+
+    def beside(self, name, value):
+        self.peers.setdefault(name, []).append(value)
+
+    def met(self):
+        if self.aim is None:
+            return None
+        value = statistics.median(self.ours)
+        return value <= self.aim if self.less else value >= self.aim
+
+    def _row(self, name):
+        value = statistics.median(self.ours)
+        row = {"what": self.what, "value": value, "min": min(self.ours), "max": max(self.ours),
+               "unit": self.unit, "beside": name, "beside_value": None, "ratio": None,
+               "aim": self.aim, "met": self.met()}
+        if name in self.missing:
+            row["missing"] = self.missing[name]
+        elif name is not None:
+            peer = self.peers[name]
+            row["beside_value"] = statistics.median(peer)
+            row["beside_min"], row["beside_max"] = min(peer), max(peer)
+            row["ratio"] = value / row["beside_value"] if row["beside_value"] else None
+        return row
+
+    def rows(self):
+        return [self._row(name) for name in [*self.peers, *self.missing] or [None]]
+
+
+def figure(value):
+    """Three digits that mean something, and no more."""
+    if value is None:
+        return "-"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if value else "0"
+
+
+def spread(row, prefix=""):
+    value = figure(row[prefix + "value"])
+    low, high = (row.get(f"{prefix}{end}") for end in ("min", "max"))
+    return value if low is None or low == high else f"{value} ({figure(low)}..{figure(high)})"
+
+
+class Bench:
+    """The rows of one bench; say() what goes on, report() at the end."""
+
+    def __init__(self, name, title):
+        self.name = name
+        self.rows = []
+        self.began = time.monotonic()
+        print(f"bench-{name}: {title}", flush=True)
+
+    def row(self, what, unit, aim=None, less_is_better=False):
+        self.rows.append(Row(what, unit, aim, less_is_better))
+        return self.rows[-1]
+
+    def say(self, text):
+        print(f"  {time.monotonic() - self.began:6.1f} s  {text}", file=sys.stderr, flush=True)
+
+    def rounds(self, count=ROUNDS):
+        for i in range(count):
+            self.say(f"round {i + 1} of {count}")
+            yield i
+
+    def report(self):
+        rows = [line for row in self.rows if row.ours for line in row.rows()]
+        path = BUILD / "bench" / f"{self.name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(rows, indent=1) + "\n")
+        print("| what | ours | aim | beside | theirs | ratio |")
+        print("|---|---|---|---|---|---|")
+        last = None
+        for r in rows:
+            first = r["what"] != last
+            last = r["what"]
+            aim = "" if r["aim"] is None else f"{figure(r['aim'])} {'met' if r['met'] else 'MISSED'}"
+            theirs = f"missing: {r['missing']}" if "missing" in r else (
+                spread(r, "beside_") if r["beside"] else "")
+            print("| {} | {} | {} | {} | {} | {} |".format(
+                r["what"] if first else "", f"{spread(r)} {r['unit']}" if first else "",
+                aim if first else "", r["beside"] or "", theirs,
+                figure(r["ratio"]) if r["ratio"] else ""))
+        print(f"written: {path.relative_to(ROOT)}", flush=True)
