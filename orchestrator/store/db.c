@@ -24,7 +24,7 @@ static const char *const settings[] = {
 	"PRAGMA cell_size_check = ON",
 	"PRAGMA mmap_size = 0",
 	"PRAGMA temp_store = MEMORY",
-	"PRAGMA cache_size = -65536",
+	DB_CACHE_WHOLE,
 };
 
 /* SQLite knows ENOSPC as a full disk, but not a quota or a limit on the file's size; and it

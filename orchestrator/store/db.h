@@ -33,6 +33,10 @@ int db_exec(struct db *db, const char *sql, struct err *e) MUST_CHECK;
 int db_exec_number(
 	struct db *db, const char *sql, int64_t *number, struct err *e) MUST_CHECK;
 
+/* How much of the file is kept in memory, for db_exec(): 64 MiB, and 1 MiB. */
+#define DB_CACHE_WHOLE "PRAGMA cache_size = -65536"
+#define DB_CACHE_SMALL "PRAGMA cache_size = -1024"
+
 int db_begin(struct db *db, struct err *e) MUST_CHECK;
 int db_commit(struct db *db, struct err *e) MUST_CHECK;
 void db_rollback(struct db *db); /* fine when SQLite has done so itself */

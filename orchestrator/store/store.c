@@ -325,7 +325,7 @@ int store_restore_workers(
 	return row;
 }
 
-int store_restore(
+static int restore_rows(
 	struct store *s, store_on_restored *on_restored, void *ctx, struct err *e)
 {
 	STATEMENT live = db_statement(&s->disk.db, SQL_JOBS_LIVE, e);
@@ -337,6 +337,17 @@ int store_restore(
 		if (restore_row(live, on_restored, ctx, e) < 0)
 			return -1;
 	return row;
+}
+
+int store_restore(
+	struct store *s, store_on_restored *on_restored, void *ctx, struct err *e)
+{
+	/* Each page is read once: those that SQLite kept would lie between the jobs that are
+	 * made of them, and not be given back. */
+	if (db_exec(&s->disk.db, DB_CACHE_SMALL, e) < 0 ||
+		restore_rows(s, on_restored, ctx, e) < 0)
+		return -1;
+	return db_exec(&s->disk.db, DB_CACHE_WHOLE, e);
 }
 
 /* ---- staging */
