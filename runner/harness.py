@@ -1,6 +1,6 @@
 # harness.py - calls main() of the job's main.py and tells the runner what came of it.
 # SPDX-License-Identifier: Apache-2.0
-"""Started as `python3 -I -S -B harness.py ARGS...` by cumulus-init, as the job's own user.
+"""Started as `python3 -I -S -B start.py ARGS...` by cumulus-init, as the job's own user.
 
 Everything imported here is paid by every job before its first line: only modules that are
 built into the interpreter.  What a failure needs is imported when there is one.

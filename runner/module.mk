@@ -27,14 +27,21 @@ cumulus-init_LDFLAGS := -static
 $(eval $(call program,cumulus-init,runner))
 $(BUILD)/bin/cumulus-init $(cumulus-init_OBJS): private SANFLAGS :=
 
-# harness.py and cumulus.py go beside the programs, where the worker finds them.
+# What runs in a job goes beside the programs, where the worker finds it.
 $(BUILD)/lib/cumulus/%.py: runner/%.py
 	@mkdir -p $(@D)
 	@cp $< $@
 $(BUILD)/lib/cumulus/%.py: runner/job/%.py
 	@mkdir -p $(@D)
 	@cp $< $@
-LIBRARIES += $(BUILD)/lib/cumulus/harness.py $(BUILD)/lib/cumulus/cumulus.py
+# Jobs run the host's Python: where that is another one, start.py takes the source.
+$(BUILD)/lib/cumulus/harness.pyc: runner/harness.py
+	@mkdir -p $(@D)
+	@echo "  python  $<"
+	@$(PYTHON3) -c 'import py_compile as p; p.compile("$<", "$@", "/opt/cumulus/harness.py", \
+	  doraise=True, invalidation_mode=p.PycInvalidationMode.UNCHECKED_HASH)'
+JOB_FILES := $(addprefix $(BUILD)/lib/cumulus/,start.py harness.py harness.pyc cumulus.py)
+LIBRARIES += $(JOB_FILES)
 
 # rootfs - the root folder of jobs: a part of the worker that tests use alone.
 rootfs_SRCS := filter.c rootfs.c
@@ -44,7 +51,7 @@ $(eval $(call module,rootfs,worker))
 
 # Tests that run containers, with the programs of the same build.
 RUNNER_WORLD := $(BUILD)/bin/cumulus-runner $(BUILD)/bin/cumulus-builder $(BUILD)/bin/cumulus-init \
-  $(BUILD)/lib/cumulus/harness.py $(BUILD)/lib/cumulus/cumulus.py
+  $(JOB_FILES)
 
 test_runner_container_USES := rootfs runparts runclean runfolder frame proto base chronos
 test_runner_container_PKGS := libzip

@@ -311,7 +311,7 @@ static int end_unpacking(struct runner *r, struct unpacking *u)
 static const char **job_args(const struct runner *r)
 {
 	static const char *const program[] = { JOB_PROGRAM_INIT, "/opt/cumulus/filter",
-		"/usr/bin/python3", "-I", "-S", "-B", "/opt/cumulus/harness.py" };
+		"/usr/bin/python3", "-I", "-S", "-B", "/opt/cumulus/start.py" };
 	const size_t own = sizeof(program) / sizeof(*program);
 	const char **args = xcalloc(own + r->start->n_args + 1, sizeof(*args));
 

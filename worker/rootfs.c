@@ -208,7 +208,10 @@ static int sources_name(
 		return -1;
 	}
 	add_path(d, s->init, 0);
+	add_path(d, s->start, 0);
 	add_path(d, s->harness, 0);
+	if (s->compiled)
+		add_path(d, s->compiled, 0);
 	add_path(d, s->job_lib, 0);
 	for (enum layer i = 0; s->layers && i < LAYERS; i++) {
 		CLEANUP(free_ptr) char *path = layer_source(s->layers, i);
@@ -392,9 +395,13 @@ static int fill_layers(int root, const char *folder, struct err *e)
 static int fill_cumulus(int root, const struct rootfs_sources *s, struct err *e)
 {
 	if (copy_file(root, s->init, "opt/cumulus/init", 0755, e) < 0 ||
+		copy_file(root, s->start, "opt/cumulus/start.py", 0644, e) < 0 ||
 		copy_file(root, s->harness, "opt/cumulus/harness.py", 0644, e) < 0 ||
 		copy_file(root, s->job_lib, "opt/cumulus/lib/cumulus.py", 0644, e) < 0 ||
 		fill_layers(root, s->layers, e) < 0)
+		return -1;
+	if (s->compiled &&
+		copy_file(root, s->compiled, "opt/cumulus/harness.pyc", 0644, e) < 0)
 		return -1;
 
 	CLEANUP(close_fd)

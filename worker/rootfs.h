@@ -15,9 +15,11 @@
 #include "err.h"
 
 struct rootfs_sources {
-	const char *init;    /* cumulus-init, static */
-	const char *harness; /* harness.py */
-	const char *job_lib; /* cumulus.py */
+	const char *init;     /* cumulus-init, static */
+	const char *start;    /* start.py */
+	const char *harness;  /* harness.py */
+	const char *compiled; /* harness.pyc; NULL = none */
+	const char *job_lib;  /* cumulus.py */
 	/* The folder of the libraries that hold jobs to their GPU shares, those that are
 	 * there; NULL: none. */
 	const char *layers;

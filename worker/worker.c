@@ -508,9 +508,18 @@ static int try_container(struct worker *w, struct err *e)
 	CLEANUP(free_ptr)
 	char *library = harness ? choose_file(o->job_library, "cumulus.py", e) : NULL;
 	CLEANUP(free_ptr) char *layers = library ? folder_of(harness) : NULL;
-	const struct rootfs_sources sources = { init, harness, library, layers };
+	CLEANUP(free_ptr) char *start = library ? file_find_sibling("start.py", e) : NULL;
+	/* Of another harness there is none, and jobs do without. */
+	CLEANUP(free_ptr)
+	char *compiled = o->harness ? NULL : file_find_sibling("harness.pyc", NULL);
+	const struct rootfs_sources sources = { .init = init,
+		.start = start,
+		.harness = harness,
+		.compiled = compiled,
+		.job_lib = library,
+		.layers = layers };
 
-	if (!library || cgroup_prepare(e) < 0)
+	if (!start || cgroup_prepare(e) < 0)
 		return -1;
 	w->root_path = rootfs_build(w->home.path, &sources, e);
 	if (!w->root_path)

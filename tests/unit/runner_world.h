@@ -107,7 +107,15 @@ static inline void world_init(struct world *w)
 	CLEANUP(free_ptr) char *init = str_fmt("%s/bin/cumulus-init", w->bin);
 	CLEANUP(free_ptr) char *harness = str_fmt("%s/lib/cumulus/harness.py", w->bin);
 	CLEANUP(free_ptr) char *lib = str_fmt("%s/lib/cumulus/cumulus.py", w->bin);
-	const struct rootfs_sources sources = { init, harness, lib, NULL };
+	CLEANUP(free_ptr) char *start = str_fmt("%s/lib/cumulus/start.py", w->bin);
+	CLEANUP(free_ptr) char *compiled = str_fmt("%s/lib/cumulus/harness.pyc", w->bin);
+	const struct rootfs_sources sources = {
+		.init = init,
+		.start = start,
+		.harness = harness,
+		.compiled = compiled,
+		.job_lib = lib,
+	};
 	w->root = rootfs_build(w->base, &sources, &why);
 	if (!w->root)
 		fail_msg("rootfs_build: %s", why.text);

@@ -783,7 +783,9 @@ static void the_check_of_a_machine_passes_or_gives_its_reason(void **state)
 	CLEANUP(free_ptr) char *closed = str_fmt("%s/closed", world.base);
 	CLEANUP(free_ptr) char *nowhere = str_fmt("%s/nowhere", world.base);
 	CLEANUP(free_ptr) char *init = str_fmt("%s/bin/cumulus-init", world.bin);
-	const struct rootfs_sources no_harness = { init, nowhere, nowhere, NULL };
+	const struct rootfs_sources no_harness = {
+		.init = init, .start = nowhere, .harness = nowhere, .job_lib = nowhere
+	};
 	struct err e;
 
 	if (rootfs_check(runner, world.root, world.runtime, &e) < 0)
@@ -809,7 +811,10 @@ static void a_root_folder_is_built_once_and_again_when_its_sources_change(void *
 	CLEANUP(free_ptr) char *init = str_fmt("%s/bin/cumulus-init", world.bin);
 	CLEANUP(free_ptr) char *harness = str_fmt("%s/other.py", world.base);
 	CLEANUP(free_ptr) char *lib = str_fmt("%s/lib/cumulus/cumulus.py", world.bin);
-	const struct rootfs_sources sources = { init, harness, lib, NULL };
+	CLEANUP(free_ptr) char *start = str_fmt("%s/lib/cumulus/start.py", world.bin);
+	const struct rootfs_sources sources = {
+		.init = init, .start = start, .harness = harness, .job_lib = lib
+	};
 	struct err why;
 	struct stat first, second;
 	CLEANUP(close_fd) int base = open(world.base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -827,6 +832,36 @@ static void a_root_folder_is_built_once_and_again_when_its_sources_change(void *
 	assert_string_not_equal(one, other);
 	/* A job may stand in it still. */
 	assert_int_equal(stat(one, &first), 0);
+}
+
+static void a_harness_compiled_by_another_python_is_compiled_anew(void **state)
+{
+	(void)state;
+	CLEANUP(free_ptr) char *init = str_fmt("%s/bin/cumulus-init", world.bin);
+	CLEANUP(free_ptr) char *start = str_fmt("%s/lib/cumulus/start.py", world.bin);
+	CLEANUP(free_ptr) char *harness = str_fmt("%s/lib/cumulus/harness.py", world.bin);
+	CLEANUP(free_ptr) char *lib = str_fmt("%s/lib/cumulus/cumulus.py", world.bin);
+	CLEANUP(free_ptr) char *foreign = str_fmt("%s/foreign.pyc", world.base);
+	const struct rootfs_sources sources = {
+		.init = init,
+		.start = start,
+		.harness = harness,
+		.compiled = foreign,
+		.job_lib = lib,
+	};
+	CLEANUP(close_fd) int base = open(world.base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct trial t = trial_of("def main():\n    return 42\n");
+	char *root = world.root;
+	struct err why;
+
+	assert_ok(file_write(base, "foreign.pyc", "\1\2\r\nnothing", 11, 0644, false, e));
+	world.root = rootfs_build(world.base, &sources, &why);
+	assert_non_null(world.root);
+	trial_run(&t);
+	free(world.root);
+	world.root = root;
+	assert_reason(&t, R(REASON_NONE), "");
+	trial_fini(&t);
 }
 
 static int set_up(void **state)
@@ -889,6 +924,7 @@ int main(void)
 		cmocka_unit_test(the_check_of_a_machine_passes_or_gives_its_reason),
 		cmocka_unit_test(
 			a_root_folder_is_built_once_and_again_when_its_sources_change),
+		cmocka_unit_test(a_harness_compiled_by_another_python_is_compiled_anew),
 	};
 
 	if (geteuid() != 0) {
