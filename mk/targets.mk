@@ -109,10 +109,18 @@ format: ## clang-format on every C file
 
 # What runs a bench is Python: it starts systems as the e2e tests do.
 BENCHES := submit start jobs unary streams restart
+# BENCH_QUICK=1: short runs, to see that a bench works.  BENCH_ROUNDS=N: other than 5.
 BENCH_PROGRAMS = $(BUILD)/bench/bench_load $(BUILD)/bench/bench_fill
 
-.PHONY: bench $(BENCHES:%=bench-%)
-bench: $(BENCHES:%=bench-%) bench-store bench-chronos ## every figure beside its baseline (about 20 minutes)
+.PHONY: bench bench-tables $(BENCHES:%=bench-%)
+bench: ## every figure beside its baseline, one after the other (about 20 minutes)
+	@bad=; for b in $(BENCHES) store chronos; do \
+	  $(MAKE) --no-print-directory bench-$$b || bad="$$bad $$b"; done; \
+	  [ -z "$$bad" ] || { echo "did not run to their end:$$bad" >&2; exit 1; }
+
+bench-tables: ## the tables of the benches that were run, as docs/performance.md has them
+	@$(PYTHON3) -B bench/lib/harness.py
+
 bench-submit: ## durable submissions a second
 bench-start: ## from a submission to the first line of main()
 bench-jobs: ## trivial contained jobs a second

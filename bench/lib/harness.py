@@ -96,18 +96,41 @@ class Bench:
         rows = [line for row in self.rows if row.ours for line in row.rows()]
         path = BUILD / "bench" / f"{self.name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(rows, indent=1) + "\n")
-        print("| what | ours | aim | beside | theirs | ratio |")
-        print("|---|---|---|---|---|---|")
-        last = None
-        for r in rows:
-            first = r["what"] != last
-            last = r["what"]
-            aim = "" if r["aim"] is None else f"{figure(r['aim'])} {'met' if r['met'] else 'MISSED'}"
-            theirs = f"missing: {r['missing']}" if "missing" in r else (
-                spread(r, "beside_") if r["beside"] else "")
-            print("| {} | {} | {} | {} | {} | {} |".format(
-                r["what"] if first else "", f"{spread(r)} {r['unit']}" if first else "",
-                aim if first else "", r["beside"] or "", theirs,
-                figure(r["ratio"]) if r["ratio"] else ""))
+        path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        print_table(rows)
         print(f"written: {path.relative_to(ROOT)}", flush=True)
+
+
+def cells(row, first):
+    """The row of a table; what is measured stands only in the first of several peers."""
+    aim = theirs = ""
+    if row.get("aim") is not None:
+        aim = f"{figure(row['aim'])} {'met' if row['met'] else '**missed**'}"
+    if "missing" in row:
+        theirs = f"missing: {row['missing']}"
+    elif row.get("beside_value") is not None:
+        theirs = spread(row, "beside_")
+    ours = [row["what"], f"{spread(row)} {row['unit']}", aim] if first else ["", "", ""]
+    ratio = figure(row["ratio"]) if row.get("ratio") else ""
+    return [*ours, row.get("beside") or "", theirs, ratio]
+
+
+def print_table(rows):
+    print("| what | ours | aim | beside | theirs | ratio |")
+    print("|---|---|---|---|---|---|")
+    last = None
+    for row in rows:
+        print("| " + " | ".join(cells(row, row["what"] != last)) + " |")
+        last = row["what"]
+
+
+def main():
+    """Print the tables of all benches that were run, for docs/performance.md."""
+    for path in sorted((BUILD / "bench").glob("*.json")):
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(path.stat().st_mtime))
+        print(f"\n### bench-{path.stem} ({when})\n")
+        print_table(json.loads(path.read_text(encoding="utf-8")))
+
+
+if __name__ == "__main__":
+    main()
