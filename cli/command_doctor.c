@@ -114,8 +114,9 @@ static void look_at_device(struct doctor *d, const Cumulus__Orchestrator__GPUDev
 		find(d, VERDICT_OK, "gpu", "",
 			"GPU %d is simulated: jobs share it in the books only", g->index);
 	else if (told)
-		find(d, VERDICT_OK, "gpu", "", "GPU %d, %s (%s): jobs are held to their shares (%s)",
-			g->index, g->name, g->kind, g->enforcement);
+		find(d, VERDICT_OK, "gpu", "",
+			"GPU %d, %s (%s): jobs are held to their shares (%s)", g->index,
+			g->name, g->kind, g->enforcement);
 	else
 		find(d, VERDICT_WARNING, "gpu",
 			"on that machine, chronos doctor says what helps",

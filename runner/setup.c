@@ -336,7 +336,8 @@ static int make_hold(struct runner *r, int bundle, const char *bundle_path)
 	if (hold_make(&r->hold, &from, &e) == 0)
 		return 0;
 	if (e.code == ERR_UNAVAILABLE)
-		return refuse(r, CUMULUS__WORKER__REFUSED_KIND__REFUSED_TRANSIENT, e.text);
+		return refuse(
+			r, CUMULUS__WORKER__REFUSED_KIND__REFUSED_TRANSIENT, e.text);
 	return fail_partition(r, e.text);
 }
 

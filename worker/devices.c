@@ -140,9 +140,8 @@ static const char *enforcement_of(const struct devices *d, enum chronos_kind kin
 		return "off: simulated";
 	if (!layers || (cuda && !(layers & 1U << LAYER_CUDA)))
 		return cuda ? "off: no CUDA library" : "off: no library";
-	return chronos_arbiter_serves(d->chronos)
-		       ? "arbitrated"
-		       : "arbitrated: no arbiter serves";
+	return chronos_arbiter_serves(d->chronos) ? "arbitrated"
+						  : "arbitrated: no arbiter serves";
 }
 
 bool devices_need_arbiter(const struct devices *d)
