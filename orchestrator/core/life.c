@@ -342,16 +342,29 @@ static char *placed_text(const struct job *job)
 		job->run->worker->said.hostname);
 }
 
+/* Wall clock: its last event made it wait.  After a restart that of a first attempt is known
+ * still; of a later one 0 is better than what is not true. */
+static int64_t queued_ns(const struct core *c, const struct job *job)
+{
+	int64_t since = c->now.wall_ns;
+
+	if (job->event_count)
+		since = job->events[job->event_count - 1].wall_ns;
+	else if (!job->facts.attempt)
+		since = job->facts.created_ns;
+	return since < c->now.wall_ns ? c->now.wall_ns - since : 0;
+}
+
 void job_placed(struct core *c, struct job *job)
 {
 	struct job_facts *f = &job->facts;
-	int64_t queued = c->now.wall_ns - f->created_ns;
+	int64_t queued = queued_ns(c, job);
 
 	f->attempt++;
 	f->output_end = OUTPUT_OFFSET(f->attempt, 0);
 	f->report = 0;
 	f->leased = true;
-	f->timing = (struct job_timing){ .queued = queued > 0 ? queued : 0 };
+	f->timing = (struct job_timing){ .queued = queued };
 	f->gpu = (struct gpu_usage){ 0 };
 	memcpy(f->worker, job->run->worker->said.worker, ID_SIZE);
 	set_devices(job);

@@ -325,6 +325,21 @@ static void the_first_event_says_for_what_a_job_waits(void **state)
 	assert_null(core_job_event(d->core, waiting, 2));
 }
 
+static void a_job_is_queued_from_when_it_last_began_to_wait(void **state)
+{
+	struct driver *d = *state;
+
+	driver_submit(d, (struct wish){ .amount = { 2, 100 } });
+	const char *job = driver_submit_half(d);
+	driver_pass(d, 3 * S);
+	driver_hello(d, "w-bbbbbbbbbbbbbbbb", 1);
+	assert_int_equal(driver_record(d, job)->facts.timing.queued, 3 * S);
+	driver_refused(d, job, REFUSED_NO_ROOM);
+	driver_pass(d, 2 * S);
+	assert_int_equal(driver_state(d, job), JOB_CREATING_PARTITION);
+	assert_int_equal(driver_record(d, job)->facts.timing.queued, 2 * S);
+}
+
 /* ---- cancelling */
 
 static void cancelling_a_waiting_job_ends_it(void **state)
@@ -1008,6 +1023,7 @@ int main(void)
 		TEST(submissions_do_not_wait_for_ever),
 		TEST(a_tick_that_comes_too_early_asks_to_be_woken_again),
 		TEST(the_first_event_says_for_what_a_job_waits),
+		TEST(a_job_is_queued_from_when_it_last_began_to_wait),
 		TEST(cancelling_a_waiting_job_ends_it),
 		TEST(cancelling_a_running_job_waits_for_its_end),
 		TEST(a_second_cancel_gets_its_own_answer_and_changes_nothing),
