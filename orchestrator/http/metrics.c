@@ -182,37 +182,49 @@ static void write_workers(const struct core *core, struct buf *out)
 		"Jobs that hold devices of the worker.", running, out);
 }
 
-static double capacity(const struct device_view *d)
+static double healthy(const struct worker_view *w, const struct device_view *d)
 {
+	(void)w;
 	return d->device->healthy;
 }
 
-static double allocated(const struct device_view *d)
+static double capacity(const struct worker_view *w, const struct device_view *d)
 {
+	return w->state == WORKER_READY && d->device->healthy;
+}
+
+static double allocated(const struct worker_view *w, const struct device_view *d)
+{
+	(void)w;
 	return d->allocated / 100.0;
 }
 
-static double foreign(const struct device_view *d)
+static double foreign(const struct worker_view *w, const struct device_view *d)
 {
+	(void)w;
 	return d->device->foreign / 100.0;
 }
 
-static double memory(const struct device_view *d)
+static double memory(const struct worker_view *w, const struct device_view *d)
 {
+	(void)w;
 	return (double)d->device->memory_bytes;
 }
 
-static double memory_used(const struct device_view *d)
+static double memory_used(const struct worker_view *w, const struct device_view *d)
 {
+	(void)w;
 	return (double)d->device->memory_used_bytes;
 }
 
 static const struct device_figure {
 	const char *name, *help;
-	double (*value)(const struct device_view *d);
+	double (*value)(const struct worker_view *w, const struct device_view *d);
 } device_figures[] = {
+	{ "cumulus_gpu_healthy", "1 for a healthy device, 0 for a sick one.", healthy },
 	{ "cumulus_gpu_capacity_ratio",
-		"1 for a device that jobs can have, 0 for a sick one.", capacity },
+		"1 for a healthy device of a ready worker, which jobs can have; else 0.",
+		capacity },
 	{ "cumulus_gpu_allocated_ratio", "Part of the device that is leased to jobs.",
 		allocated },
 	{ "cumulus_gpu_foreign_ratio", "Part of the device that strangers hold.",
@@ -232,7 +244,7 @@ static void write_device_figure(
 			text_sample(out, f->name,
 				LABELS("worker", w.id, "device",
 					w.devices[i].device->uuid),
-				f->value(&w.devices[i]));
+				f->value(&w, &w.devices[i]));
 }
 
 static void write_devices(const struct core *core, struct buf *out)

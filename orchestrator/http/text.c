@@ -14,18 +14,36 @@ void text_family(struct buf *out, const char *name, const char *type, const char
 	buf_addf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
+static void add_escaped(struct buf *out, const char *value)
+{
+	for (;;) {
+		size_t plain = strcspn(value, "\"\\\n");
+
+		buf_add(out, value, plain);
+		value += plain;
+		if (!*value)
+			return;
+		buf_add(out, *value == '\n' ? "\\n" : *value == '"' ? "\\\"" : "\\\\", 2);
+		value++;
+	}
+}
+
 static void add_value(struct buf *out, const char *value)
 {
-	CLEANUP(free_ptr) char *valid = utf8_replace(value, strlen(value), NULL);
+	size_t len = strlen(value);
 
-	for (const char *c = valid; *c; c++) {
-		if (*c == '\n')
-			buf_add(out, "\\n", 2);
-		else if (*c == '"' || *c == '\\')
-			buf_addf(out, "\\%c", *c);
-		else
-			buf_add(out, c, 1);
+	if (utf8_valid(value, len)) {
+		add_escaped(out, value);
+		return;
 	}
+
+	CLEANUP(free_ptr) char *valid = utf8_replace(value, len, NULL);
+	add_escaped(out, valid);
+}
+
+static void add_text(struct buf *out, const char *text)
+{
+	buf_add(out, text, strlen(text));
 }
 
 /* The name and its labels; le is one more, NULL for none. */
@@ -34,9 +52,12 @@ static void add_name(struct buf *out, const char *name, const char *suffix,
 {
 	const char *before = "{";
 
-	buf_addf(out, "%s%s", name, suffix);
+	add_text(out, name);
+	add_text(out, suffix);
 	for (; labels && *labels; labels += 2) {
-		buf_addf(out, "%s%s=\"", before, labels[0]);
+		add_text(out, before);
+		add_text(out, labels[0]);
+		add_text(out, "=\"");
 		add_value(out, labels[1]);
 		buf_add(out, "\"", 1);
 		before = ",";
