@@ -132,15 +132,16 @@ static void look_at_device(struct doctor *d, const Cumulus__Orchestrator__GPUDev
 static void look_at_worker(struct doctor *d, const Cumulus__Orchestrator__WorkerInfo *w)
 {
 	CLEANUP(free_ptr) char *name = str_fmt("cumulus-worker on %s", w->hostname);
+	CLEANUP(free_ptr)
+	char *undrain = str_fmt("cumulus undrain %s lets it take jobs again", w->id);
 
 	if (strcmp(w->status, "ready") == 0)
 		find(d, VERDICT_OK, "worker", "", "%s (%s) is ready, %zu GPU%s",
 			w->hostname, w->id, w->n_gpu_devices,
 			w->n_gpu_devices == 1 ? "" : "s");
 	else if (strcmp(w->status, "draining") == 0)
-		find(d, VERDICT_WARNING, "worker",
-			"cumulus undrain ID lets it take jobs again",
-			"%s (%s) is draining", w->hostname, w->id);
+		find(d, VERDICT_WARNING, "worker", undrain, "%s (%s) is draining",
+			w->hostname, w->id);
 	else
 		find(d, VERDICT_PROBLEM, "worker",
 			"start cumulus-worker there; its log says why it ended",

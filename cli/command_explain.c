@@ -15,99 +15,114 @@
 #include "text.h"
 
 typedef Cumulus__Orchestrator__Explanation Explanation;
+typedef Cumulus__Orchestrator__Blocker Blocker;
 typedef Cumulus__Orchestrator__Timing Timing;
 
 /* ---- why */
 
-/* A value as a cell: text as it is, anything else as JSON, "" for nothing. */
-static char *cell_of(const json_t *value)
+/* "by 14:35:20, in 9m50s": a time that is given at the latest. */
+static char *until_text(int64_t unix_s)
 {
-	if (json_is_string(value))
-		return str_fmt("%s", json_string_value(value));
-	if (json_is_null(value) || json_is_false(value) ||
-		(json_is_number(value) && json_number_value(value) == 0))
+	int64_t left = unix_s - clock_wall_ns() / NS_PER_S;
+	char time[TIME_SIZE], span[SPAN_SIZE];
+
+	return str_fmt("by %s, in %s", text_time(time, unix_s),
+		text_span(span, left > 0 ? left : 0));
+}
+
+static void add_fact(struct buf *out, const char *name, char *value)
+{
+	CLEANUP(free_ptr) char *owned = value;
+	CLEANUP(free_ptr) char *safe = text_escape(owned);
+
+	buf_addf(out, "%-12s %s\n", name, safe);
+}
+
+static void draw_queue(const Explanation *x, struct buf *out)
+{
+	if (x->queue_position)
+		add_fact(out, "queue",
+			str_fmt("place %d of %d", x->queue_position, x->waiting_jobs));
+	if (x->next_try)
+		add_fact(out, "next try", until_text(x->next_try));
+	if (x->latest_start)
+		add_fact(out, "starts", until_text(x->latest_start));
+	if (x->latest_end)
+		add_fact(out, "ends", until_text(x->latest_end));
+	if (*x->worker_id)
+		add_fact(out, "worker", str_fmt("%s", x->worker_id));
+}
+
+/* What holds the share: a job, or something that is none of ours. */
+static const char *holder_of(const Blocker *b)
+{
+	if (b->kind == CUMULUS__ORCHESTRATOR__BLOCKER_KIND__FOREIGN_SHARE)
+		return "somebody outside Cumulus";
+	return *b->job_id ? b->job_id : "somebody else's job";
+}
+
+static char *blocker_state(const Blocker *b)
+{
+	switch (b->kind) {
+	case CUMULUS__ORCHESTRATOR__BLOCKER_KIND__COMES_BEFORE:
+		return str_fmt("comes before it");
+	case CUMULUS__ORCHESTRATOR__BLOCKER_KIND__FOREIGN_SHARE:
 		return str_fmt("%s", "");
-	return json_text(value, false);
-}
-
-/* "free_amount" -> "FREE AMOUNT". */
-static char *heading_of(const char *name)
-{
-	char *heading = str_fmt("%s", name);
-
-	for (char *c = heading; *c; c++)
-		*c = *c == '_' ? ' ' : *c >= 'a' && *c <= 'z' ? (char)(*c - 32) : *c;
-	return heading;
-}
-
-/* A list of messages: a row each, a column for each of their fields. */
-static void draw_rows(const json_t *rows, struct buf *out)
-{
-	CLEANUP(grid_fini)
-	struct grid grid = { .columns = json_object_size(json_array_get(rows, 0)) };
-	const char *name;
-	json_t *value;
-	json_t *first = json_array_get(rows, 0);
-
-	if (grid.columns == 0)
-		return;
-	json_object_foreach(first, name, value)
-	{
-		CLEANUP(free_ptr) char *heading = heading_of(name);
-
-		grid_add(&grid, heading);
+	default:
+		return str_fmt("%s", state_name(b->state));
 	}
-	for (size_t i = 0; i < json_array_size(rows); i++) {
-		json_t *row = json_array_get(rows, i);
+}
 
-		json_object_foreach(first, name, value)
-		{
-			CLEANUP(free_ptr)
-			char *cell = cell_of(json_object_get(row, name));
+static void draw_blockers(const Explanation *x, struct buf *out)
+{
+	CLEANUP(grid_fini) struct grid grid = { .columns = 5 };
+	static const char *const head[] = { "IN ITS WAY", "GPU", "AMOUNT", "STATE",
+		"ENDS AT THE LATEST" };
 
-			grid_add(&grid, cell);
-		}
+	if (x->n_blockers == 0)
+		return;
+	for (size_t i = 0; i < sizeof(head) / sizeof(*head); i++)
+		grid_add(&grid, head[i]);
+	for (size_t i = 0; i < x->n_blockers; i++) {
+		const Blocker *b = x->blockers[i];
+		bool placed = *b->worker_id != '\0';
+		CLEANUP(free_ptr)
+		char *gpu = placed ? str_fmt("%d on %s", b->gpu_device, b->worker_id)
+				   : str_fmt("%s", "");
+		CLEANUP(free_ptr) char *amount = str_fmt("%.2f", (double)b->gpu_memory);
+		CLEANUP(free_ptr) char *state = blocker_state(b);
+		CLEANUP(free_ptr)
+		char *end = b->latest_end ? until_text(b->latest_end) : str_fmt("%s", "");
+
+		grid_add(&grid, holder_of(b));
+		grid_add(&grid, gpu);
+		grid_add(&grid, amount);
+		grid_add(&grid, state);
+		grid_add(&grid, end);
 	}
 	buf_addf(out, "\n");
 	grid_print(&grid, terminal_columns(STDOUT_FILENO), out);
+	if (x->more_blockers)
+		buf_addf(out, "and %d more\n", x->more_blockers);
 }
 
-/* Fields that the scheduler adds are shown without this program knowing them. */
-static void draw_field(const char *name, const json_t *value, struct buf *out)
+static void draw_explanation(const struct cli *cli, const Explanation *x, struct buf *out)
 {
-	if (json_is_array(value) && json_is_object(json_array_get(value, 0))) {
-		draw_rows(value, out);
-		return;
-	}
-	if (json_is_array(value) && json_array_size(value) == 0)
-		return;
+	bool colour = cli->terminal->out_colour;
+	CLEANUP(free_ptr) char *message = text_escape(state_remark(x->state, x->message));
 
-	CLEANUP(free_ptr) char *cell = cell_of(value);
-	CLEANUP(free_ptr) char *safe = text_escape(cell);
-	CLEANUP(free_ptr) char *label = str_fmt("%s", name);
-
-	for (char *c = label; *c; c++)
-		*c = *c == '_' ? ' ' : *c;
-	if (*safe)
-		buf_addf(out, "%-11s %s\n", label, safe);
-}
-
-static void draw_explanation(const Explanation *x, struct buf *out)
-{
-	json_t *fields = json_of_message(&x->base);
-	CLEANUP(free_ptr) char *message = text_escape(x->message);
-	const char *reason = reason_name(x->reason);
-	const char *name;
-	json_t *value;
-
-	buf_addf(out, "%s  %s%s%s\n", x->job_id, reason, *reason ? "  " : "", message);
-	json_object_foreach(fields, name, value)
-	{
-		if (strcmp(name, "job_id") != 0 && strcmp(name, "reason") != 0 &&
-			strcmp(name, "message") != 0)
-			draw_field(name, value, out);
-	}
-	json_decref(fields);
+	buf_addf(out, "%s  %s%s%s%s%s\n", x->job_id,
+		terminal_colour(colour, state_colour(x->state)), state_name(x->state),
+		terminal_colour(colour, COLOUR_NONE), *message ? "  " : "", message);
+	if (*reason_name(x->reason))
+		add_fact(out, "reason", str_fmt("%s", reason_name(x->reason)));
+	draw_queue(x, out);
+	draw_blockers(x, out);
+	if (x->n_alternatives)
+		buf_addf(out, "\n");
+	for (size_t i = 0; i < x->n_alternatives; i++)
+		add_fact(out, i ? "" : "instead",
+			str_fmt("%s", x->alternatives[i]->message));
 }
 
 enum exit_code command_why(struct cli *cli)
@@ -135,7 +150,7 @@ enum exit_code command_why(struct cli *cli)
 	} else {
 		CLEANUP(buf_fini) struct buf out = { 0 };
 
-		draw_explanation(x, &out);
+		draw_explanation(cli, x, &out);
 		put_buf(STDOUT_FILENO, &out);
 	}
 	return EXIT_DONE;

@@ -127,7 +127,9 @@ enum exit_code command_drain(struct cli *cli)
 	if (!id)
 		return code;
 	request.worker_id = id;
-	return change(cli, REMOTE_DRAIN_WORKER, &request, "it takes no new jobs");
+	request.forget = cli->options->forget;
+	return change(cli, REMOTE_DRAIN_WORKER, &request,
+		request.forget ? "it is forgotten" : "it takes no new jobs");
 }
 
 enum exit_code command_undrain(struct cli *cli)

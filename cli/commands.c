@@ -122,6 +122,12 @@ static const struct flag workers_flags[] = {
 	{ 0 },
 };
 
+static const struct flag drain_flags[] = {
+	{ 0, "forget", FLAG_SWITCH, AT(forget), NULL,
+		"it is down and never comes back: give up its jobs" },
+	{ 0 },
+};
+
 static const struct flag dev_flags[] = {
 	{ 0, "devices", FLAG_TEXT, AT(devices), "LIST",
 		"auto, simulated:N, opencl-cpu or none (default auto)" },
@@ -161,6 +167,10 @@ static const char cancel_details[] =
 
 static const char top_details[] =
 	"Again every two seconds, until Ctrl-C; on a pipe and with --json, once.\n";
+
+static const char drain_details[] =
+	"WORKER is its id or its hostname.  With --forget, which only a worker that is down\n"
+	"can be, its jobs become FAILED with OUTCOME_UNKNOWN and their shares are free.\n";
 
 static const char worker_details[] = "WORKER is its id or its hostname.\n";
 
@@ -289,7 +299,8 @@ const struct command commands[] = {
 		.operands_max = 1,
 		.operand = OPERAND_WORKER,
 		.exits = ASKS | BIT(EXIT_NOT_FOUND),
-		.details = worker_details,
+		.flags = drain_flags,
+		.details = drain_details,
 		.run = command_drain },
 	{ .name = "undrain",
 		.summary = "let a worker take jobs again",

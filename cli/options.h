@@ -44,6 +44,8 @@ struct options {
 	int64_t tail_lines;
 	const char *stream;
 
+	bool forget; /* drain */
+
 	const char *devices, *listen, *http, *data; /* dev */
 
 	struct words operands;

@@ -179,7 +179,7 @@ def test_ids_may_be_shortened_while_unique(cli, script):
 
 
 def test_what_does_not_exist_exits_with_7(cli):
-    for command in "status", "logs", "attach", "result", "cancel", "timing":
+    for command in "status", "logs", "attach", "result", "cancel", "timing", "why":
         for job in UNKNOWN_JOB, "j-aaaaaaaaa":
             done = cli(command, job, code=NOT_FOUND)
             assert done.stderr.startswith("cumulus: ") and job in done.stderr

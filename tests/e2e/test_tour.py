@@ -28,7 +28,7 @@ def shape(line):
     """A line without what differs from one walk to the next: ids, numbers, times, widths."""
     line = re.sub(r"\b[jw]-[a-z2-7]{16}\b", "ID", line)
     line = re.sub(r"\[[#.]{20}\]", "BAR", line)
-    line = re.sub(r" on \S+$", " on HOST", line)
+    line = re.sub(r" on (?!ID)\S+$", " on HOST", line)
     line = re.sub(r"(\d+[hms])+\b|[\d.:]+ m?s\b|[\d.]+ [KMG]i?B\b", "AMOUNT", line)
     line = re.sub(r"\d+", "0", line)
     return " ".join(line.split())
