@@ -6,6 +6,7 @@
 
 #include "clock.h"
 #include "store.h"
+#include "str.h"
 #include "submission.h"
 #include "xalloc.h"
 
@@ -129,7 +130,9 @@ void status_message_init(struct status_message *s, const struct status_source *f
 	add_usage(s, from->gpu ? from->gpu : &from->facts->gpu);
 	if (from->waits) {
 		s->m.reason = (Cumulus__Orchestrator__Reason)from->waits_reason;
-		s->m.message = text(from->waits_text);
+		/* The source may be gone when the message is sent. */
+		str_put(s->waits_text, sizeof(s->waits_text), "%s", from->waits_text);
+		s->m.message = s->waits_text;
 	}
 	s->m.error = text(from->error);
 	s->m.progress = from->progress;

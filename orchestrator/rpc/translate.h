@@ -21,6 +21,7 @@ struct status_message {
 	Cumulus__Orchestrator__JobStatus__LabelsEntry **labels;
 	int32_t *devices;
 	char digest[DIGEST_TEXT_SIZE];
+	char waits_text[256];
 };
 
 struct status_source {

@@ -70,3 +70,15 @@ def test_only_a_worker_that_is_down_is_forgotten(cli):
     assert worker in cli("drain", "--forget", worker, code=USAGE).stderr
     assert cli.json("workers")[0]["status"] == "ready"
     assert "no worker" in cli("undrain", "w-aaaaaaa", code=NOT_FOUND).stderr
+
+
+def test_ps_says_for_what_each_job_waits(one_gpu, script):
+    one_gpu.until_state(one_gpu.submit("-g", "0.9", script(SLEEPER)), "RUNNING")
+    amounts = ["0.5", "0.3", "0.7", "1"]
+    jobs = {one_gpu.submit("-g", amount, script(SLEEPER)): amount for amount in amounts}
+    rows = one_gpu("ps", "-q", "-f", "waiting", "-o", "id,reason").stdout.splitlines()
+    assert len(rows) == len(jobs)
+    for row in rows:
+        job, said = row.split(None, 1)
+        assert said.startswith(f"waiting for {jobs[job]} GPU: "), row
+    one_gpu("cancel", "--all")
