@@ -204,6 +204,127 @@ static void overlapping_entries_are_refused(void **state)
 	assert_int_equal(e.code, ERR_INVALID);
 }
 
+static uint32_t crc_of(const uint8_t *bytes, size_t len)
+{
+	uint32_t crc = ~0u;
+
+	for (size_t i = 0; i < len; i++) {
+		crc ^= bytes[i];
+		for (int bit = 0; bit < 8; bit++)
+			crc = crc >> 1 ^ (crc & 1 ? 0xedb88320u : 0);
+	}
+	return ~crc;
+}
+
+static void put(struct buf *b, uint64_t value, size_t bytes)
+{
+	for (; bytes; bytes--, value >>= 8)
+		buf_add(b, &(uint8_t){ (uint8_t)value }, 1);
+}
+
+/* What the local and the central header have in common, from version to name length. */
+static void put_common(struct buf *b, const char *name, const void *data, size_t len)
+{
+	put(b, 20, 2);
+	put(b, 0, 8); /* no flags, stored, no time */
+	put(b, crc_of(data, len), 4);
+	put(b, len, 4);
+	put(b, len, 4);
+	put(b, strlen(name), 2);
+	put(b, 0, 2);
+}
+
+static void put_local(struct buf *b, const char *name, const void *data, size_t len)
+{
+	put(b, 0x04034b50, 4);
+	put_common(b, name, data, len);
+	buf_add(b, name, strlen(name));
+	buf_add(b, data, len);
+}
+
+static void put_central(
+	struct buf *b, const char *name, const void *data, size_t len, size_t offset)
+{
+	put(b, 0x02014b50, 4);
+	put(b, 20, 2);
+	put_common(b, name, data, len);
+	put(b, 0, 10);
+	put(b, offset, 4);
+	buf_add(b, name, strlen(name));
+}
+
+/* The first entry's data are the whole second entry: each header is true, and libzip sees
+ * nothing wrong.  So a small ZIP can hold the same bytes a thousand times. */
+static void an_entry_within_another_is_refused(void **state)
+{
+	(void)state;
+	CLEANUP(buf_fini) struct buf inner = { 0 };
+	CLEANUP(buf_fini) struct buf zip = { 0 };
+	const size_t len = strlen(code);
+	struct err e = { 0 };
+
+	put_local(&inner, "b.py", code, len);
+	put_local(&zip, "main.py", inner.data, inner.len);
+
+	size_t directory = zip.len;
+
+	put_central(&zip, "main.py", inner.data, inner.len, 0);
+	put_central(&zip, "b.py", code, len, directory - inner.len);
+
+	size_t size = zip.len - directory;
+
+	put(&zip, 0x06054b50, 4);
+	put(&zip, 0, 4);
+	put(&zip, 2, 2);
+	put(&zip, 2, 2);
+	put(&zip, size, 4);
+	put(&zip, directory, 4);
+	put(&zip, 0, 2);
+	assert_int_equal(package_check(zip.data, zip.len, &package_defaults, &e), -1);
+	assert_non_null(strstr(e.text, "overlap"));
+}
+
+static void a_file_and_a_folder_of_one_name_are_refused(void **state)
+{
+	(void)state;
+	const struct entry entries[] = { { "main.py", code, 0, false },
+		{ "a", "x", 0, false }, { "a/", NULL, 0, false } };
+	struct err e = { 0 };
+
+	assert_int_equal(check(entries, 3, &e), -1);
+	assert_non_null(strstr(e.text, "twice"));
+}
+
+static void another_way_of_packing_is_refused(void **state)
+{
+	(void)state;
+	const struct entry entries[] = { { "main.py", code, 0, false } };
+	CLEANUP(buf_fini) struct buf zip = { 0 };
+	struct err e = { 0 };
+
+	make_zip(&zip, entries, 1);
+	zip.data[8] = 12; /* bzip2 */
+	((uint8_t *)memmem(zip.data, zip.len, "PK\1\2", 4))[10] = 12;
+	assert_int_equal(package_check(zip.data, zip.len, &package_defaults, &e), -1);
+	assert_non_null(strstr(e.text, "neither stored nor deflated"));
+}
+
+static void a_part_of_a_name_that_no_folder_holds_is_refused(void **state)
+{
+	(void)state;
+	char name[257];
+	const struct entry entries[] = { { "main.py", code, 0, false },
+		{ name, "x", 0, false } };
+	struct err e = { 0 };
+
+	memset(name, 'n', 256);
+	name[256] = '\0';
+	assert_int_equal(check(entries, 2, &e), -1);
+	assert_non_null(strstr(e.text, "255 bytes"));
+	name[255] = '\0';
+	assert_int_equal(check(entries, 2, &e), 0);
+}
+
 static void a_name_that_comes_twice_is_refused(void **state)
 {
 	(void)state;
@@ -378,6 +499,10 @@ int main(void)
 		cmocka_unit_test(too_deep_and_too_many_are_refused),
 		cmocka_unit_test(a_bomb_is_refused_by_size_and_by_ratio),
 		cmocka_unit_test(overlapping_entries_are_refused),
+		cmocka_unit_test(an_entry_within_another_is_refused),
+		cmocka_unit_test(a_file_and_a_folder_of_one_name_are_refused),
+		cmocka_unit_test(another_way_of_packing_is_refused),
+		cmocka_unit_test(a_part_of_a_name_that_no_folder_holds_is_refused),
 		cmocka_unit_test(a_name_that_comes_twice_is_refused),
 		cmocka_unit_test(damaged_zips_get_an_answer),
 		cmocka_unit_test(a_file_is_checked_like_bytes_in_memory),
