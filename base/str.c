@@ -141,6 +141,17 @@ char *utf8_replace(const void *bytes, size_t len, size_t *out_len)
 	return out;
 }
 
+void utf8_one_line(char *text)
+{
+	for (unsigned char *at = (unsigned char *)text; *at; at++) {
+		if (*at < ' ' || *at == 0x7f)
+			*at = ' ';
+		else if (at[0] == 0xc2 && at[1] >= 0x80 &&
+			 at[1] < 0xa0) /* U+0080 to U+009F */
+			at[0] = at[1] = ' ';
+	}
+}
+
 size_t utf8_whole(const void *bytes, size_t len)
 {
 	const unsigned char *s = bytes;

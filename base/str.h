@@ -37,6 +37,9 @@ bool utf8_valid(const void *bytes, size_t len);
  * *out_len, when given, gets the length without the terminator. */
 char *utf8_replace(const void *bytes, size_t len, size_t *out_len);
 
+/* Make valid UTF-8 one line without terminal controls: C0, DEL and C1 become spaces. */
+void utf8_one_line(char *text);
+
 /* How many of the len bytes end in a whole character: the rest is the start of one that
  * more bytes may complete.  At least len - 3; invalid bytes count as whole. */
 size_t utf8_whole(const void *bytes, size_t len);

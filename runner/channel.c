@@ -40,10 +40,7 @@ static void take_progress(struct channel *c, const uint8_t *data, size_t len)
 	CLEANUP(free_ptr)
 	char *text = utf8_replace(data + PROGRESS_HEAD, len - PROGRESS_HEAD, NULL);
 	str_join(c->text, sizeof(c->text), text, "", "");
-	for (char *at = c->text; *at; at++) {
-		if ((unsigned char)*at < ' ')
-			*at = ' ';
-	}
+	utf8_one_line(c->text);
 	c->fraction = (float)fraction;
 	c->progress_new = true;
 }

@@ -98,10 +98,7 @@ void line_put(char *out, size_t size, const char *a, const char *b)
 	CLEANUP(free_ptr) char *valid = utf8_replace(both, strlen(both), NULL);
 
 	str_join(out, size, valid, "", "");
-	for (char *at = out; *at; at++) {
-		if ((unsigned char)*at < ' ' || *at == 0x7f)
-			*at = ' ';
-	}
+	utf8_one_line(out);
 }
 
 PRINTF_LIKE(3, 4)

@@ -32,7 +32,7 @@ static void judge(const struct channel *c, struct channel_end *end)
 
 	verdict_of(&ending, &v);
 	check_text(v.message);
-	if (strpbrk(v.message, "\r\n\x1b"))
+	if (strpbrk(v.message, "\r\n\x1b\x7f") || strstr(v.message, "\xc2\x9b"))
 		abort();
 
 	char *error = error_text(v.message, end->traceback, &none);

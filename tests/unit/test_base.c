@@ -98,6 +98,21 @@ static void numbers_with_units_are_parsed_strictly(void **state)
 	assert_int_equal(parse_i64("-", -5, 5, &n, NULL), -1);
 }
 
+static void terminal_controls_become_spaces_and_text_stays(void **state)
+{
+	(void)state;
+	char text[] = "a\n\x1b[2J\x7f \xc2\x9b"
+		      "31m \xc3\xa9 \xe2\x82\xac \xc2\xa0";
+
+	utf8_one_line(text);
+	assert_string_equal(text, "a  [2J     31m \xc3\xa9 \xe2\x82\xac \xc2\xa0");
+
+	char cut[] = "x\xc2";
+
+	utf8_one_line(cut);
+	assert_string_equal(cut, "x\xc2");
+}
+
 static void invalid_utf8_is_found_and_replaced(void **state)
 {
 	(void)state;
@@ -282,6 +297,7 @@ int main(void)
 		cmocka_unit_test(a_long_error_is_cut_at_a_character),
 		cmocka_unit_test(hundredths_are_parsed_exactly_or_refused),
 		cmocka_unit_test(numbers_with_units_are_parsed_strictly),
+		cmocka_unit_test(terminal_controls_become_spaces_and_text_stays),
 		cmocka_unit_test(invalid_utf8_is_found_and_replaced),
 		cmocka_unit_test(a_quoted_value_is_short_and_harmless),
 		cmocka_unit_test(a_table_finds_what_was_added_until_it_is_removed),
