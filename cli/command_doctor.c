@@ -120,8 +120,8 @@ static void look_at_device(struct doctor *d, const Cumulus__Orchestrator__GPUDev
 	else
 		find(d, VERDICT_WARNING, "gpu",
 			"on that machine, chronos doctor says what helps",
-			"GPU %d, %s (%s): nothing holds jobs to their shares", g->index,
-			g->name, g->kind);
+			"GPU %d, %s (%s): jobs are not held to their shares%s", g->index,
+			g->name, g->kind, *g->enforcement ? g->enforcement + 3 : "");
 	if (g->foreign_amount > 0)
 		find(d, VERDICT_WARNING, "gpu",
 			"chronos list on that machine says whose it is",
