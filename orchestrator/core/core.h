@@ -216,6 +216,8 @@ void core_report(
  * say where the output of an attempt ends, it ends at the last `end` told here. */
 void core_output_durable(struct core *c, const struct core_time *now, const char *job,
 	int32_t attempt, int64_t end);
+/* How many bytes of the job's own that copy holds; before core_output_durable(). */
+void core_output_size(struct core *c, const char *job, int32_t attempt, int64_t bytes);
 void core_progress(struct core *c, const struct core_time *now, const char *job,
 	int32_t attempt, float fraction, const char *text);
 

@@ -83,6 +83,7 @@ struct run {
 	bool overdue;    /* the backstop has struck */
 	int64_t taken;   /* highest report number, also not recorded ones */
 	int64_t output_durable;
+	int64_t output_bytes; /* of it, as the job wrote them: without the form of the file */
 	int64_t output_there;   /* all that its folder will ever hold; NEVER = grows */
 	uint64_t seen_session;  /* the last Hello that listed it */
 	struct kept_end *ended; /* owned; waits for its output, NULL = none */

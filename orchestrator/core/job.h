@@ -60,6 +60,7 @@ struct job_facts {
 	int64_t completed_ns;
 	int64_t report;         /* highest report number of this attempt taken */
 	int64_t output_end;     /* absolute offset, see OUTPUT_OFFSET */
+	int64_t output_bytes;   /* of the attempts that are over, as the job wrote them */
 	int64_t output_dropped; /* bytes past the output limit */
 	int32_t exit_code;
 	bool exit_known;

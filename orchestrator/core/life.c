@@ -415,6 +415,8 @@ static void close_output(struct job *job)
 
 	if (end > job->facts.output_end)
 		job->facts.output_end = end;
+	job->facts.output_bytes += job->run->output_bytes;
+	job->run->output_bytes = 0;
 }
 
 /* What GetJobStatus shows of an attempt is gone with it. */

@@ -338,6 +338,14 @@ void core_output_durable(struct core *c, const struct core_time *now, const char
 	core_finish(c);
 }
 
+void core_output_size(struct core *c, const char *id, int32_t attempt, int64_t bytes)
+{
+	struct job *job = leased(c, id, attempt);
+
+	if (job)
+		job->run->output_bytes = bytes;
+}
+
 void core_progress(struct core *c, const struct core_time *now, const char *id,
 	int32_t attempt, float fraction, const char *text)
 {

@@ -524,6 +524,8 @@ static void on_synced(void *ctx, int64_t end, const struct err *failed)
 	} else {
 		if (ending && end >= ending->end)
 			free_ending(relay, ending);
+		core_output_size(relay->core, s->job, s->attempt,
+			output_data(relay->output, s->job, s->attempt));
 		core_output_durable(
 			relay->core, relay_now(relay), s->job, s->attempt, end);
 		relay_turn(relay);
@@ -700,9 +702,12 @@ static int open_store(
 	return 0;
 }
 
-static size_t whole_frames(const uint8_t *bytes, size_t len)
+static size_t whole_frames(const uint8_t *bytes, size_t len, size_t *data)
 {
-	return frame_scan(bytes, len, len).size;
+	struct frame_run run = frame_scan(bytes, len, len);
+
+	*data = run.data;
+	return run.size;
 }
 
 static int open_output(

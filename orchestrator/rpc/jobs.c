@@ -36,13 +36,12 @@ void inquiry_fail(struct inquiry *q, const struct err *failed)
 	rpc_fail(q->asker.call, &e);
 }
 
-static int64_t known_output_end(struct rpc *r, const char *job, int32_t attempt)
+/* Of the attempt that is not over. */
+static int64_t present_output(struct rpc *r, const char *job, const struct job_facts *f)
 {
-	int64_t end = attempt > 0
-			      ? output_end(relay_output(r->config.relay), job, attempt)
-			      : -1;
-
-	return end < 0 ? 0 : OUTPUT_OFFSET(attempt, end);
+	if (!f->attempt || job_state_final(f->state) || f->state == JOB_SCHEDULING)
+		return 0;
+	return output_data(relay_output(r->config.relay), job, f->attempt);
 }
 
 /* ---- GetJobStatus */
@@ -111,7 +110,7 @@ static void ask_status(struct inquiry *q)
 		.submission = view.submission,
 		.progress = view.progress,
 		.progress_text = view.progress_text,
-		.output_end = known_output_end(q->asker.rpc, q->job, view.facts->attempt),
+		.present_output = present_output(q->asker.rpc, q->job, view.facts),
 		.gpu = &view.gpu,
 	};
 	source.waits = core_waits_for(
@@ -282,8 +281,7 @@ static void on_page(void *ctx, struct store_page *page, const struct err *failed
 			.id = job->id,
 			.facts = &job->facts,
 			.submission = job->submission,
-			.output_end =
-				known_output_end(a->rpc, job->id, job->facts.attempt),
+			.present_output = present_output(a->rpc, job->id, &job->facts),
 		};
 		struct job_view view;
 

@@ -118,10 +118,6 @@ static void add_submission(struct status_message *s, const struct submission *fr
 
 void status_message_init(struct status_message *s, const struct status_source *from)
 {
-	int64_t end = from->output_end > from->facts->output_end
-			      ? from->output_end
-			      : from->facts->output_end;
-
 	*s = (struct status_message){ 0 };
 	cumulus__orchestrator__job_status__init(&s->m);
 	s->m.job_id = text(from->id);
@@ -137,7 +133,7 @@ void status_message_init(struct status_message *s, const struct status_source *f
 	s->m.error = text(from->error);
 	s->m.progress = from->progress;
 	s->m.progress_message = text(from->progress_text);
-	s->m.output_bytes = OUTPUT_POSITION(end);
+	s->m.output_bytes = from->facts->output_bytes + from->present_output;
 }
 
 void status_message_fini(struct status_message *s)

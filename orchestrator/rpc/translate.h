@@ -31,7 +31,7 @@ struct status_source {
 	const char *error; /* NULL = none */
 	float progress;
 	const char *progress_text;   /* NULL = none */
-	int64_t output_end;          /* absolute offset; what is there by now */
+	int64_t present_output;      /* bytes, of the attempt that is not over */
 	const struct gpu_usage *gpu; /* of its run; NULL = of the facts */
 	/* waits: the queue knows better than its facts for what it waits now. */
 	bool waits;

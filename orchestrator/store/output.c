@@ -30,6 +30,7 @@ struct open_file {
 	char name[RUN_NAME_SIZE];
 	int fd;
 	int64_t end;     /* what is written */
+	int64_t data;    /* of it without the headers of frames */
 	int64_t durable; /* what is synced, as far as this process knows */
 	bool name_synced;
 };
@@ -39,7 +40,7 @@ struct known_end {
 	struct table_entry by_name;
 	struct list used;
 	char name[RUN_NAME_SIZE];
-	int64_t end;
+	int64_t end, data;
 };
 
 struct output {
@@ -65,7 +66,7 @@ struct output_task {
 	int64_t position;
 	uint8_t *bytes; /* owned */
 	size_t len, queued;
-	int64_t end;
+	int64_t end, data;
 	int32_t attempts; /* remove: how many */
 	char job[ID_SIZE];
 	output_on_end *on_end;
@@ -129,23 +130,37 @@ static ssize_t read_at(int fd, uint8_t *bytes, size_t len, int64_t at)
 	return (ssize_t)got;
 }
 
+/* Of these bytes, which start at a frame's start. */
+static size_t data_of(const struct output *o, const uint8_t *bytes, size_t len)
+{
+	size_t data = len;
+
+	if (o->config.whole_frames)
+		o->config.whole_frames(bytes, len, &data);
+	return data;
+}
+
 /* How far the file consists of whole frames. */
 static int find_whole_end(struct output *o, struct open_file *f, struct err *e)
 {
 	int64_t at = 0;
 
+	f->data = f->end;
 	if (!o->config.whole_frames)
 		return 0;
+	f->data = 0;
 	if (!o->scan)
 		o->scan = xmalloc(SCAN_BYTES);
 	while (at < f->end) {
 		ssize_t n = read_at(f->fd, o->scan, SCAN_BYTES, at);
 		if (n < 0)
 			return err_sys(e, "read output %s", f->name);
-		size_t whole = o->config.whole_frames(o->scan, (size_t)n);
+		size_t data = 0;
+		size_t whole = o->config.whole_frames(o->scan, (size_t)n, &data);
 		if (whole == 0)
 			break;
 		at += (int64_t)whole;
+		f->data += (int64_t)data;
 	}
 	f->end = at;
 	return 0;
@@ -282,7 +297,7 @@ static int task_file(
 	return open_failed(t, &why, e);
 }
 
-static void learn_end(struct output *o, const char *name, int64_t end)
+static void learn_end(struct output *o, const char *name, int64_t end, int64_t data)
 {
 	struct table_entry *entry = table_find_str(&o->known, name);
 	struct known_end *k;
@@ -302,6 +317,7 @@ static void learn_end(struct output *o, const char *name, int64_t end)
 		table_add_str(&o->known, &k->by_name, k->name);
 	}
 	k->end = end;
+	k->data = data;
 	list_append(&o->known_used, &k->used);
 }
 
@@ -323,7 +339,7 @@ static void end_deliver(struct file_task *task)
 
 	t->output->queued_bytes -= t->queued;
 	if (task->failed.code == ERR_NONE)
-		learn_end(t->output, t->name, t->end);
+		learn_end(t->output, t->name, t->end, t->data);
 	t->on_end(t->ctx, t->end, file_task_failed(task));
 }
 
@@ -351,6 +367,7 @@ static int append_run(struct file_task *task, struct err *e)
 	if (!f)
 		return 0;
 	t->end = f->end;
+	t->data = f->data;
 	int64_t known = f->end - t->position;
 	if (known < 0 || known >= (int64_t)t->len)
 		return 0;
@@ -362,7 +379,9 @@ static int append_run(struct file_task *task, struct err *e)
 	}
 	if (write_new(f, t->bytes + known, len, &why) < 0)
 		return task_failed(t, &why, e);
+	f->data += (int64_t)data_of(t->output, t->bytes + known, len);
 	t->end = f->end;
+	t->data = f->data;
 	return 0;
 }
 
@@ -392,6 +411,7 @@ static int sync_run(struct file_task *task, struct err *e)
 	if (!f)
 		return 0;
 	t->end = f->end;
+	t->data = f->data;
 	return sync_file(t->output, f, e);
 }
 
@@ -418,6 +438,7 @@ static int read_run(struct file_task *task, struct err *e)
 	if (!f)
 		return 0;
 	t->end = f->end;
+	t->data = f->data;
 	if (t->position >= f->end)
 		return 0;
 	if ((int64_t)max > f->end - t->position)
@@ -435,7 +456,7 @@ static void read_deliver(struct file_task *task)
 	struct output_task *t = (struct output_task *)task;
 
 	if (task->failed.code == ERR_NONE)
-		learn_end(t->output, t->name, t->end);
+		learn_end(t->output, t->name, t->end, t->data);
 	t->on_bytes(t->ctx, t->bytes, t->len, t->end, file_task_failed(task));
 }
 
@@ -517,6 +538,15 @@ int64_t output_end(const struct output *o, const char *job, int32_t attempt)
 	run_name(name, job, attempt);
 	struct table_entry *entry = table_find_str(&o->known, name);
 	return entry ? table_value(entry, struct known_end, by_name)->end : -1;
+}
+
+int64_t output_data(const struct output *o, const char *job, int32_t attempt)
+{
+	char name[RUN_NAME_SIZE];
+
+	run_name(name, job, attempt);
+	struct table_entry *entry = table_find_str(&o->known, name);
+	return entry ? table_value(entry, struct known_end, by_name)->data : 0;
 }
 
 size_t output_queued_bytes(const struct output *o)

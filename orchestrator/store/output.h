@@ -29,8 +29,9 @@ struct output_config {
 
 	/* How many of these bytes, which start at a frame's start, are whole, sound frames;
 	 * 0: not even one.  A frame must be shorter than OUTPUT_READ_MAX.  NULL: any byte
-	 * is as good as a frame.  Called on the worker's thread; must be pure. */
-	size_t (*whole_frames)(const uint8_t *bytes, size_t len);
+	 * is as good as a frame.  *data: what they hold without their headers.  Called on the
+	 * worker's thread; must be pure. */
+	size_t (*whole_frames)(const uint8_t *bytes, size_t len, size_t *data);
 
 	int64_t file_bytes_max; /* one attempt's file; 0 = 1 TiB, what an offset can say */
 	uint32_t open_files_max; /* 0 = 256 */
@@ -86,6 +87,9 @@ void output_remove(struct output *o, const char *job, int32_t attempts,
 /* The end of this file as last delivered on the loop, from memory; -1: nothing was
  * appended to, synced or read from it lately. */
 int64_t output_end(const struct output *o, const char *job, int32_t attempt);
+
+/* What the file holds up to there without the headers of its frames; 0 when unknown. */
+int64_t output_data(const struct output *o, const char *job, int32_t attempt);
 
 /* Bytes of appends not delivered yet: past a bound of its own choice the caller stops
  * reading from workers. */

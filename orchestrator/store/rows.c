@@ -80,6 +80,7 @@ static void bind_facts(sqlite3_stmt *s, const struct job_facts *f, const char *d
 	bind_fact(s, COLUMN_completed_ns, f->completed_ns);
 	bind_fact(s, COLUMN_report, f->report);
 	bind_fact(s, COLUMN_output_end, f->output_end);
+	bind_fact(s, COLUMN_output_bytes, f->output_bytes);
 	bind_fact(s, COLUMN_output_dropped, f->output_dropped);
 	if (f->exit_known)
 		bind_fact(s, COLUMN_exit_code, f->exit_code);
@@ -197,6 +198,7 @@ static int read_facts(sqlite3_stmt *row, struct job_facts *f, struct err *e)
 	f->completed_ns = sqlite3_column_int64(row, COLUMN_completed_ns);
 	f->report = sqlite3_column_int64(row, COLUMN_report);
 	f->output_end = sqlite3_column_int64(row, COLUMN_output_end);
+	f->output_bytes = sqlite3_column_int64(row, COLUMN_output_bytes);
 	f->output_dropped = sqlite3_column_int64(row, COLUMN_output_dropped);
 	f->cancel_requested = sqlite3_column_int(row, COLUMN_cancel_requested);
 	f->held = sqlite3_column_int(row, COLUMN_held);

@@ -135,11 +135,15 @@ static const char version_4[] = "CREATE TABLE workers ("
 				"  draining INTEGER NOT NULL"
 				") WITHOUT ROWID;";
 
+static const char version_5[] =
+	"ALTER TABLE jobs ADD COLUMN output_bytes INTEGER NOT NULL DEFAULT 0;";
+
 const char *const schema_steps[] = {
 	version_1,
 	version_2,
 	version_3,
 	version_4,
+	version_5,
 };
 const size_t schema_step_count = sizeof(schema_steps) / sizeof(*schema_steps);
 

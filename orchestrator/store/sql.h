@@ -69,6 +69,7 @@ extern const char *const sql_text[SQL_COUNT];
 	X(completed_ns)                                                                  \
 	X(report)                                                                        \
 	X(output_end)                                                                    \
+	X(output_bytes)                                                                  \
 	X(output_dropped)                                                                \
 	X(exit_code)                                                                     \
 	X(cancel_requested)                                                              \

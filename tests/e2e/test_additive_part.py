@@ -433,3 +433,19 @@ def test_bytes_that_are_no_message_are_refused(client):
     with pytest.raises(grpc.RpcError) as raised:
         list(call(b"\xff" * 100, timeout=DEADLINE_S))
     assert raised.value.code() in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.INTERNAL)
+
+
+def test_output_bytes_are_those_that_the_job_wrote(client):
+    job, call = client.begin("""
+        import sys, time
+        def main():
+            sys.stdout.write("x" * 70001)
+            sys.stderr.write("y" * 9)
+            sys.stderr.flush()
+            sys.stdout.flush()
+            time.sleep(600)
+        """)
+    until(lambda: client.status(job).output_bytes == 70010, "what it wrote is counted")
+    client.cancel(job)
+    assert client.until_terminal(job).output_bytes == 70010
+    assert client.list_jobs(page_size=1).jobs[0].output_bytes == 70010

@@ -352,6 +352,7 @@ static struct record *rich_end(struct fixture *f)
 	r->facts.started_ns = 12;
 	r->facts.report = 9;
 	r->facts.output_end = OUTPUT_OFFSET(1, 77);
+	r->facts.output_bytes = 6;
 	r->facts.output_dropped = 5;
 	r->facts.exit_code = -3;
 	r->facts.exit_known = true;
@@ -390,6 +391,7 @@ static void check_rich_facts(const struct job_facts *have, const struct job_fact
 	assert_int_equal(have->completed_ns, want->completed_ns);
 	assert_int_equal(have->report, want->report);
 	assert_int_equal(have->output_end, want->output_end);
+	assert_int_equal(have->output_bytes, want->output_bytes);
 	assert_int_equal(have->output_dropped, want->output_dropped);
 	assert_int_equal(have->exit_code, want->exit_code);
 	assert_true(
