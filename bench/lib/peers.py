@@ -64,6 +64,18 @@ def daemon(words, log, **more):
             process.wait()
 
 
+def end_holders(folder):
+    """End what still has a file of this folder open: slurmd's steps outlive slurmd."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            held = any(os.readlink(fd).startswith(f"{folder}/") for fd in (process / "fd").iterdir())
+        except OSError:
+            continue  # it has ended
+        if held and int(process.name) != os.getpid():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(process.name), signal.SIGKILL)
+
+
 class Absent:
     """Stands for a peer that is missing: whatever is asked of it says so."""
 
@@ -181,6 +193,7 @@ def docker():
                            stdout=subprocess.DEVNULL, check=True)
             yield Docker(host)
     finally:
+        end_holders(folder)
         for mount in mounts_below(folder):
             subprocess.run(["umount", "-l", mount], check=False)
         shutil.rmtree(folder, ignore_errors=True)
@@ -391,6 +404,7 @@ def _slurm(cpus, scheduling):
                        node, "an idle node of Slurm")
             yield Slurm(folder, env)
     finally:
+        end_holders(folder)
         shutil.rmtree(folder, ignore_errors=True)
 
 
