@@ -78,7 +78,7 @@ class Bench:
         self.name = name
         self.rows = []
         self.began = time.monotonic()
-        print(f"bench-{name}: {title}", flush=True)
+        print(f"bench-{name}: {title}; load average before: {os.getloadavg()[0]:.1f}", flush=True)
 
     def row(self, what, unit, aim=None, less_is_better=False):
         self.rows.append(Row(what, unit, aim, less_is_better))

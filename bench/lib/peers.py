@@ -38,11 +38,13 @@ def quietly(*words, **more):
     return done.stdout
 
 
-def wait_until(question, process, what):
+def wait_until(question, process, what, log):
+    """Until the answer is true; what the program wrote into its log says why it never is."""
     end = time.monotonic() + PATIENCE_S
     while not question():
         if process.poll() is not None:
-            raise Missing(f"{what} ended with {process.returncode}")
+            told = Path(log).read_text(errors="replace").strip()[-200:] if Path(log).exists() else ""
+            raise Missing(f"{what} ended with {process.returncode}: {told}")
         if time.monotonic() > end:
             raise Missing(f"{what} is not there after {PATIENCE_S} s")
         time.sleep(0.05)
@@ -184,7 +186,7 @@ def docker():
                  "--pidfile", folder / "pid", "-H", host], log) as process:
             wait_until(lambda: subprocess.run(["docker", "-H", host, "info"],
                                               capture_output=True).returncode == 0,
-                       process, "dockerd")
+                       process, "dockerd", folder / "log")
             root = folder / "root"
             root.mkdir()
             shutil.copy(static_program(folder), root / "nothing")
@@ -396,12 +398,12 @@ def _slurm(cpus, scheduling):
                  f"--socket={munge}/socket", f"--pid-file={munge}/pid",
                  f"--log-file={munge}/log", f"--seed-file={munge}/seed"], log,
                 user=account.pw_uid, group=account.pw_gid))
-            wait_until((munge / "socket").exists, munged, "munged")
+            wait_until((munge / "socket").exists, munged, "munged", munge / "log")
             stack.enter_context(daemon(["slurmctld", "-D", "-c"], log, env=env))
             node = stack.enter_context(daemon(["slurmd", "-D", "-c", "-N", host], log, env=env))
             wait_until(lambda: subprocess.run(["sinfo", "-h", "-t", "idle", "-o", "%D"], env=env,
                                               capture_output=True, text=True).stdout.strip() == "1",
-                       node, "an idle node of Slurm")
+                       node, "an idle node of Slurm", folder / "d.log")
             yield Slurm(folder, env)
     finally:
         end_holders(folder)
