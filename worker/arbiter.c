@@ -20,7 +20,9 @@
 #define LOOK_MS   250      /* at one that another worker has started */
 #define STEADY_NS NS_PER_S /* one that lived so long is started again at once */
 #define WAIT_MS   1000
-#define IDLE_EXIT "3600" /* seconds; should the worker never come back */
+/* Seconds without a partition.  One that no worker tells to end goes by itself; a worker
+ * that is there starts the next. */
+#define IDLE_EXIT "30"
 
 struct arbiter {
 	struct arbiter_config config;
@@ -49,7 +51,7 @@ static void on_ended(void *user, int status)
 	a->minder = NULL;
 	str_put(how, sizeof(how), WIFSIGNALED(status) ? "signal %d" : "status %d",
 		WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
-	if (steady || !a->failing)
+	if (status != 0 && (steady || !a->failing))
 		log_warn("the arbiter ended", "with", how, "log", LOG_NAME, NULL);
 	a->failing = !steady;
 	look_in(a, steady ? 0 : WAIT_MS);

@@ -236,7 +236,7 @@ def arbiter_of(client):
 
 
 def test_jobs_go_on_when_the_arbiter_is_killed(gpu):
-    assert gpu.devices()[0].enforcement == "arbitrated"
+    until(lambda: gpu.devices()[0].enforcement == "arbitrated", "an arbiter serves")
     name, call = gpu.begin(job(SPIN), gpu=0.5, args=["8"])
     until(lambda: gpu.status(name).gpu_usage.time_ns, "the job has had a turn")
     first = arbiter_of(gpu)
@@ -244,6 +244,24 @@ def test_jobs_go_on_when_the_arbiter_is_killed(gpu):
     assert until(lambda: (a := arbiter_of(gpu)) != first and a, "another arbiter")
     assert Story(call).value == 0
     assert gpu.run(job(SPIN), gpu=0.5, args=["1"]).value == 0
+
+
+def worker_of(system):
+    for pid in system.processes():
+        if b"cumulus-worker" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]:
+            return pid
+    return None
+
+
+def test_the_arbiter_outlives_the_worker_and_is_found_by_the_next(gpu):
+    name, call = gpu.begin(job(SPIN), gpu=0.5, args=["8"])
+    first, arbiter = worker_of(gpu.system), arbiter_of(gpu)
+    os.kill(first, signal.SIGKILL)
+    until(lambda: (w := worker_of(gpu.system)) != first and w, "another worker")
+    assert Story(call).value == 0
+    assert arbiter_of(gpu) == arbiter
+    until(lambda: gpu.devices()[0].enforcement == "arbitrated", "it is found")
+    gpu.until_free()
 
 
 def test_what_a_job_has_of_its_share_is_shown_and_kept(gpu):
