@@ -112,8 +112,10 @@ struct chronos_device {
 	char name[96];
 	uint64_t memory_bytes;
 	bool present; /* false: was registered once, is gone now, takes no partition */
-	uint32_t free_hundredths;
-	uint32_t partitions; /* active ones */
+	uint32_t free_hundredths; /* of time and of memory: the smaller */
+	uint32_t partitions;      /* active ones */
+	/* Memory of partitions that have ended, but have processes that joined and live. */
+	uint32_t draining_hundredths;
 };
 
 /* "nvidia", "mig", "opencl", "opencl-cpu", "simulated"; "unknown" for anything else. */
@@ -155,7 +157,7 @@ CHRONOS_API CHRONOS_CHECKED int chronos_devices_discover(
 CHRONOS_API CHRONOS_CHECKED int chronos_devices_register(struct chronos *c,
 	const struct chronos_device *devices, size_t count, struct chronos_error *e);
 
-/* Free hundredths of one device, by index ("0") or uuid; 0 for an absent one. */
+/* Hundredths of one device that can be had now, by index ("0") or uuid; 0 for an absent one. */
 CHRONOS_API CHRONOS_CHECKED int chronos_available(struct chronos *c, const char *device,
 	uint32_t *hundredths, struct chronos_error *e);
 
@@ -203,7 +205,8 @@ CHRONOS_API CHRONOS_CHECKED int chronos_create(struct chronos *c,
 CHRONOS_API CHRONOS_CHECKED int chronos_renew(struct chronos *c, const char *name,
 	uint64_t duration_ns, struct chronos_partition *out, struct chronos_error *e);
 
-/* Give its shares back.  Owner and root only. */
+/* Give its shares back: of time at once, of memory too if no process is joined, and else
+ * when the last of them has ended.  The same holds when it expires.  Owner and root only. */
 CHRONOS_API CHRONOS_CHECKED int chronos_release(
 	struct chronos *c, const char *name, struct chronos_error *e);
 

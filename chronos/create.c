@@ -4,6 +4,7 @@
 
 #include "error.h"
 #include "fault.h"
+#include "share.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -63,7 +64,9 @@ struct survey {
 	struct partition_record *free;     /* NULL: the table is full */
 	uint32_t used;                     /* slots up to the last live one */
 	bool id_taken;
-	uint32_t sums[CHRONOS_DEVICES_MAX]; /* live hundredths, of wanted devices only */
+	/* Hundredths of wanted devices only: of live partitions, and of the memory of those
+	 * that have ended with processes in them. */
+	uint32_t sums[CHRONOS_DEVICES_MAX], draining[CHRONOS_DEVICES_MAX];
 };
 
 static void survey_live(struct partition_record *p, const struct want *w, uint32_t id,
@@ -77,23 +80,40 @@ static void survey_live(struct partition_record *p, const struct want *w, uint32
 		found->id_taken = true;
 }
 
-/* Frees what has expired on its way. */
-static void survey_records(struct state *s, const struct want *w, uint64_t now_ns,
+/* False when it is all over: the record can be another's. */
+static bool survey_ended(struct chronos *c, struct partition_record *p,
+	const struct want *w, uint32_t id, struct survey *found)
+{
+	if (p->state == PARTITION_FREE)
+		return false;
+	if (!chronos_share_drains(c, p)) {
+		record_commit(&p->state, PARTITION_FREE);
+		if (p->joinable)
+			chronos_share_remove(c, p->id);
+		return false;
+	}
+	for (uint64_t left = p->devices & w->devices; left; left &= left - 1)
+		found->draining[__builtin_ctzll(left)] += p->memory_hundredths;
+	found->id_taken |= p->id == id;
+	return true;
+}
+
+/* Frees what has ended on its way. */
+static void survey_records(struct chronos *c, const struct want *w, uint64_t now_ns,
 	uint32_t id, struct survey *found)
 {
+	struct state *s = c->state;
 	uint32_t slots = state_slots(s);
 
 	memset(found, 0, sizeof *found);
 	for (uint32_t i = 0; i < slots; i++) {
 		struct partition_record *p = &s->partitions[i];
-		if (partition_is_live(p, now_ns)) {
+		bool live = partition_is_live(p, now_ns);
+		if (live)
 			survey_live(p, w, id, found);
+		if (live || survey_ended(c, p, w, id, found))
 			found->used = i + 1;
-			continue;
-		}
-		if (p->state != PARTITION_FREE)
-			record_commit(&p->state, PARTITION_FREE);
-		if (!found->free)
+		else if (!found->free)
 			found->free = p;
 	}
 	if (!found->free && slots < CHRONOS_PARTITIONS_MAX)
@@ -158,7 +178,8 @@ static int check_room(const struct state *s, const struct want *w,
 	for (uint64_t left = w->devices; left; left &= left - 1) {
 		uint32_t i = (uint32_t)__builtin_ctzll(left);
 		const struct device_record *d = &s->devices[i];
-		uint32_t used = found->sums[i];
+		uint32_t draining = found->draining[i];
+		uint32_t used = found->sums[i] + draining;
 
 		if (d->state != DEVICE_PRESENT)
 			return chronos_fail(e, CHRONOS_NOT_FOUND,
@@ -169,9 +190,12 @@ static int check_room(const struct state *s, const struct want *w,
 		uint32_t room = used < CHRONOS_WHOLE ? CHRONOS_WHOLE - used : 0;
 		return chronos_fail(e, CHRONOS_EXHAUSTED,
 			"not enough available on device %u: requested %u%% (%llu MB), "
-			"available %u%% (%llu MB)",
+			"available %u%% (%llu MB)%s",
 			i, w->hundredths, (unsigned long long)megabytes(d, w->hundredths),
-			room, (unsigned long long)megabytes(d, room));
+			room, (unsigned long long)megabytes(d, room),
+			draining ? "; programs of partitions that have ended still hold "
+				   "memory"
+				 : "");
 	}
 	if (!found->free)
 		return chronos_fail(e, CHRONOS_EXHAUSTED,
@@ -221,9 +245,10 @@ static void store_partition(struct state *s, struct partition_record *p,
 	FAULT_POINT("after commit");
 }
 
-static int create_locked(struct state *s, const struct want *w,
+static int create_locked(struct chronos *c, const struct want *w,
 	struct chronos_partition *out, bool *existed, struct chronos_error *e)
 {
+	struct state *s = c->state;
 	uint64_t now_ns = chronos_now_ns();
 	uint64_t serial = s->header.created;
 	struct survey found;
@@ -231,7 +256,7 @@ static int create_locked(struct state *s, const struct want *w,
 
 	do {
 		id = id_of_serial(s, ++serial);
-		survey_records(s, w, now_ns, id, &found);
+		survey_records(c, w, now_ns, id, &found);
 	} while (found.id_taken || id == 0);
 	record_commit(&s->header.partitions_used, found.used);
 	FAULT_POINT("surveyed");
@@ -263,7 +288,7 @@ int chronos_create(struct chronos *c, const struct chronos_request *r,
 		return -1;
 	int rc = find_devices(c->state, r, &w.devices, e);
 	if (rc == 0)
-		rc = create_locked(c->state, &w, out, &old, e);
+		rc = create_locked(c, &w, out, &old, e);
 	chronos_state_unlock(c);
 	if (rc == 0 && existed)
 		*existed = old;

@@ -5,6 +5,7 @@
 #include "amount.h"
 #include "error.h"
 #include "fault.h"
+#include "share.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -113,17 +114,21 @@ int chronos_device_find(
 }
 
 void chronos_device_use_count(
-	const struct state *s, uint64_t now_ns, struct device_use *use)
+	const struct chronos *c, uint64_t now_ns, struct device_use *use)
 {
+	const struct state *s = c->state;
+
 	memset(use, 0, sizeof *use);
 	for (uint32_t i = 0; i < state_slots(s); i++) {
 		const struct partition_record *p = &s->partitions[i];
-		if (!partition_is_live(p, now_ns))
+		bool live = partition_is_live(p, now_ns);
+		if (!live && !chronos_share_drains(c, p))
 			continue;
 		for (uint64_t left = p->devices; left; left &= left - 1) {
 			int d = __builtin_ctzll(left);
-			use->hundredths[d] += p->memory_hundredths;
-			use->partitions[d]++;
+			*(live ? &use->hundredths[d] : &use->draining[d]) +=
+				p->memory_hundredths;
+			use->partitions[d] += live;
 		}
 	}
 }
@@ -131,7 +136,7 @@ void chronos_device_use_count(
 static uint32_t free_of(
 	const struct state *s, const struct device_use *use, uint32_t slot)
 {
-	uint32_t used = use->hundredths[slot];
+	uint32_t used = use->hundredths[slot] + use->draining[slot];
 
 	if (s->devices[slot].state != DEVICE_PRESENT || used > CHRONOS_WHOLE)
 		return 0;
@@ -151,6 +156,7 @@ static void show_device(const struct state *s, const struct device_use *use,
 	out->memory_bytes = d->memory_bytes;
 	out->present = d->state == DEVICE_PRESENT;
 	out->free_hundredths = free_of(s, use, slot);
+	out->draining_hundredths = use->draining[slot];
 	out->partitions = use->partitions[slot];
 }
 
@@ -162,7 +168,7 @@ int chronos_devices(struct chronos *c, struct chronos_device *out, size_t max,
 
 	if (chronos_state_lock(c, e) < 0)
 		return -1;
-	chronos_device_use_count(c->state, chronos_now_ns(), &use);
+	chronos_device_use_count(c, chronos_now_ns(), &use);
 	for (uint32_t i = 0; i < CHRONOS_DEVICES_MAX; i++) {
 		if (!device_is_known(&c->state->devices[i]))
 			continue;
@@ -185,7 +191,7 @@ int chronos_available(struct chronos *c, const char *device, uint32_t *hundredth
 		return -1;
 	int rc = chronos_device_find(c->state, device, &slot, e);
 	if (rc == 0) {
-		chronos_device_use_count(c->state, chronos_now_ns(), &use);
+		chronos_device_use_count(c, chronos_now_ns(), &use);
 		*hundredths = free_of(c->state, &use, slot);
 	}
 	chronos_state_unlock(c);

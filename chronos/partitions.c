@@ -164,18 +164,34 @@ int chronos_renew(struct chronos *c, const char *name, uint64_t duration_ns,
 	return rc;
 }
 
+/* Its time is free at once; its memory when its processes have ended, until when the record
+ * stays, expired. */
+static void end_record(struct chronos *c, struct partition_record *p, uint64_t now_ns)
+{
+	if (p->joinable)
+		chronos_share_move_end(c, p->id, 0);
+	if (!chronos_share_drains(c, p)) {
+		record_commit(&p->state, PARTITION_FREE);
+		chronos_share_remove(c, p->id);
+		return;
+	}
+	__atomic_store_n(&p->expires_ns, now_ns, __ATOMIC_RELEASE);
+	FAULT_POINT("draining");
+	/* Once more, so that an arbiter looks after the record has ended. */
+	chronos_share_move_end(c, p->id, 0);
+}
+
 int chronos_release(struct chronos *c, const char *name, struct chronos_error *e)
 {
 	struct partition_record *p = NULL;
 
 	if (chronos_state_lock(c, e) < 0)
 		return -1;
-	int rc = chronos_record_find_own(c->state, name, chronos_now_ns(), &p, e);
+	uint64_t now_ns = chronos_now_ns();
+	int rc = chronos_record_find_own(c->state, name, now_ns, &p, e);
 	if (p) {
 		FAULT_POINT("before release");
-		if (p->joinable)
-			chronos_share_end(c, p->id);
-		record_commit(&p->state, PARTITION_FREE);
+		end_record(c, p, now_ns);
 		FAULT_POINT("after release");
 	}
 	chronos_state_unlock(c);

@@ -311,11 +311,15 @@ static bool file_is_ours(
 	return ours;
 }
 
-static bool id_is_live(const struct state *s, uint32_t id, uint64_t now_ns)
+/* By a partition that lives, or that has ended with processes in it. */
+static bool id_is_needed(const struct chronos *c, uint32_t id, uint64_t now_ns)
 {
+	const struct state *s = c->state;
+
 	for (uint32_t i = 0; i < state_slots(s); i++) {
-		if (s->partitions[i].id == id &&
-			partition_is_live(&s->partitions[i], now_ns))
+		const struct partition_record *r = &s->partitions[i];
+		if (r->id == id &&
+			(partition_is_live(r, now_ns) || chronos_share_drains(c, r)))
 			return true;
 	}
 	return false;
@@ -337,7 +341,7 @@ static void sweep(const struct chronos *c, uint64_t now_ns)
 		if (strncmp(f->d_name, prefix, sizeof prefix - 1) != 0)
 			continue;
 		uint32_t id = (uint32_t)strtoul(f->d_name + sizeof prefix - 1, NULL, 16);
-		if (!id_is_live(c->state, id, now_ns))
+		if (!id_is_needed(c, id, now_ns))
 			unlinkat(c->dirfd, f->d_name, 0);
 	}
 	closedir(dir);
@@ -394,7 +398,7 @@ int chronos_prepare(struct chronos *c, const char *name, struct chronos_partitio
 
 /* Written, not mapped, for the same reason; eight aligned bytes are copied as one.  It also
  * rings: the arbiter looks at the file after each write. */
-void chronos_share_move_end(struct chronos *c, uint32_t id, uint64_t expires_ns)
+void chronos_share_move_end(const struct chronos *c, uint32_t id, uint64_t expires_ns)
 {
 	struct file_name name = chronos_partition_file(id);
 	int fd = chronos_share_open(c->dirfd, name.text, O_WRONLY);
@@ -406,11 +410,24 @@ void chronos_share_move_end(struct chronos *c, uint32_t id, uint64_t expires_ns)
 	close(fd);
 }
 
-void chronos_share_end(struct chronos *c, uint32_t id)
+bool chronos_share_drains(const struct chronos *c, const struct partition_record *r)
+{
+	if (r->state != PARTITION_ACTIVE || !r->joinable)
+		return false;
+	struct file_name name = chronos_partition_file(r->id);
+	int fd = chronos_share_open(c->dirfd, name.text, O_RDONLY);
+	/* Could not find out: who may have memory is taken to have it. */
+	if (fd < 0)
+		return errno != ENOENT;
+	bool drains = chronos_share_any_lives(fd);
+	close(fd);
+	return drains;
+}
+
+void chronos_share_remove(const struct chronos *c, uint32_t id)
 {
 	struct file_name name = chronos_partition_file(id);
 
-	chronos_share_move_end(c, id, 0);
 	unlinkat(c->dirfd, name.text, 0);
 }
 

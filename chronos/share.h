@@ -195,8 +195,12 @@ struct chronos_attachment {
 /* ---- share.c ---- */
 
 /* The partition's file follows its record; state locked.  There may be none. */
-void chronos_share_move_end(struct chronos *c, uint32_t id, uint64_t expires_ns);
-void chronos_share_end(struct chronos *c, uint32_t id);
+void chronos_share_move_end(const struct chronos *c, uint32_t id, uint64_t expires_ns);
+/* State locked.  Has the partition, which is not live, still processes that joined it?
+ * Their memory is theirs until they end. */
+bool chronos_share_drains(const struct chronos *c, const struct partition_record *r);
+/* State locked.  Nobody needs its file any more. */
+void chronos_share_remove(const struct chronos *c, uint32_t id);
 
 /* Open and map a file of the directory, if it is of this boot and sound. */
 int chronos_share_map(int dirfd, const char *name, size_t bytes, bool for_writing,

@@ -12,13 +12,15 @@
 int chronos_device_find(
 	const struct state *s, const char *name, uint32_t *slot, struct chronos_error *e);
 
-/* Live hundredths and partitions of each device. */
+/* What is taken of each device: by live partitions, and, of its memory only, by those that
+ * have ended but still have processes. */
 struct device_use {
 	uint32_t hundredths[CHRONOS_DEVICES_MAX];
-	uint32_t partitions[CHRONOS_DEVICES_MAX];
+	uint32_t draining[CHRONOS_DEVICES_MAX];
+	uint32_t partitions[CHRONOS_DEVICES_MAX]; /* live ones */
 };
 void chronos_device_use_count(
-	const struct state *s, uint64_t now_ns, struct device_use *use);
+	const struct chronos *c, uint64_t now_ns, struct device_use *use);
 
 /* ---- partitions ---- */
 

@@ -187,12 +187,12 @@ json_t *json_of_partition(const struct chronos_partition *p)
 
 json_t *json_of_device(const struct chronos_device *d)
 {
-	return json_pack("{s:i, s:s, s:o, s:o, s:b, s:I, s:i, s:i}", "index",
+	return json_pack("{s:i, s:s, s:o, s:o, s:b, s:I, s:i, s:i, s:i}", "index",
 		(int)d->index, "kind", chronos_kind_name(d->kind), "uuid",
 		json_of_text(d->uuid), "name", json_of_text(d->name), "present",
 		d->present, "memory_bytes", (json_int_t)d->memory_bytes,
-		"free_hundredths", (int)d->free_hundredths, "partitions",
-		(int)d->partitions);
+		"free_hundredths", (int)d->free_hundredths, "draining_hundredths",
+		(int)d->draining_hundredths, "partitions", (int)d->partitions);
 }
 
 /* ---- what partitions have ---- */
@@ -355,6 +355,10 @@ static void show_device(const struct chronos_device *d)
 		printf("  Memory Available: %" PRIu64 " MB\n", megabytes(available));
 		printf("  Usage: %" PRIu32 ".00%%\n", used);
 	}
+	if (d->draining_hundredths > 0)
+		printf("  Draining: %" PRIu32 "%% of the memory, held by programs of "
+		       "partitions that have ended\n",
+			d->draining_hundredths);
 	printf("  Active partitions: %" PRIu32 "\n", d->partitions);
 }
 

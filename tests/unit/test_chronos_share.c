@@ -370,6 +370,69 @@ static void many_at_once_get_the_quota_and_no_more(void **state)
 	close(go[1]);
 }
 
+static uint32_t draining(struct place *t)
+{
+	struct chronos_device d[2];
+	size_t n;
+
+	assert_ok(t, chronos_devices(t->c, d, 2, &n, &t->e));
+	assert_int_equal(
+		d[0].draining_hundredths + available(t, "0") + d[0].partitions * 50,
+		CHRONOS_WHOLE);
+	return d[0].draining_hundredths;
+}
+
+static void memory_of_a_released_partition_is_taken_until_its_last_process_ends(
+	void **state)
+{
+	struct place *t = *state;
+	struct chronos_partition p, q;
+
+	assert_ok(t, create(t, "0", 50, SECONDS(600), "same", &p));
+	pid_t one = holder(t, p.id, 1), two = holder(t, p.id, 1);
+	assert_int_equal(draining(t), 0);
+	assert_ok(t, chronos_release(t->c, p.id, &t->e));
+	assert_refused(t, CHRONOS_NOT_FOUND, chronos_release(t->c, p.id, &t->e));
+	assert_int_equal(active(t), 0);
+	assert_int_equal(draining(t), 50);
+	assert_int_equal(available(t, "0"), 50);
+	assert_refused(
+		t, CHRONOS_EXHAUSTED, create(t, "0", 51, SECONDS(600), "same", &q));
+	assert_non_null(strstr(t->e.text, "still hold memory"));
+	/* What is free is free, under the same key too, and makes the files of others stay. */
+	assert_ok(t, create(t, "0", 50, SECONDS(600), "same", &q));
+	assert_string_not_equal(q.id, p.id);
+	assert_ok(t, chronos_prepare(t->c, q.id, NULL, &t->e));
+	assert_int_equal(draining(t), 50);
+	end_holder(one);
+	assert_int_equal(draining(t), 50);
+	end_holder(two);
+	assert_int_equal(draining(t), 0);
+	assert_int_equal(available(t, "0"), 50);
+	assert_ok(t, create(t, "0", 50, SECONDS(600), NULL, &p));
+}
+
+static void memory_of_an_expired_partition_is_taken_until_its_last_process_ends(
+	void **state)
+{
+	struct place *t = *state;
+	struct chronos_partition p, q;
+
+	assert_ok(t, create(t, "0", 50, SECONDS(600), NULL, &p));
+	pid_t pid = holder(t, p.id, 1);
+	assert_ok(t, chronos_renew(t->c, p.id, 1, NULL, &t->e));
+	assert_int_equal(draining(t), 50);
+	assert_refused(t, CHRONOS_EXHAUSTED, create(t, "0", 51, SECONDS(600), NULL, &q));
+	assert_ok(t, create(t, "1", 100, SECONDS(600), NULL, &q));
+	/* Whoever opens the directory anew finds it so. */
+	chronos_close(t->c);
+	open_place(t);
+	assert_int_equal(draining(t), 50);
+	end_holder(pid);
+	assert_int_equal(draining(t), 0);
+	assert_ok(t, create(t, "0", 100, SECONDS(600), NULL, &q));
+}
+
 #define sentence(f) cmocka_unit_test_setup_teardown(f, two_devices, no_place)
 
 int main(void)
@@ -386,6 +449,10 @@ int main(void)
 		sentence(the_files_alone_are_enough_to_join),
 		sentence(files_that_cannot_be_are_refused),
 		sentence(files_of_what_has_ended_are_swept),
+		sentence(
+			memory_of_a_released_partition_is_taken_until_its_last_process_ends),
+		sentence(
+			memory_of_an_expired_partition_is_taken_until_its_last_process_ends),
 		sentence(many_at_once_get_the_quota_and_no_more),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
