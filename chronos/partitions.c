@@ -172,7 +172,8 @@ static void end_record(struct chronos *c, struct partition_record *p, uint64_t n
 		chronos_share_move_end(c, p->id, 0);
 	if (!chronos_share_drains(c, p)) {
 		record_commit(&p->state, PARTITION_FREE);
-		chronos_share_remove(c, p->id);
+		if (p->joinable)
+			chronos_share_remove(c, p->id);
 		return;
 	}
 	__atomic_store_n(&p->expires_ns, now_ns, __ATOMIC_RELEASE);
