@@ -18,6 +18,7 @@
 
 #include "amount.h"
 #include "error.h"
+#include "fault.h"
 #include "table.h"
 
 #include <dirent.h>
@@ -194,7 +195,7 @@ static void listen_to(struct chronos_arbiter *a, struct tenant *t)
 			asker->device = k->device;
 	}
 	t->count = used;
-	t->work += used / 12;
+	t->work += used / 256;
 	t->rang = false;
 	look_soon(a, t);
 }
@@ -246,6 +247,7 @@ static void sit(
 		.expires_ns = r->expires_ns,
 		.turns = turns };
 	account_open(s, now_ns);
+	FAULT_POINT("before seat");
 	store(&s->created_ns, t->created_ns);
 	wake(&dev->d->changes);
 }
@@ -267,6 +269,7 @@ static void leave(struct device *dev, uint32_t seat)
 	uint64_t lease = load(&dev->d->lease);
 
 	store(&s->expires_ns, 0);
+	FAULT_POINT("before seat left");
 	store(&s->created_ns, 0);
 	if (lease && holder_seat(lease) == seat)
 		clear_lease(dev);
@@ -453,6 +456,7 @@ static void charge(struct device *dev, uint64_t now_ns)
 	uint32_t i = lease_who(lease) % SHARE_CLIENTS_MAX;
 
 	store(&d->charged_ns, now_ns);
+	FAULT_POINT("lease charged");
 	store(&s->time_ns, s->time_ns + had);
 	account_charge(s, had, d->borrowed);
 	s->active_ns = now_ns;
@@ -624,7 +628,9 @@ static bool grant(
 	store(&d->granted_ns, now_ns);
 	store(&d->charged_ns, now_ns);
 	store(&d->lease_end_ns, now_ns + length);
+	FAULT_POINT("before grant");
 	store(&d->lease, lease_word(++d->grants, to->seat, to->i));
+	FAULT_POINT("after grant");
 	t->askers[to->i].waiting = false;
 	t->false_askers = 0;
 	wake(&s->turns);

@@ -106,6 +106,31 @@ static void reap(struct chronos_attachment *a)
 	}
 }
 
+/* A slot that nobody has; SHARE_CLIENTS_MAX when there is none.  File locked. */
+static uint32_t find_slot(const struct chronos_attachment *a, uint32_t from, uint32_t to)
+{
+	for (uint32_t i = from; i < to; i++) {
+		if (a->p->clients[i].state == CLIENT_FREE &&
+			chronos_share_live(a->partition_map.fd, i))
+			return i;
+	}
+	return SHARE_CLIENTS_MAX;
+}
+
+/* To look after each of the others takes long where they are thousands: then only now and
+ * then.  File locked. */
+static uint32_t take_slot(struct chronos_attachment *a)
+{
+	uint32_t used = a->p->clients_used;
+
+	if (used > SHARE_CLIENTS_MAX)
+		used = SHARE_CLIENTS_MAX;
+	if (used < SHARE_REAP_EVERY || used % SHARE_REAP_EVERY == 0)
+		reap(a);
+	uint32_t i = find_slot(a, 0, used);
+	return i < SHARE_CLIENTS_MAX ? i : find_slot(a, used, SHARE_CLIENTS_MAX);
+}
+
 static int join_memory(struct chronos_attachment *a, struct chronos_error *e)
 {
 	struct partition_file *p = a->p;
@@ -113,12 +138,9 @@ static int join_memory(struct chronos_attachment *a, struct chronos_error *e)
 	if (lock_file(&p->header, e) < 0)
 		return -1;
 	a->p_client = SHARE_CLIENTS_MAX;
-	reap(a);
-	for (uint32_t i = 0; i < SHARE_CLIENTS_MAX; i++) {
+	uint32_t i = take_slot(a);
+	if (i < SHARE_CLIENTS_MAX) {
 		struct memory_client *k = &p->clients[i];
-		if (k->state != CLIENT_FREE ||
-			!chronos_share_live(a->partition_map.fd, i))
-			continue;
 		k->used_bytes = 0;
 		k->device = a->device;
 		k->inflight = k->waiting = 0;
@@ -129,7 +151,6 @@ static int join_memory(struct chronos_attachment *a, struct chronos_error *e)
 		a->p_client = i;
 		a->inflight = &k->inflight;
 		a->settled_ns = &k->settled_ns;
-		break;
 	}
 	pthread_mutex_unlock(&p->header.lock);
 	if (a->p_client == SHARE_CLIENTS_MAX)

@@ -147,7 +147,8 @@ bool chronos_lease_sit(struct chronos_attachment *a, struct chronos_error *e)
 {
 	struct device_file *d = a->d;
 
-	reap(a);
+	if (slots(d) < SHARE_REAP_EVERY || slots(d) % SHARE_REAP_EVERY == 0)
+		reap(a);
 	uint32_t seat = find_seat(a, chronos_now_ns());
 	for (uint32_t i = 0; seat < SHARE_SEATS_MAX && i < SHARE_CLIENTS_MAX; i++) {
 		struct lease_client *k = &d->clients[i];

@@ -118,6 +118,10 @@ test_chronos_faults_LIBS := $(BUILD)/lib/libchronos-faults.a
 $(eval $(call unit_test,test_chronos_faults))
 $(BUILD)/tests/test_chronos_faults: $(BUILD)/lib/libchronos-faults.a
 
+.PHONY: chronos-faults-long
+chronos-faults-long: $(BUILD)/tests/test_chronos_faults ## 1,000 kills at each point of chronos
+	@CHRONOS_KILLS=1000 CHRONOS_RACERS=2000 $<
+
 test_chronos_shared_CFLAGS := -DCHRONOS_SO='"$(chronos_SHARED)"'
 $(eval $(call unit_test,test_chronos_shared))
 $(BUILD)/tests/test_chronos_shared: $(chronos_SHARED)
@@ -153,4 +157,4 @@ $(eval $(bench_chronos_rule))
 
 .PHONY: bench-chronos
 bench-chronos: $(BUILD)/bench/bench_chronos $(BUILD)/bin/chronos ## what a partition costs
-	@$< $(BUILD)/bin/chronos $(BUILD)/bench/chronos.json
+	@$< $(BUILD)/bin/chronos $(BUILD)/bench/chronos.json docs/chronos-shares.svg

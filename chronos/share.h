@@ -27,6 +27,9 @@ enum {
 	SHARE_VERSION = 2,
 	SHARE_CLIENTS_MAX = 4096, /* in one file */
 	SHARE_SEATS_MAX = 256,    /* partitions joined on one device */
+	/* Up to so many clients, whoever joins looks which have died; of more, only each
+	 * so-manieth does. */
+	SHARE_REAP_EVERY = 256,
 };
 
 /* Of the lease. */

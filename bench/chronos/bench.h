@@ -10,6 +10,8 @@ struct share_round {
 	 * chronos, its share being what it should have had. */
 	double lease_error_2, free_error_2;
 	double lease_error_4, free_error_4;
+	double lease_error_8, free_error_8;
+	double lease_error_16, free_error_16;
 	double throughput_error_2,
 		throughput_error_4; /* against the same program alone */
 	double jain_4;              /* index of time had by share asked */
@@ -20,7 +22,12 @@ struct share_round {
 	double recovery_ms; /* from kill -9 of the holder to another's launch */
 };
 
-/* In the directory of c, which has two simulated devices with nothing on device 1. */
+/* In the directory of c, which has two simulated devices with nothing on device 1: without
+ * control, and with it. */
+void measure_free(struct chronos *c, const char *dir, struct share_round *out);
 void measure_shares(struct chronos *c, const char *dir, struct share_round *out);
+/* Draw the shares of four programs over time, one of which is killed and one's partition
+ * ends, as SVG. */
+void plot_shares(struct chronos *c, const char *dir, const char *path);
 
 _Noreturn void die(const char *what, const char *why);

@@ -1,7 +1,7 @@
 /* bench_chronos.c - what a partition costs: in the library, and as a command. */
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Usage: bench_chronos <path of the program chronos> <report.json>
+ * Usage: bench_chronos <path of the program chronos> <report.json> <plot.svg>
  *
  * Measures with 64 partitions in place, in ROUNDS rounds; a value is the median of the
  * rounds, with the least and the greatest.  The original Chronos (C++) is named as the
@@ -13,6 +13,7 @@
 #include <jansson.h>
 
 #include <fcntl.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +25,7 @@
 extern char **environ;
 
 enum {
-	ROUNDS = 7,
+	ROUNDS = 5,
 	PARTITIONS = 64,
 	CALLS = 20000,  /* of the library, in a round */
 	COMMANDS = 100, /* of the program, in a round */
@@ -79,13 +80,18 @@ enum {
 	LEASE_ERROR_4,
 	THROUGHPUT_ERROR_2,
 	THROUGHPUT_ERROR_4,
+	LEASE_ERROR_8,
+	LEASE_ERROR_16,
 	JAIN_4,
 	LAUNCH_CAPPED,
 	LAUNCH_WHOLE,
 	CHARGE,
 	MEMORY_ERROR,
 	RECOVERY,
-	ROWS
+	OWN_ROWS,
+	/* Those of the shares once more, with an arbiter. */
+	ARBITRATED = OWN_ROWS - LEASE_ERROR_2,
+	ROWS = OWN_ROWS + ARBITRATED
 };
 
 static struct row rows[ROWS] = {
@@ -114,6 +120,14 @@ static struct row rows[ROWS] = {
 	[THROUGHPUT_ERROR_4] = { .what = "share error of throughput, 4 processes",
 		.unit = "pp",
 		.aim = 3,
+		.has_beside = true },
+	[LEASE_ERROR_8] = { .what = "share error of lease time, 8 processes",
+		.unit = "pp",
+		.aim = 1,
+		.has_beside = true },
+	[LEASE_ERROR_16] = { .what = "share error of lease time, 16 processes",
+		.unit = "pp",
+		.aim = 1,
 		.has_beside = true },
 	[JAIN_4] = { .what = "Jain index of time by share, 4 processes",
 		.unit = "",
@@ -169,14 +183,27 @@ static json_t *json_of_row(const struct row *row)
 		row->aim, "met", is_met(row));
 }
 
+static void name_arbitrated_rows(void)
+{
+	static char names[ARBITRATED][80];
+
+	for (int i = LEASE_ERROR_2; i < OWN_ROWS; i++) {
+		char *name = names[i - LEASE_ERROR_2];
+		struct row *row = &rows[i + ARBITRATED];
+		*row = rows[i];
+		snprintf(name, sizeof names[0], "arbitrated: %s", rows[i].what);
+		row->what = name;
+	}
+}
+
 static void report(const char *path)
 {
 	json_t *list = json_array();
 
-	printf("%-42s %10s %5s %8s %-4s %s\n", "what", "median", "unit", "aim", "met",
+	printf("%-54s %10s %5s %8s %-4s %s\n", "what", "median", "unit", "aim", "met",
 		"without control");
 	for (int i = 0; i < ROWS; i++) {
-		printf("%-42s %10.4g %5s %8g %-4s", rows[i].what, median(rows[i].rounds),
+		printf("%-54s %10.4g %5s %8g %-4s", rows[i].what, median(rows[i].rounds),
 			rows[i].unit, rows[i].aim, is_met(&rows[i]) ? "yes" : "NO");
 		if (rows[i].has_beside)
 			printf(" %.3g", median(rows[i].beside));
@@ -295,44 +322,88 @@ static void measure_commands(const char *program, int round)
 
 /* ---- the shares ---- */
 
-static void keep_shares(const struct share_round *r, int round)
+static void keep_shares(const struct share_round *r, int round, int offset)
 {
-	rows[LEASE_ERROR_2].rounds[round] = r->lease_error_2;
-	rows[LEASE_ERROR_2].beside[round] = r->free_error_2;
-	rows[LEASE_ERROR_4].rounds[round] = r->lease_error_4;
-	rows[LEASE_ERROR_4].beside[round] = r->free_error_4;
-	rows[THROUGHPUT_ERROR_2].rounds[round] = r->throughput_error_2;
-	rows[THROUGHPUT_ERROR_2].beside[round] = r->free_error_2;
-	rows[THROUGHPUT_ERROR_4].rounds[round] = r->throughput_error_4;
-	rows[THROUGHPUT_ERROR_4].beside[round] = r->free_error_4;
-	rows[JAIN_4].rounds[round] = r->jain_4;
-	rows[LAUNCH_CAPPED].rounds[round] = r->launch_capped_ns;
-	rows[LAUNCH_WHOLE].rounds[round] = r->launch_whole_ns;
-	rows[CHARGE].rounds[round] = r->charge_ns;
-	rows[MEMORY_ERROR].rounds[round] = r->memory_error_bytes;
-	rows[RECOVERY].rounds[round] = r->recovery_ms;
+	rows[LEASE_ERROR_2 + offset].rounds[round] = r->lease_error_2;
+	rows[LEASE_ERROR_2 + offset].beside[round] = r->free_error_2;
+	rows[LEASE_ERROR_4 + offset].rounds[round] = r->lease_error_4;
+	rows[LEASE_ERROR_4 + offset].beside[round] = r->free_error_4;
+	rows[THROUGHPUT_ERROR_2 + offset].rounds[round] = r->throughput_error_2;
+	rows[THROUGHPUT_ERROR_2 + offset].beside[round] = r->free_error_2;
+	rows[THROUGHPUT_ERROR_4 + offset].rounds[round] = r->throughput_error_4;
+	rows[THROUGHPUT_ERROR_4 + offset].beside[round] = r->free_error_4;
+	rows[LEASE_ERROR_8 + offset].rounds[round] = r->lease_error_8;
+	rows[LEASE_ERROR_8 + offset].beside[round] = r->free_error_8;
+	rows[LEASE_ERROR_16 + offset].rounds[round] = r->lease_error_16;
+	rows[LEASE_ERROR_16 + offset].beside[round] = r->free_error_16;
+	rows[JAIN_4 + offset].rounds[round] = r->jain_4;
+	rows[LAUNCH_CAPPED + offset].rounds[round] = r->launch_capped_ns;
+	rows[LAUNCH_WHOLE + offset].rounds[round] = r->launch_whole_ns;
+	rows[CHARGE + offset].rounds[round] = r->charge_ns;
+	rows[MEMORY_ERROR + offset].rounds[round] = r->memory_error_bytes;
+	rows[RECOVERY + offset].rounds[round] = r->recovery_ms;
+}
+
+/* The arbiter, as a program of its own; back when it serves. */
+static pid_t start_arbiter(const char *program)
+{
+	const char *const argv[] = { "chronos", "arbiter", NULL };
+	posix_spawn_file_actions_t to_pipe;
+	int fds[2];
+	char byte;
+	pid_t pid;
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		die("make", "a pipe");
+	posix_spawn_file_actions_init(&to_pipe);
+	posix_spawn_file_actions_adddup2(&to_pipe, fds[1], 1);
+	if (posix_spawn(&pid, program, &to_pipe, NULL, (char *const *)argv, environ) != 0)
+		die("start", program);
+	posix_spawn_file_actions_destroy(&to_pipe);
+	close(fds[1]);
+	if (read(fds[0], &byte, 1) != 1)
+		die("arbiter", "it did not start");
+	close(fds[0]);
+	return pid;
+}
+
+static void end_arbiter(pid_t pid)
+{
+	int status;
+
+	kill(pid, SIGTERM);
+	if (waitpid(pid, &status, 0) != pid || status != 0)
+		die("arbiter", "it did not end well");
 }
 
 int main(int argc, char **argv)
 {
 	char dir[] = "/tmp/bench_chronos.XXXXXX", state[64];
 
-	if (argc != 3)
-		die("usage", "bench_chronos <program> <report.json>");
+	if (argc != 4)
+		die("usage", "bench_chronos <program> <report.json> <plot.svg>");
 	if (!mkdtemp(dir) || setenv("CHRONOS_DIR", dir, 1) < 0)
 		die("make", dir);
 	struct chronos *c = open_with_partitions(dir);
+	name_arbitrated_rows();
 	for (int round = 0; round < ROUNDS; round++) {
 		measure_library(c, round);
 		measure_commands(argv[1], round);
 		struct share_round shares = { 0 };
+		measure_free(c, dir, &shares);
 		measure_shares(c, dir, &shares);
-		keep_shares(&shares, round);
+		keep_shares(&shares, round, 0);
+		pid_t arbiter = start_arbiter(argv[1]);
+		measure_shares(c, dir, &shares);
+		keep_shares(&shares, round, ARBITRATED);
+		if (round == ROUNDS - 1)
+			plot_shares(c, dir, argv[3]);
+		end_arbiter(arbiter);
 	}
 	chronos_close(c);
 	report(argv[2]);
-	const char *const files[] = { "state", "device-1" };
-	for (size_t i = 0; i < 2; i++) {
+	const char *const files[] = { "state", "device-0", "device-1", "arbiter" };
+	for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
 		snprintf(state, sizeof state, "%s/%s", dir, files[i]);
 		unlink(state);
 	}

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 enum {
-	WORKERS_MAX = 4,
+	WORKERS_MAX = 16,
 	WINDOW_MS = 3000,
 	SOLO_MS = 1000,
 	WARM_UP_MS = 300,
@@ -188,20 +188,41 @@ static double jain(const double *had, const struct worker *w, size_t n)
 	return squares > 0 ? sum * sum / ((double)n * squares) : 0;
 }
 
+static const struct worker two[] = { { 70, 1 * MS }, { 30, 50 * MS } };
+static const struct worker four[] = { { 40, 1 * MS }, { 30, 5 * MS }, { 20, 20 * MS },
+	{ 10, 1 * MS } };
+static const struct worker eight[] = { { 30, 1 * MS }, { 20, 5 * MS }, { 15, 1 * MS },
+	{ 10, 1 * MS }, { 10, 5 * MS }, { 5, 1 * MS }, { 5, 5 * MS }, { 5, 1 * MS } };
+static const struct worker sixteen[] = { { 10, 1 * MS }, { 10, 1 * MS }, { 10, 1 * MS },
+	{ 10, 1 * MS }, { 8, 1 * MS }, { 8, 1 * MS }, { 8, 1 * MS }, { 8, 1 * MS },
+	{ 5, 1 * MS }, { 5, 1 * MS }, { 5, 1 * MS }, { 5, 1 * MS }, { 2, 1 * MS },
+	{ 2, 1 * MS }, { 2, 1 * MS }, { 2, 1 * MS } };
+
+static double error_of(struct chronos *c, const char *dir, const struct worker *w,
+	size_t n, bool controlled)
+{
+	struct result r = compete(c, dir, w, n, controlled, WINDOW_MS);
+
+	return worst(controlled ? r.lease : r.got, w, n);
+}
+
+void measure_free(struct chronos *c, const char *dir, struct share_round *out)
+{
+	out->free_error_2 = error_of(c, dir, two, 2, false);
+	out->free_error_4 = error_of(c, dir, four, 4, false);
+	out->free_error_8 = error_of(c, dir, eight, 8, false);
+	out->free_error_16 = error_of(c, dir, sixteen, 16, false);
+}
+
 static void measure_time(struct chronos *c, const char *dir, struct share_round *out)
 {
-	static const struct worker two[] = { { 70, 1 * MS }, { 30, 50 * MS } };
-	static const struct worker four[] = { { 40, 1 * MS }, { 30, 5 * MS },
-		{ 20, 20 * MS }, { 10, 1 * MS } };
-	struct result free_2 = compete(c, dir, two, 2, false, WINDOW_MS);
 	struct result held_2 = compete(c, dir, two, 2, true, WINDOW_MS);
-	struct result free_4 = compete(c, dir, four, 4, false, WINDOW_MS);
 	struct result held_4 = compete(c, dir, four, 4, true, WINDOW_MS);
 
-	out->free_error_2 = worst(free_2.got, two, 2);
 	out->lease_error_2 = worst(held_2.lease, two, 2);
-	out->free_error_4 = worst(free_4.got, four, 4);
 	out->lease_error_4 = worst(held_4.lease, four, 4);
+	out->lease_error_8 = error_of(c, dir, eight, 8, true);
+	out->lease_error_16 = error_of(c, dir, sixteen, 16, true);
 	out->jain_4 = jain(held_4.lease, four, 4);
 	for (size_t i = 0; i < 2; i++)
 		held_2.got[i] /= solo(c, dir, two[i]);
@@ -302,4 +323,126 @@ void measure_shares(struct chronos *c, const char *dir, struct share_round *out)
 	out->launch_whole_ns = launch_ns(c, dir, 100);
 	measure_memory(c, dir, out);
 	measure_recovery(c, dir, out);
+}
+
+/* ---- the plot ---- */
+
+enum {
+	PLOTTED = 4,
+	SAMPLE_MS = 250,
+	SAMPLES = 48,
+	KILL_AT = SAMPLES / 3,    /* the second is killed */
+	END_AT = SAMPLES * 2 / 3, /* and the third's partition ends */
+	WIDTH = 720,
+	HEIGHT = 320,
+	LEFT = 50,
+	TOP = 20,
+};
+
+static const struct worker plotted[PLOTTED] = { { 40, 1 * MS }, { 30, 1 * MS },
+	{ 20, 1 * MS }, { 10, 1 * MS } };
+static const char *const colours[PLOTTED] = { "#1b6ca8", "#c4472b", "#2e8b57",
+	"#8a5fb0" };
+static const char *const fates[PLOTTED] = { "", ", killed", ", partition ended", "" };
+
+static double plot_x(double sample)
+{
+	return LEFT + sample * (WIDTH - LEFT - 20) / SAMPLES;
+}
+
+static double plot_y(double share)
+{
+	return TOP + (0.5 - share) * (HEIGHT - TOP - 40) / 0.5;
+}
+
+static void draw_frame(FILE *f)
+{
+	fprintf(f,
+		"<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" "
+		"font-family=\"sans-serif\" font-size=\"12\">\n"
+		"<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n",
+		WIDTH, HEIGHT);
+	for (int i = 0; i <= 5; i++)
+		fprintf(f,
+			"<path d=\"M%d %.1fH%d\" stroke=\"#ddd\"/>"
+			"<text x=\"8\" y=\"%.1f\">%d %%</text>\n",
+			LEFT, plot_y(i * 0.1), WIDTH - 20, plot_y(i * 0.1) + 4, i * 10);
+	for (int i = 0; i <= SAMPLES; i += 8)
+		fprintf(f, "<text x=\"%.1f\" y=\"%d\">%d s</text>\n", plot_x(i) - 6,
+			HEIGHT - 22, i * SAMPLE_MS / 1000);
+}
+
+static void draw(const char *path, double share[SAMPLES][PLOTTED])
+{
+	FILE *f = fopen(path, "w");
+
+	if (!f)
+		die("write", path);
+	draw_frame(f);
+	for (int i = 0; i < PLOTTED; i++) {
+		fprintf(f,
+			"<polyline fill=\"none\" stroke-width=\"2\" stroke=\"%s\" points=\"",
+			colours[i]);
+		for (int n = 0; n < SAMPLES; n++)
+			fprintf(f, "%.1f,%.1f ", plot_x(n + 0.5), plot_y(share[n][i]));
+		fprintf(f,
+			"\"/>\n<text x=\"%.1f\" y=\"%.1f\" fill=\"%s\">share %u %%%s</text>\n",
+			plot_x(0.5), plot_y(plotted[i].hundredths / 100.0) - 6,
+			colours[i], plotted[i].hundredths, fates[i]);
+	}
+	fprintf(f,
+		"<text x=\"%d\" y=\"%d\">Device time of each program, of every %d ms"
+		"</text>\n</svg>\n",
+		LEFT, HEIGHT - 6, SAMPLE_MS);
+	if (fclose(f) != 0)
+		die("write", path);
+}
+
+void plot_shares(struct chronos *c, const char *dir, const char *path)
+{
+	static double share[SAMPLES][PLOTTED];
+	struct board *b = mmap(NULL, sizeof *b, PROT_READ | PROT_WRITE,
+		MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct chronos_partition p[PLOTTED];
+	uint64_t before[PLOTTED] = { 0 };
+	pid_t pids[PLOTTED];
+
+	if (b == MAP_FAILED)
+		die("map", "the board");
+	for (int i = 0; i < PLOTTED; i++) {
+		p[i] = make(c, plotted[i].hundredths);
+		pids[i] = fork();
+		if (pids[i] == 0)
+			work(b, i, dir, p[i].id, plotted[i].kernel_ns);
+	}
+	while (__atomic_load_n(&b->ready, __ATOMIC_SEQ_CST) < PLOTTED)
+		sleep_ms(1);
+	__atomic_store_n(&b->go, 1, __ATOMIC_SEQ_CST);
+	sleep_ms(WARM_UP_MS);
+	uint64_t since_ns = timed_now_ns();
+	for (int i = 0; i < PLOTTED; i++)
+		before[i] = __atomic_load_n(&b->got_ns[i], __ATOMIC_SEQ_CST);
+	for (int n = 0; n < SAMPLES; n++) {
+		sleep_ms(SAMPLE_MS);
+		uint64_t now_ns = timed_now_ns();
+		for (int i = 0; i < PLOTTED; i++) {
+			uint64_t got = __atomic_load_n(&b->got_ns[i], __ATOMIC_SEQ_CST);
+			share[n][i] =
+				(double)(got - before[i]) / (double)(now_ns - since_ns);
+			before[i] = got;
+		}
+		since_ns = now_ns;
+		if (n + 1 == KILL_AT)
+			kill(pids[1], SIGKILL);
+		if (n + 1 == END_AT && chronos_renew(c, p[2].id, 1, NULL, NULL) < 0)
+			die("end", p[2].id);
+	}
+	__atomic_store_n(&b->stop, 1, __ATOMIC_SEQ_CST);
+	for (int i = 0; i < PLOTTED; i++) {
+		waitpid(pids[i], NULL, 0);
+		if (i != 2)
+			drop(c, &p[i]);
+	}
+	munmap(b, sizeof *b);
+	draw(path, share);
 }

@@ -91,10 +91,26 @@ static inline void place_fini(struct place *t)
 	rmdir(t->base);
 }
 
+/* Says on ready_fd, unless it is -1, when it serves. */
+static inline _Noreturn void serve_for_ever(struct place *t, int ready_fd)
+{
+	uint64_t wait_ns = 0;
+	struct chronos_arbiter *a = chronos_arbiter_open(t->dir, &t->e);
+
+	if (!a || (ready_fd >= 0 && write(ready_fd, "", 1) != 1))
+		_exit(1);
+	struct pollfd p = { .fd = chronos_arbiter_fd(a), .events = POLLIN };
+	while (chronos_arbiter_serve(a, &wait_ns, &t->e) == 0) {
+		const struct timespec limit = { (time_t)(wait_ns / 1000000000),
+			(long)(wait_ns % 1000000000) };
+		ppoll(&p, 1, wait_ns == UINT64_MAX ? NULL : &limit, NULL);
+	}
+	_exit(2);
+}
+
 /* In a child that ends with the test; back when it serves. */
 static inline void start_arbiter(struct place *t)
 {
-	uint64_t wait_ns = 0;
 	int ready[2];
 	char byte;
 
@@ -103,16 +119,7 @@ static inline void start_arbiter(struct place *t)
 	assert_true(t->arbiter >= 0);
 	if (t->arbiter == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		struct chronos_arbiter *a = chronos_arbiter_open(t->dir, &t->e);
-		if (!a || write(ready[1], "", 1) != 1)
-			_exit(1);
-		struct pollfd p = { .fd = chronos_arbiter_fd(a), .events = POLLIN };
-		while (chronos_arbiter_serve(a, &wait_ns, &t->e) == 0) {
-			const struct timespec limit = { (time_t)(wait_ns / 1000000000),
-				(long)(wait_ns % 1000000000) };
-			ppoll(&p, 1, wait_ns == UINT64_MAX ? NULL : &limit, NULL);
-		}
-		_exit(2);
+		serve_for_ever(t, ready[1]);
 	}
 	close(ready[1]);
 	assert_int_equal(read(ready[0], &byte, 1), 1);

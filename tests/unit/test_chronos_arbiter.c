@@ -6,6 +6,7 @@
 
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 
 #define MS(n) (UINT64_C(1000000) * (n))
 
@@ -381,6 +382,47 @@ static void an_arbiter_does_not_start_beside_programs_that_take_turns_themselves
 	timed_device_free(d);
 }
 
+/* All in one process here: to the arbiter they are as many. */
+static void thousands_of_clients_join_and_get_turns(void **state)
+{
+	enum { CLIENTS = SHARE_CLIENTS_MAX };
+	struct place *t = *state;
+	struct timed_device *d = timed_device_new();
+	struct timed_queue *q = calloc(CLIENTS, sizeof *q);
+	struct rlimit files;
+	struct chronos_partition p;
+
+	assert_non_null(q);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &files), 0);
+	files.rlim_cur = files.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
+	if (files.rlim_max < 2 * CLIENTS + 100) {
+		print_message("too few files may be open: %lu\n",
+			(unsigned long)files.rlim_max);
+		skip();
+	}
+	assert_ok(t, create(t, "0", 90, SECONDS(600), NULL, &p));
+	for (int i = 0; i < CLIENTS; i++) {
+		q[i].device = d;
+		join(t, t->dir, &p, &q[i]);
+	}
+	assert_int_equal(usage(t, &p).clients, CLIENTS);
+	const struct chronos_joining j = {
+		.dir = t->dir, .name = p.id, .drain = timed_drain, .arg = q
+	};
+	assert_null(chronos_attach(&j, &t->e));
+	assert_int_equal(t->e.code, CHRONOS_EXHAUSTED);
+	for (int i = 0; i < CLIENTS; i += CLIENTS / 16) {
+		assert_ok(t, timed_launch(&q[i], 1000, &t->e));
+		timed_wait(&q[i]);
+	}
+	for (int i = 0; i < CLIENTS; i++)
+		chronos_detach(q[i].a);
+	assert_int_equal(usage(t, &p).clients, 0);
+	free(q);
+	timed_device_free(d);
+}
+
 static void an_idle_arbiter_costs_nothing(void **state)
 {
 	struct place *t = *state;
@@ -442,6 +484,7 @@ int main(void)
 		arbitrated(a_launch_waits_for_the_next_arbiter),
 		cooperative(
 			an_arbiter_does_not_start_beside_programs_that_take_turns_themselves),
+		arbitrated(thousands_of_clients_join_and_get_turns),
 		arbitrated(an_idle_arbiter_costs_nothing),
 		cooperative(
 			an_arbiter_that_ends_with_nothing_to_do_gives_the_devices_back),

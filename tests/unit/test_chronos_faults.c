@@ -330,6 +330,13 @@ static void a_process_killed_at_any_time_leaves_the_books_right(void **state)
 
 /* ---- who joined, killed while it holds a lock that it shares ---- */
 
+static void sleep_ms(unsigned ms)
+{
+	const struct timespec t = { ms / 1000, (long)(ms % 1000) * 1000000 };
+
+	nanosleep(&t, NULL);
+}
+
 static void nothing_to_drain(void *arg)
 {
 	(void)arg;
@@ -380,11 +387,64 @@ static void killed_while_it_charges_or_takes_its_turn_it_spoils_nothing(void **s
 	assert_books_are_right(t, 2);
 }
 
+/* An arbiter that dies at each of its points in turn, and the next goes on. */
+static _Noreturn void die_and_come_back(struct place *t, const char *const *points)
+{
+	for (int i = 0;; i++) {
+		pid_t pid = fork();
+		if (pid == 0) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			deadly_point = points[i] ? points[i] : "none";
+			serve_for_ever(t, -1);
+		}
+		if (!points[i]) {
+			i = -1;
+			sleep_ms(20);
+			kill(pid, SIGKILL);
+		}
+		waitpid(pid, NULL, 0);
+	}
+}
+
+static void an_arbiter_killed_at_any_point_is_followed_by_one_that_goes_on(void **state)
+{
+	static const char *const points[] = { "lease charged", "before grant",
+		"after grant", "before seat", "lease charged", "before seat left", NULL };
+	struct place *t = *state;
+	struct chronos_partition p, q;
+
+	start_arbiter(t);
+	assert_ok(t, create(t, "0", 50, SECONDS(3600), NULL, &p));
+	struct chronos_attachment *a = join(t, p.id);
+	kill_arbiter(t);
+	t->arbiter = fork();
+	assert_true(t->arbiter >= 0);
+	if (t->arbiter == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		die_and_come_back(t, points);
+	}
+	for (int i = 0; i < kills(); i++) {
+		assert_ok(t, chronos_launch(a, &t->e));
+		chronos_launch_done(a, 1);
+		/* Seats come and go. */
+		assert_ok(t, create(t, "0", 25, SECONDS(3600), NULL, &q));
+		struct chronos_attachment *b = join(t, q.id);
+		assert_ok(t, chronos_launch(b, &t->e));
+		chronos_launch_done(b, 1);
+		chronos_detach(b);
+		assert_ok(t, chronos_release(t->c, q.id, &t->e));
+	}
+	chronos_detach(a);
+	assert_books_are_right(t, 2);
+}
+
 int main(void)
 {
 #define with_devices(test) cmocka_unit_test_setup_teardown(test, two_devices, no_place)
 	const struct CMUnitTest tests[] = {
 		with_devices(killed_while_it_charges_or_takes_its_turn_it_spoils_nothing),
+		with_devices(
+			an_arbiter_killed_at_any_point_is_followed_by_one_that_goes_on),
 		with_devices(of_many_processes_exactly_one_gets_nine_tenths),
 		with_devices(never_do_two_hold_six_tenths_of_a_device),
 		cmocka_unit_test(of_many_processes_one_makes_the_state),

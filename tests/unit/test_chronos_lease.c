@@ -125,30 +125,103 @@ static void sleep_ms(unsigned ms)
 	nanosleep(&t, NULL);
 }
 
-static void partitions_have_time_by_their_shares_and_never_at_once(void **state)
+/* Two that want all they can get, of 0.7 and 0.3. */
+static void compete(struct place *t, struct chronos_partition p[2])
 {
-	struct place *t = *state;
-	struct chronos_partition p[2];
+	struct chronos_usage u[2][2];
 	bool fair = false;
 
-	assert_ok(t, create(t, "0", 70, SECONDS(600), NULL, &p[0]));
-	assert_ok(t, create(t, "0", 30, SECONDS(600), NULL, &p[1]));
 	for (int i = 0; i < TRIES && !fair; i++) {
 		struct board *b = board_new();
 		/* Long kernels for the small share: left alone it would have most. */
 		pid_t pids[] = { start(t, b, 0, p[0].id, MS(1)),
 			start(t, b, 1, p[1].id, MS(5)) };
 		until_ready(b, 2);
+		uint64_t begun_ns = timed_now_ns();
+		for (int k = 0; k < 2; k++)
+			assert_ok(t, chronos_usage(t->c, &p[k], 0, &u[0][k], &t->e));
 		raise_flag(&b->go);
 		sleep_ms(1000);
 		raise_flag(&b->stop);
 		assert_ends_well(pids[0]);
 		assert_ends_well(pids[1]);
+		/* One at a time: the sum of what they had is no more than there was. */
+		for (int k = 0; k < 2; k++)
+			assert_ok(t, chronos_usage(t->c, &p[k], 0, &u[1][k], &t->e));
+		uint64_t had_ns = u[1][0].time_ns + u[1][1].time_ns - u[0][0].time_ns -
+				  u[0][1].time_ns;
+		assert_true(had_ns <= timed_now_ns() - begun_ns);
+		/* And no less than what the device did, but for a last look of the arbiter. */
+		assert_true(had_ns + MS(100) >= b->got_ns[0] + b->got_ns[1]);
 		double ratio = (double)b->got_ns[0] / (double)(b->got_ns[1] + 1);
 		fair = ratio > 1.6 && ratio < 3.2 && b->overlaps == 0;
 		munmap(b, sizeof *b);
 	}
 	assert_true(fair);
+}
+
+static void partitions_have_time_by_their_shares_and_never_at_once(void **state)
+{
+	struct place *t = *state;
+	struct chronos_partition p[2];
+
+	assert_ok(t, create(t, "0", 70, SECONDS(600), NULL, &p[0]));
+	assert_ok(t, create(t, "0", 30, SECONDS(600), NULL, &p[1]));
+	compete(t, p);
+}
+
+static int create_burst(struct place *t, uint32_t hundredths, struct chronos_partition *p)
+{
+	const char *devices[] = { "0" };
+	struct chronos_request r = { .devices = devices,
+		.device_count = 1,
+		.hundredths = hundredths,
+		.duration_ns = SECONDS(600),
+		.owner = CHRONOS_OWNER_CALLER,
+		.burst = true };
+
+	return chronos_create(t->c, &r, p, NULL, &t->e);
+}
+
+static void a_burst_partition_takes_nothing_from_who_wants_its_share(void **state)
+{
+	struct place *t = *state;
+	struct chronos_partition p[2];
+
+	assert_ok(t, create(t, "0", 70, SECONDS(600), NULL, &p[0]));
+	assert_ok(t, create_burst(t, 30, &p[1]));
+	compete(t, p);
+}
+
+/* Longer than a lease by far, and than what a holder may be silent for. */
+static void a_kernel_that_takes_too_long_is_paid_for(void **state)
+{
+	struct place *t = *state;
+	struct board *b = board_new();
+	struct timed_queue q = { .device = &b->device };
+	struct chronos_partition p, o;
+	struct chronos_usage u = { 0 };
+
+	assert_ok(t, create(t, "0", 50, SECONDS(600), NULL, &p));
+	assert_ok(t, create(t, "0", 50, SECONDS(600), NULL, &o));
+	pid_t pid = start(t, b, 0, p.id, MS(2500));
+	until_ready(b, 1);
+	raise_flag(&b->go);
+	while (!flag(&b->at_work))
+		nap();
+	assert_ok(t, join_queue(t, &q, o.id));
+	/* The other gets on before it is done. */
+	uint64_t limit_ns = timed_now_ns() + SECONDS(60);
+	assert_ok(t, chronos_launch(q.a, &t->e));
+	chronos_launch_done(q.a, 1);
+	raise_flag(&b->stop);
+	assert_ends_well(pid);
+	do {
+		assert_ok(t, chronos_usage(t->c, &p, 0, &u, &t->e));
+	} while (u.time_ns < MS(2000) && timed_now_ns() < limit_ns);
+	assert_true(u.time_ns >= MS(2000));
+	chronos_detach(q.a);
+	munmap(b, sizeof *b);
 }
 
 static void a_partition_alone_has_no_more_than_its_share(void **state)
@@ -176,17 +249,10 @@ static void a_partition_alone_has_no_more_than_its_share(void **state)
 static void a_burst_partition_alone_has_more_than_its_share(void **state)
 {
 	struct place *t = *state;
-	const char *devices[] = { "0" };
-	struct chronos_request r = { .devices = devices,
-		.device_count = 1,
-		.hundredths = 5,
-		.duration_ns = SECONDS(600),
-		.owner = CHRONOS_OWNER_CALLER,
-		.burst = true };
 	struct chronos_partition p;
 	bool more = false;
 
-	assert_ok(t, chronos_create(t->c, &r, &p, NULL, &t->e));
+	assert_ok(t, create_burst(t, 5, &p));
 	assert_true(p.burst);
 	for (int i = 0; i < TRIES && !more; i++) {
 		struct timed_device *d = timed_device_new();
@@ -386,6 +452,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cooperative(partitions_have_time_by_their_shares_and_never_at_once),
+		cooperative(a_burst_partition_takes_nothing_from_who_wants_its_share),
+		cooperative(a_kernel_that_takes_too_long_is_paid_for),
 		cooperative(a_partition_alone_has_no_more_than_its_share),
 		cooperative(a_burst_partition_alone_has_more_than_its_share),
 		cooperative(what_is_never_waited_for_is_drained),
@@ -395,6 +463,8 @@ int main(void)
 		cooperative(who_waits_for_a_turn_is_told_when_the_partition_ends),
 		cooperative(what_the_device_says_that_it_took_is_charged),
 		arbitrated(partitions_have_time_by_their_shares_and_never_at_once),
+		arbitrated(a_burst_partition_takes_nothing_from_who_wants_its_share),
+		arbitrated(a_kernel_that_takes_too_long_is_paid_for),
 		arbitrated(a_partition_alone_has_no_more_than_its_share),
 		arbitrated(a_burst_partition_alone_has_more_than_its_share),
 		arbitrated(what_is_never_waited_for_is_drained),
