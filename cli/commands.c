@@ -366,8 +366,9 @@ const struct command commands[] = {
 	{ .name = "pause", .not_yet = "jobs cannot be paused yet" },
 	{ .name = "resume", .not_yet = "jobs cannot be paused yet" },
 	{ .name = "token", .not_yet = "there is no authentication yet" },
-	{ .name = "env", .not_yet = "there are no cached environments yet" },
-	{ .name = "admin", .not_yet = "there are no commands of administration yet" },
+	{ .name = "env",
+		.not_yet = "workers keep and remove environments by themselves" },
+	{ .name = "admin", .not_yet = "cumulusd --backup DIR makes copies of its store" },
 	{ 0 },
 };
 
