@@ -31,10 +31,13 @@ TICK = """
 def worker_of(system):
     """The pid of its cumulus-worker."""
     for pid in system.processes():
-        if os.path.basename(os.readlink(f"/proc/{pid}/exe")) == "cumulus-worker":
-            with open(f"/proc/{pid}/comm") as f:
-                if f.read().strip() == "cumulus-worker":
-                    return pid
+        try:
+            comm = Path(f"/proc/{pid}/comm").read_text().strip()
+            program = os.path.basename(os.readlink(f"/proc/{pid}/exe"))
+        except OSError:
+            continue  # it ended while we looked
+        if comm == program == "cumulus-worker":
+            return pid
     raise AssertionError("no worker runs")
 
 
