@@ -60,3 +60,9 @@ test_chronos_cuda_CFLAGS := -iquote chronos/cuda -iquote tests/cuda \
 $(eval $(call unit_test,test_chronos_cuda))
 $(BUILD)/tests/test_chronos_cuda: $(chronos_CUDA) $(chronos_CUDA_IN_JOBS) $(chronos_FAKES) \
   $(BUILD)/tests/cuda_program
+
+# PYTHON names a Python with PyTorch.
+PYTHON ?= python3
+.PHONY: gpu-check
+gpu-check: $(BUILD)/bin/chronos $(chronos_CUDA_IN_JOBS) $(BUILD)/lib/libchronos-opencl.so ## does Chronos hold PyTorch on this machine's GPU? (PYTHON)
+	@$(PYTHON) scripts/gpu_check.py $(BUILD)

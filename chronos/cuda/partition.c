@@ -208,7 +208,7 @@ static struct device *by_number(CUdevice number)
 /* By its uuid where the partition's devices have been named so, and else by its place. */
 static struct device *recognise(CUdevice number)
 {
-	char uuid[48];
+	char uuid[sizeof devices->uuid];
 	struct device *d, *found = NULL;
 
 	ask_uuid(number, uuid, sizeof uuid);

@@ -18,7 +18,7 @@ struct device {
 	uint32_t index;  /* in the directory of partitions */
 	CUdevice number; /* in CUDA; -1: not known yet */
 	bool whole;      /* nobody else is there: only its end is asked for */
-	char uuid[48];   /* "GPU-...", "" when not known */
+	char uuid[96];   /* "GPU-...", "" when not known */
 	struct chronos_attachment *attachment;
 	uint64_t context_bytes; /* what a context takes, measured; 0: not yet */
 };

@@ -84,7 +84,8 @@ struct thing {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct fake_state *state;
 static struct fake_process *me;
-static pid_t began; /* the process that called cuInit */
+static bool began;  /* cuInit was called, */
+static bool forked; /* and by the parent: here nothing works any more */
 static struct thing *things;
 static struct CUstream_st *streams;
 static struct CUctx_st *primary[FAKE_DEVICES_MAX];
@@ -175,6 +176,11 @@ static void unlock_state(void)
 	__atomic_store_n(&state->lock, 0, __ATOMIC_RELEASE);
 }
 
+static void in_child(void)
+{
+	forked = began;
+}
+
 static bool open_state(void)
 {
 	const char *path = getenv("FAKE_CUDA_STATE");
@@ -199,6 +205,7 @@ static bool open_state(void)
 		if (!p->pid && !me)
 			me = p;
 	}
+	pthread_atfork(NULL, NULL, in_child);
 	if (me) {
 		memset(me, 0, sizeof *me);
 		me->pid = getpid();
@@ -244,7 +251,7 @@ static void give(int device, uint64_t bytes)
 
 static CUresult ready(void)
 {
-	return began && began == getpid() ? CUDA_SUCCESS : CUDA_ERROR_NOT_INITIALIZED;
+	return began && !forked ? CUDA_SUCCESS : CUDA_ERROR_NOT_INITIALIZED;
 }
 
 /* ---- things ---- */
@@ -301,12 +308,12 @@ CUresult cuInit(unsigned flags)
 {
 	if (flags)
 		return CUDA_ERROR_INVALID_VALUE;
-	if (began && began != getpid())
+	if (forked)
 		return CUDA_ERROR_NOT_INITIALIZED;
 	pthread_mutex_lock(&lock);
 	CUresult rc = state || open_state() ? CUDA_SUCCESS : CUDA_ERROR_NO_DEVICE;
 	if (rc == CUDA_SUCCESS)
-		began = getpid();
+		began = true;
 	for (int i = 0; i < FAKE_DEVICES_MAX; i++) {
 		default_pools[i].device = i;
 		legacy_streams[i].device = i;

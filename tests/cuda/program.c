@@ -827,6 +827,120 @@ static void work(void)
 	tell_and_wait();
 }
 
+/* ---- stand-ins for the PyTorch programs of scripts/gpu_check.py ---- */
+
+enum { CHECK_MS = 2000 };
+
+static void wait_for_line(void)
+{
+	char line[8];
+
+	MUST(write(STDOUT_FILENO, "ready\n", 6) == 6);
+	MUST(read(STDIN_FILENO, line, sizeof line) >= 0);
+}
+
+static double seconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static void count_work(void (*step)(void *), void *arg)
+{
+	double until;
+	int n = 0;
+
+	wait_for_line();
+	for (until = seconds() + CHECK_MS / 1e3; seconds() < until; n++)
+		step(arg);
+	OK(cu.cuCtxSynchronize());
+	printf("{\"work\": %d}\n", n);
+}
+
+static void step_waiting(void *arg)
+{
+	(void)arg;
+	OK(launch(2000));
+	OK(cu.cuCtxSynchronize());
+}
+
+/* Some launches ahead of what it waits for. */
+static void step_ahead(void *arg)
+{
+	CUevent *events = arg;
+	static unsigned n;
+	CUevent event = events[n++ % 4];
+
+	OK(cu.cuEventSynchronize(event));
+	OK(launch(2000));
+	OK(cu.cuEventRecord(event, NULL));
+}
+
+static void step_graph(void *exec)
+{
+	OK(cu.cuGraphLaunch(exec, NULL));
+	OK(cu.cuCtxSynchronize());
+}
+
+static void check_matmul(void)
+{
+	open_device();
+	count_work(step_waiting, NULL);
+}
+
+static void check_ahead(void)
+{
+	CUevent events[4];
+
+	open_device();
+	for (int i = 0; i < 4; i++)
+		OK(cuEventCreate(&events[i], 0));
+	count_work(step_ahead, events);
+}
+
+static void check_graph(void)
+{
+	CUstream stream;
+	CUgraph graph;
+	CUgraphExec exec;
+
+	open_device();
+	OK(cuStreamCreate(&stream, 0));
+	OK(cu.cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_GLOBAL));
+	OK(launch_on(stream, 2000));
+	OK(cu.cuStreamEndCapture(stream, &graph));
+	OK(cuGraphInstantiateWithFlags(&exec, graph, 0));
+	count_work(step_graph, exec);
+}
+
+static void check_memory(void)
+{
+	CUdeviceptr at;
+	size_t free_bytes, total;
+
+	open_device();
+	OK(cu.cuMemGetInfo_v2(&free_bytes, &total));
+	while (cu.cuMemAlloc_v2(&at, 2 * MIB) == CUDA_SUCCESS)
+		;
+	printf("{\"total\": %zu, \"left\": %llu, \"again\": 1}\n", total,
+		(unsigned long long)left());
+}
+
+static void check_expiry(void)
+{
+	struct timespec t;
+
+	open_device();
+	wait_for_line();
+	while (launch(100) == CUDA_SUCCESS)
+		OK(cu.cuCtxSynchronize());
+	clock_gettime(CLOCK_REALTIME, &t);
+	printf("{\"at\": %.6f, \"error\": \"refused\"}\n",
+		(double)t.tv_sec + (double)t.tv_nsec / 1e9);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -857,6 +971,11 @@ static const struct {
 	{ "requests", requests },
 	{ "bench", bench },
 	{ "work", work },
+	{ "check matmul", check_matmul },
+	{ "check ahead", check_ahead },
+	{ "check graph", check_graph },
+	{ "check memory", check_memory },
+	{ "check expiry", check_expiry },
 };
 
 int main(int argc, char **argv)
@@ -864,7 +983,7 @@ int main(int argc, char **argv)
 	for (size_t i = 0; argc == 2 && i < sizeof scenarios / sizeof *scenarios; i++) {
 		if (strcmp(scenarios[i].name, argv[1]) == 0) {
 			scenarios[i].run();
-			return 0;
+			return fflush(stdout) == 0 ? 0 : 1;
 		}
 	}
 	fprintf(stderr, "no such scenario\n");

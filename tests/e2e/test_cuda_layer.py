@@ -57,7 +57,7 @@ int cuMemAlloc_v2(unsigned long long *at, size_t bytes)
 
 def run(args, env, **more):
     return subprocess.run([str(a) for a in args], env={**os.environ, **env}, text=True,
-                          capture_output=True, timeout=120, **more)
+                          capture_output=True, timeout=300, **more)
 
 
 @pytest.fixture
@@ -173,3 +173,21 @@ def test_the_runtime_asks_the_driver_for_what_was_recorded(runtime, half, tmp_pa
     recorded = (ROOT / "tests" / "cuda" / "runtime_requests.txt").read_text().splitlines()
     assert len(asked) > 300
     assert not asked - set(recorded), "record them: scripts/record_cuda_requests.sh"
+
+
+def test_gpu_check_says_loudly_when_there_is_no_gpu():
+    done = run([sys.executable, ROOT / "scripts" / "gpu_check.py", BUILD],
+               {"LD_LIBRARY_PATH": "/nonexistent"})
+    if "no NVIDIA GPU here" not in done.stderr and "no PyTorch" not in done.stderr:
+        pytest.skip("this machine has a GPU: run make gpu-check")
+    assert done.returncode == 3 and "NOTHING WAS CHECKED" in done.stderr and not done.stdout
+
+
+def test_gpu_check_makes_its_report_with_the_fake_driver():
+    """Its shares are a matter of how busy this machine is; the rest is not."""
+    done = run([sys.executable, ROOT / "scripts" / "gpu_check.py", BUILD, "--fake"], {})
+    rows = [line for line in done.stdout.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) == 17, done.stdout + done.stderr
+    for row in rows:
+        if row.startswith("| memory") or row.startswith("| after kill"):
+            assert row.endswith("| ok |"), row
