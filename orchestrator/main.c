@@ -29,7 +29,9 @@
 #include "workers.h"
 
 #define EXIT_CONFIG     2
-#define WORKER_END_MS   30000 /* and, with --on-exit stop, the worker */
+#define WORKER_END_MS   30000 /* with --on-exit stop the worker gets so long to end */
+#define KEEPER_END_MS   10000 /* and then the keeper, ... */
+#define KEEPER_LOOK_MS  5     /* ... looked at so often */
 #define WORKER_DIAL_MS  5000  /* or so long, when it is not there yet */
 #define FIRST_WORKERS_S 5
 #define WORKER_DOWN_S   15
@@ -47,7 +49,7 @@ struct daemon {
 	char *socket; /* D/orchestrator/worker.sock */
 	int argc;
 	char **argv;
-	int go;     /* embedded_go() */
+	int go;     /* embedded_go(); -1 = no keeper of ours */
 	char *hint; /* how to get a worker, where none is started */
 
 	uv_loop_t loop;
@@ -61,6 +63,7 @@ struct daemon {
 	uv_signal_t terminate, interrupt, reload;
 	uv_timer_t patience, alive;
 	bool ending, closed;
+	unsigned keeper_looks;
 	bool told_worker; /* at the signal it was there, so it knows */
 };
 
@@ -375,9 +378,17 @@ static void close_all(struct daemon *d)
 	d->relay = NULL;
 }
 
-static void on_ready_to_close(uv_timer_t *timer)
+/* The next cumulusd must not find a keeper that is about to end, and wait for a worker that
+ * nobody starts. */
+static void on_keeper_look(uv_timer_t *timer)
 {
-	close_all(timer->data);
+	struct daemon *d = timer->data;
+
+	if (embedded_is_gone(d->go) ||
+		d->keeper_looks++ >= KEEPER_END_MS / KEEPER_LOOK_MS)
+		close_all(d);
+	else
+		uv_timer_start(timer, on_keeper_look, KEEPER_LOOK_MS, 0);
 }
 
 /* Called by the server that is to be closed: so a turn later. */
@@ -385,7 +396,7 @@ static void on_workers_gone(void *ctx)
 {
 	struct daemon *d = ctx;
 
-	uv_timer_start(&d->patience, on_ready_to_close, 0, 0);
+	uv_timer_start(&d->patience, on_keeper_look, 0, 0);
 }
 
 static void on_patience_over(uv_timer_t *timer)
@@ -405,8 +416,12 @@ static void on_drained(struct wire_server *server, void *user)
 	bool left = d->told_worker && !here; /* it was quicker than the clients */
 
 	(void)server;
-	if (strcmp(d->config.on_exit, "stop") != 0 || (!here && !d->embedded) || left) {
+	if (strcmp(d->config.on_exit, "stop") != 0 || (!here && !d->embedded)) {
 		close_all(d);
+		return;
+	}
+	if (left) {
+		on_workers_gone(d);
 		return;
 	}
 	workers_when_gone(d->workers, on_workers_gone, d);
@@ -538,6 +553,7 @@ static void free_parts(struct daemon *d)
 	settings_fini(config_table, &d->config);
 	free(d->socket);
 	free(d->hint);
+	close_fd(&d->go);
 	close_fd(&d->folder.orchestrator);
 	close_fd(&d->folder.dir);
 	close_fd(&d->folder.lock);

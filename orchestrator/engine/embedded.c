@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/close_range.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -200,7 +201,7 @@ static void wait_for_go(void)
 	while (n < 0 && errno == EINTR && !stopping);
 	if (n != 1)
 		_exit(0);
-	close(GO_FD);
+	/* It stays open: its end is how cumulusd sees ours. */
 }
 
 static int fork_keeper(const struct embedded_worker *w, int lock, int go, struct err *e)
@@ -249,7 +250,16 @@ int embedded_start(const struct embedded_worker *w, int *go, struct err *e)
 void embedded_go(int *go)
 {
 	/* A keeper that died meanwhile needs no word; the next start makes another. */
-	if (*go >= 0 && write(*go, "", 1) < 0)
+	if (*go >= 0 && write(*go, "", 1) < 0) {
 		log_warn("the worker's keeper is gone", NULL);
-	close_fd(go);
+		close_fd(go);
+	}
+}
+
+bool embedded_is_gone(int go)
+{
+	struct pollfd p = { .fd = go };
+
+	/* Nobody can read any more. */
+	return go < 0 || (poll(&p, 1, 0) == 1 && p.revents & POLLERR);
 }

@@ -25,7 +25,10 @@ struct embedded_worker {
 
 /* Start one unless D/worker's locks show that there is a keeper (whose worker may just be
  * dead) or a worker.  *go is then -1, else a descriptor: the keeper does nothing before
- * embedded_go(), and ends when the descriptor is closed, so also when cumulusd cannot start. */
+ * embedded_go(), and ends when the descriptor is closed before, so also when cumulusd cannot
+ * start.  The caller closes it. */
 int embedded_start(const struct embedded_worker *w, int *go, struct err *e) MUST_CHECK;
-/* cumulusd serves: the worker may start.  Takes the descriptor; -1 is fine. */
+/* cumulusd serves: the worker may start.  -1 is fine. */
 void embedded_go(int *go);
+/* Has the keeper ended, and its worker before it?  -1, which is no keeper of ours: yes. */
+bool embedded_is_gone(int go);

@@ -3,7 +3,9 @@
 SPDX-License-Identifier: Apache-2.0
 """
 import os
+import signal
 import subprocess
+from pathlib import Path
 
 import grpc
 import pytest
@@ -28,6 +30,26 @@ def test_a_clean_end_stops_what_runs_and_leaves_nothing(new_system):
     client.channel.close()
     system.stop()
     until(lambda: not system.left_behind(), "nothing is left", 10)
+
+
+def test_a_clean_end_is_over_only_when_the_workers_keeper_is(new_system):
+    """Else a cumulusd that is started right then waits for a worker that nobody starts."""
+    system = new_system()
+    Client(system).until_ready()
+    keeper = next(pid for pid in system.processes()
+                  if Path(f"/proc/{pid}/comm").read_text() == "cumulus-keeper\n")
+    os.kill(keeper, signal.SIGSTOP)
+    try:
+        system.process.send_signal(signal.SIGTERM)
+        until(lambda: "worker's stream is over" in system.log_text(), "the worker ends")
+        with pytest.raises(subprocess.TimeoutExpired):
+            system.process.wait(timeout=0.5)
+    finally:
+        os.kill(keeper, signal.SIGCONT)
+    assert system.process.wait(timeout=DEADLINE_S) == 0
+    system.bury()
+    system.start()
+    Client(system).until_ready()
 
 
 def test_a_machine_that_can_run_no_job_is_unhealthy_and_says_why(new_system, monkeypatch):
