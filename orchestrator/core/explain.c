@@ -315,6 +315,8 @@ static void add_first_in_line(
 	if (!first || first == job || !queue_before(&first->node, &job->node))
 		return;
 	b = new_blocker(x);
+	if (!b)
+		return;
 	fill_job(b, first);
 	b->kind = BLOCKER_BEFORE_IT;
 	memcpy(b->worker, c->reserved.devices[0]->worker->said.worker, ID_SIZE);
