@@ -4,6 +4,7 @@ SPDX-License-Identifier: Apache-2.0
 """
 import json
 import os
+import signal
 import statistics
 import sys
 import time
@@ -78,6 +79,8 @@ class Bench:
         self.name = name
         self.rows = []
         self.began = time.monotonic()
+        # Ended from outside it still takes its systems and peers down.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         print(f"bench-{name}: {title}; load average before: {os.getloadavg()[0]:.1f}", flush=True)
 
     def row(self, what, unit, aim=None, less_is_better=False):
