@@ -194,6 +194,9 @@ int chronos_release(struct chronos *c, const char *name, struct chronos_error *e
 		FAULT_POINT("before release");
 		end_record(c, p, now_ns);
 		FAULT_POINT("after release");
+	} else {
+		/* It may have ended while it had processes, which are gone by now. */
+		chronos_share_sweep(c, now_ns);
 	}
 	chronos_state_unlock(c);
 	return rc;

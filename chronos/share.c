@@ -325,8 +325,7 @@ static bool id_is_needed(const struct chronos *c, uint32_t id, uint64_t now_ns)
 	return false;
 }
 
-/* Remove the files of partitions that have ended by themselves. */
-static void sweep(const struct chronos *c, uint64_t now_ns)
+void chronos_share_sweep(const struct chronos *c, uint64_t now_ns)
 {
 	const char prefix[] = PARTITION_FILE_NAME PARTITION_ID_PREFIX;
 	int fd = openat(c->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -373,7 +372,7 @@ static int prepare_locked(struct chronos *c, struct partition_record *r, uint64_
 		chronos_share_move_end(c, r->id, r->expires_ns);
 		return 0;
 	}
-	sweep(c, now_ns);
+	chronos_share_sweep(c, now_ns);
 	return make_partition(c, r, e);
 }
 

@@ -202,6 +202,8 @@ void chronos_share_move_end(const struct chronos *c, uint32_t id, uint64_t expir
 /* State locked.  Has the partition, which is not live, still processes that joined it?
  * Their memory is theirs until they end. */
 bool chronos_share_drains(const struct chronos *c, const struct partition_record *r);
+/* State locked.  Remove the files of partitions that have ended and drained. */
+void chronos_share_sweep(const struct chronos *c, uint64_t now_ns);
 /* State locked.  Nobody needs its file any more. */
 void chronos_share_remove(const struct chronos *c, uint32_t id);
 

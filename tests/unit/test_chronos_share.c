@@ -382,6 +382,14 @@ static uint32_t draining(struct place *t)
 	return d[0].draining_hundredths;
 }
 
+static bool has_file(const struct place *t, const char *id)
+{
+	char path[512];
+
+	snprintf(path, sizeof path, "%s/partition-%s", t->dir, id);
+	return access(path, F_OK) == 0;
+}
+
 static void memory_of_a_released_partition_is_taken_until_its_last_process_ends(
 	void **state)
 {
@@ -409,6 +417,11 @@ static void memory_of_a_released_partition_is_taken_until_its_last_process_ends(
 	end_holder(two);
 	assert_int_equal(draining(t), 0);
 	assert_int_equal(available(t, "0"), 50);
+	/* Who releases it once more takes its file away. */
+	assert_true(has_file(t, p.id));
+	assert_refused(t, CHRONOS_NOT_FOUND, chronos_release(t->c, p.id, &t->e));
+	assert_false(has_file(t, p.id));
+	assert_true(has_file(t, q.id));
 	assert_ok(t, create(t, "0", 50, SECONDS(600), NULL, &p));
 }
 
