@@ -62,9 +62,16 @@ struct chronos *open_with_devices(const struct cli *cli, struct chronos_error *e
 /* Decimal digits and nothing else, from min to max. */
 bool read_number(const char *text, uint64_t min, uint64_t max, uint64_t *n);
 
+json_t *json_of_list(
+	struct chronos *c, const struct chronos_partition *list, size_t count);
+
 /* ---- arbiter.c ---- */
 
 enum exit_code run_arbiter(const struct cli *cli);
+
+/* ---- watch.c ---- */
+
+enum exit_code run_watch(const struct cli *cli);
 
 /* ---- run.c ---- */
 

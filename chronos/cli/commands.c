@@ -204,7 +204,7 @@ static enum exit_code run_create(const struct cli *cli)
 
 /* ---- list, renew, release ---- */
 
-static json_t *json_of_list(
+json_t *json_of_list(
 	struct chronos *c, const struct chronos_partition *list, size_t count)
 {
 	json_t *partitions = json_array();
@@ -437,6 +437,8 @@ const struct command commands[] = {
 	{ "arbiter", 0, NULL, "[--background] [--idle-exit <seconds>]",
 		"give the turns of the devices to programs that need not be trusted",
 		false, false, true, run_arbiter },
+	{ "watch", 0, NULL, "", "show the devices and partitions anew each second", false,
+		false, false, run_watch },
 	{ "doctor", 0, NULL, "", "say what holds programs to their shares here", false,
 		false, false, run_doctor },
 	{ "available", 1, "device index", "<device>", "show how much of a device is free",

@@ -470,6 +470,24 @@ static void the_processor_is_a_device_only_when_asked_for(void **state)
 	json_decref(devices);
 }
 
+static void watch_goes_on_until_it_is_stopped(void **state)
+{
+	struct place *t = *state;
+	struct answer a;
+	struct chronos_partition p;
+
+	assert_ok(t, create(t, "0", 50, SECONDS(600), NULL, &p));
+	/* Two looks, then the reader goes. */
+	chronos(t, &a, "watch | grep -m 2 'GPU 0'");
+	assert_non_null(strstr(a.out, "[####################....................]  50%"));
+	chronos(t, &a, "watch --json | head -n 2 | tail -n 1");
+	json_t *value = json_loads(a.out, 0, NULL);
+	assert_non_null(value);
+	assert_int_equal(json_array_size(json_object_get(value, "devices")), 2);
+	assert_int_equal(json_array_size(json_object_get(value, "partitions")), 1);
+	json_decref(value);
+}
+
 static bool arbiter_serves(struct place *t)
 {
 	json_t *stats = json_answer(t, "stats --json");
@@ -532,6 +550,7 @@ int main(void)
 		with_devices(every_verb_answers_in_json),
 		with_devices(run_starts_a_program_in_its_partition),
 		with_devices(doctor_says_what_holds),
+		with_devices(watch_goes_on_until_it_is_stopped),
 		with_devices(an_arbiter_in_the_background_outlives_the_command),
 		with_devices(an_arbiter_ends_by_itself_when_it_may),
 		with_devices(help_and_stats_say_that_nothing_is_enforced),
