@@ -28,6 +28,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/inotify.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -60,7 +61,7 @@ struct tenant {
 	uint32_t record; /* slot in the state */
 	uint64_t created_ns;
 	uint64_t devices;
-	int fd; /* of its file, to read and to see its life locks */
+	int fd; /* of its file: to read it, to cut it back, to see its life locks */
 	int wd; /* -1: not listened to */
 	bool rang;
 	uint32_t work;
@@ -170,11 +171,22 @@ static void look_soon(struct chronos_arbiter *a, const struct tenant *t)
 		a->devices[__builtin_ctzll(left)].look_ns = 0;
 }
 
+/* Whoever may write the file could fill the file system of all the others by it. */
+static void cut_back(const struct tenant *t)
+{
+	const off_t most = sizeof(struct partition_file);
+	struct stat st;
+
+	if (fstat(t->fd, &st) == 0 && st.st_size > most)
+		(void)!ftruncate(t->fd, most);
+}
+
 /* Read what all its processes want. */
 static void listen_to(struct chronos_arbiter *a, struct tenant *t)
 {
 	uint32_t used = 0;
 
+	cut_back(t);
 	if (pread(t->fd, &used, sizeof used,
 		    offsetof(struct partition_file, clients_used)) !=
 		(ssize_t)sizeof used)
@@ -412,7 +424,7 @@ static int adopt(struct chronos_arbiter *a, const char *name, uint32_t id,
 	t->id = id;
 	t->wd = -1;
 	memset(t->seats, 0xff, sizeof t->seats);
-	t->fd = chronos_share_open(a->c->dirfd, name, O_RDONLY);
+	t->fd = chronos_share_open(a->c->dirfd, name, O_RDWR);
 	if (t->fd < 0 || !find_record(a->c->state, t, now_ns)) {
 		int why = t->fd < 0 ? errno : ENOENT;
 		tenant_free(t);
@@ -739,6 +751,7 @@ static int take_devices(struct chronos_arbiter *a, struct chronos_error *e)
 	return rc;
 }
 
+/* Whose files are there and are not known yet. */
 static int adopt_all(struct chronos_arbiter *a, struct chronos_error *e)
 {
 	int fd = openat(a->c->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -753,7 +766,7 @@ static int adopt_all(struct chronos_arbiter *a, struct chronos_error *e)
 	}
 	for (struct dirent *f; rc == 0 && (f = readdir(dir));) {
 		uint32_t id;
-		if (partition_of_name(f->d_name, &id))
+		if (partition_of_name(f->d_name, &id) && !find_tenant(a, id))
 			rc = adopt(a, f->d_name, id, now_ns, e);
 	}
 	closedir(dir);
@@ -905,19 +918,32 @@ static int directory_changed(struct chronos_arbiter *a, const struct inotify_eve
 	return map_device(a, (uint32_t)device, e);
 }
 
-/* Events were lost: look at everything. */
-static int catch_up(struct chronos_arbiter *a, struct chronos_error *e)
+static bool file_is_gone(const struct tenant *t)
 {
-	while (a->tenants)
-		end_tenant(a, a->tenants);
-	return adopt_all(a, e);
+	struct stat st;
+
+	return fstat(t->fd, &st) == 0 && st.st_nlink == 0;
+}
+
+/* Events were lost, which two partitions that ring in turns can bring about: look at
+ * everything.  Who is known stays in its seat, of which its processes read. */
+static int catch_up(struct chronos_arbiter *a, uint64_t now_ns, struct chronos_error *e)
+{
+	for (struct tenant *t = a->tenants, *next; t; t = next) {
+		next = t->next;
+		if (is_live(a, t, now_ns) && !file_is_gone(t))
+			t->rang = a->rang = true;
+		else
+			end_tenant(a, t);
+	}
+	return take_devices(a, e) < 0 ? -1 : adopt_all(a, e);
 }
 
 static int take_event(struct chronos_arbiter *a, const struct inotify_event *event,
 	uint64_t now_ns, struct chronos_error *e)
 {
 	if (event->mask & IN_Q_OVERFLOW)
-		return catch_up(a, e);
+		return catch_up(a, now_ns, e);
 	if (event->wd == a->dir_wd)
 		return event->len ? directory_changed(a, event, now_ns, e) : 0;
 	struct tenant *t = tenant_of_wd(a, event->wd);

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #define MS(n) (UINT64_C(1000000) * (n))
 
@@ -269,6 +270,90 @@ static void thousands_of_processes_that_do_not_exist_hurt_nobody_else(void **sta
 	nobody_is_hurt_by(*state, want_as_thousands);
 }
 
+static off_t size_of(int fd)
+{
+	struct stat st;
+
+	assert_int_equal(fstat(fd, &st), 0);
+	return st.st_size;
+}
+
+/* The folder has as much room as its file system, which is the machine's /run. */
+static void a_partitions_file_that_grows_is_cut_back(void **state)
+{
+	struct place *t = *state;
+	struct chronos_partition p;
+
+	assert_ok(t, create(t, "0", 50, SECONDS(600), NULL, &p));
+	assert_ok(t, chronos_prepare(t->c, p.id, NULL, &t->e));
+	int fd = open_partition(t, &p);
+	off_t before = size_of(fd);
+	assert_int_equal(pwrite(fd, "x", 1, 16 << 20), 1);
+	uint64_t limit_ns = timed_now_ns() + LIMIT_NS;
+	while (size_of(fd) != before && timed_now_ns() < limit_ns)
+		sleep_ms(1);
+	assert_int_equal(size_of(fd), before);
+	close(fd);
+}
+
+static long events_kept(void)
+{
+	FILE *f = fopen("/proc/sys/fs/inotify/max_queued_events", "re");
+	long n = 0;
+
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%ld", &n), 1);
+	fclose(f);
+	return n;
+}
+
+/* The kernel joins equal events that follow each other: two who ring in turns fill it. */
+static void fill_queue_of_events(
+	const struct place *t, const struct chronos_partition bad[2])
+{
+	int fds[2] = { open_partition(t, &bad[0]), open_partition(t, &bad[1]) };
+
+	for (long i = events_kept() + 100; i > 0; i--)
+		assert_int_equal(
+			pwrite(fds[i % 2], "x", 1, offsetof(struct partition_file, bell)),
+			1);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+static void an_arbiter_that_missed_events_leaves_everybody_in_place(void **state)
+{
+	struct place *t = *state;
+	struct timed_device *d = timed_device_new();
+	struct timed_queue q = { .device = d }, late = { .device = d };
+	struct chronos_partition bad[2], good, next;
+
+	for (int i = 0; i < 2; i++) {
+		assert_ok(t, create(t, "0", 10, SECONDS(600), NULL, &bad[i]));
+		assert_ok(t, chronos_prepare(t->c, bad[i].id, NULL, &t->e));
+	}
+	assert_ok(t, create(t, "0", 40, SECONDS(600), NULL, &good));
+	join(t, t->dir, &good, &q);
+	run_kernels(t, &q, 5);
+	uint64_t before_ns = usage(t, &good).time_ns;
+
+	assert_int_equal(kill(t->arbiter, SIGSTOP), 0);
+	fill_queue_of_events(t, bad);
+	/* What came and went meanwhile is seen all the same. */
+	assert_ok(t, chronos_release(t->c, bad[0].id, &t->e));
+	assert_ok(t, create(t, "0", 40, SECONDS(600), NULL, &next));
+	assert_ok(t, chronos_prepare(t->c, next.id, NULL, &t->e));
+	assert_int_equal(kill(t->arbiter, SIGCONT), 0);
+
+	run_kernels(t, &q, 5);
+	assert_true(before_ns > 0 && usage(t, &good).time_ns > before_ns);
+	join(t, t->dir, &next, &late);
+	run_kernels(t, &late, 5);
+	chronos_detach(q.a);
+	chronos_detach(late.a);
+	timed_device_free(d);
+}
+
 /* It says that it never had anything in flight, and launches all the same. */
 static void who_says_that_it_used_nothing_is_charged_for_its_lease(void **state)
 {
@@ -478,6 +563,8 @@ int main(void)
 		arbitrated(a_partitions_file_that_is_made_huge_hurts_nobody_else),
 		arbitrated(a_bell_that_is_rung_without_end_hurts_nobody_else),
 		arbitrated(thousands_of_processes_that_do_not_exist_hurt_nobody_else),
+		arbitrated(a_partitions_file_that_grows_is_cut_back),
+		arbitrated(an_arbiter_that_missed_events_leaves_everybody_in_place),
 		arbitrated(who_says_that_it_used_nothing_is_charged_for_its_lease),
 		arbitrated(there_is_one_arbiter_a_directory),
 		arbitrated(a_killed_arbiter_is_followed_by_one_that_goes_on),
