@@ -12,6 +12,7 @@
 
 #include <jansson.h>
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
@@ -376,9 +377,20 @@ static void end_arbiter(pid_t pid)
 		die("arbiter", "it did not end well");
 }
 
+static void remove_files(const char *path)
+{
+	DIR *dir = opendir(path);
+
+	if (!dir)
+		die("open", path);
+	for (struct dirent *f; (f = readdir(dir));)
+		(void)unlinkat(dirfd(dir), f->d_name, 0);
+	closedir(dir);
+}
+
 int main(int argc, char **argv)
 {
-	char dir[] = "/tmp/bench_chronos.XXXXXX", state[64];
+	char dir[] = "/tmp/bench_chronos.XXXXXX";
 
 	if (argc != 4)
 		die("usage", "bench_chronos <program> <report.json> <plot.svg>");
@@ -402,11 +414,7 @@ int main(int argc, char **argv)
 	}
 	chronos_close(c);
 	report(argv[2]);
-	const char *const files[] = { "state", "device-0", "device-1", "arbiter" };
-	for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-		snprintf(state, sizeof state, "%s/%s", dir, files[i]);
-		unlink(state);
-	}
+	remove_files(dir);
 	rmdir(dir);
 	return 0;
 }
