@@ -47,6 +47,8 @@ extern const struct command commands[]; /* ends with a NULL name */
 
 /* NULL when there is none. */
 const struct command *command_find(const char *name);
+/* Say that there is no such command, and why or what to type instead; EXIT_USAGE. */
+enum exit_code command_absent(const char *name);
 void command_help(const struct command *command, FILE *to);
 void commands_help(FILE *to);
 

@@ -27,11 +27,10 @@ static void tell(const struct cli *cli, const char *job_id,
 	if (cli->options->quiet)
 		return;
 
-	CLEANUP(free_ptr) char *message = text_escape(reply->message);
 	CLEANUP(free_ptr)
-	char *line = str_fmt("%s  %s%s%s\n", job_id,
-		reply->cancelled ? "to be cancelled" : "not cancelled",
-		*message ? ": " : "", message);
+	char *line = reply->cancelled ? str_fmt("%s  to be cancelled\n", job_id)
+				      : str_fmt("%s  not cancelled: it is %s already\n",
+						job_id, state_name(reply->state));
 	put_text(STDOUT_FILENO, line);
 }
 

@@ -129,9 +129,15 @@ static enum exit_code no_result(struct cli *cli, const char *job_id)
 		return code;
 	}
 
-	CLEANUP(free_ptr) char *message = text_escape(status->message);
-	err_set(&e, ERR_CONFLICT, "%s has no result: it is %s%s%s", job_id,
-		state_name(status->state), *message ? ": " : "", message);
+	const char *state = state_name(status->state);
+	const char *message = state_remark(status->state, status->message);
+	if (state_is_final(status->state))
+		err_set(&e, ERR_CONFLICT, "%s has no result: it is %s%s%s", job_id, state,
+			*message ? ": " : "", message);
+	else
+		err_set(&e, ERR_CONFLICT,
+			"%s has no result yet: it is %s; cumulus attach %s waits for it",
+			job_id, state, job_id);
 	complain(&e);
 	return state_is_final(status->state)
 		       ? exit_code_of_end(status->state, status->reason)

@@ -57,7 +57,8 @@ static enum exit_code draw(struct cli *cli, struct buf *out)
 	if (prefix && found == 0) {
 		char quoted[STR_QUOTE_SIZE];
 
-		err_set(&e, ERR_NOT_FOUND, "no worker begins with %s",
+		err_set(&e, ERR_NOT_FOUND,
+			"no worker begins with %s; cumulus workers lists them",
 			str_quote(quoted, prefix, strlen(prefix)));
 		complain(&e);
 		return EXIT_NOT_FOUND;

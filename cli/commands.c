@@ -380,6 +380,75 @@ const struct command *command_find(const char *name)
 	return NULL;
 }
 
+/* How other systems call it. */
+static const struct {
+	const char *word, *here;
+} other_words[] = {
+	{ "sbatch", "submit" },
+	{ "srun", "run" },
+	{ "squeue", "ps" },
+	{ "sacct", "ps -a" },
+	{ "scancel", "cancel" },
+	{ "sinfo", "workers" },
+	{ "list", "ps" },
+	{ "ls", "ps" },
+	{ "jobs", "ps" },
+	{ "job", "ps" },
+	{ "queue", "ps" },
+	{ "nodes", "workers" },
+	{ "gpus", "workers" },
+	{ "node", "workers" },
+	{ "kill", "cancel" },
+	{ "stop", "cancel" },
+	{ "rm", "cancel" },
+	{ "show", "status" },
+	{ "describe", "status" },
+	{ "inspect", "status" },
+	{ "follow", "attach" },
+	{ "tail", "logs -f" },
+	{ "server", "dev" },
+	{ "serve", "dev" },
+};
+
+/* What to type instead of a word that is no command; NULL: that cannot be told. */
+static const char *command_meant(const char *word)
+{
+	const char *best = NULL;
+	size_t least = SIZE_MAX;
+
+	for (size_t i = 0; i < sizeof(other_words) / sizeof(*other_words); i++)
+		if (strcmp(other_words[i].word, word) == 0)
+			return other_words[i].here;
+	for (const struct command *c = commands; c->name; c++) {
+		size_t distance = typing_distance(word, c->name);
+
+		if (!c->not_yet && !c->hidden && distance < least) {
+			least = distance;
+			best = c->name;
+		}
+	}
+	return best;
+}
+
+enum exit_code command_absent(const char *name)
+{
+	const struct command *known = command_find(name);
+	const char *meant = command_meant(name);
+	char quoted[STR_QUOTE_SIZE];
+
+	str_quote(quoted, name, strlen(name));
+	if (known && known->not_yet)
+		fprintf(stderr, "cumulus: %s: not in this version: %s\n", known->name,
+			known->not_yet);
+	else if (meant)
+		fprintf(stderr, "cumulus: there is no command \"%s\"; did you mean %s?\n",
+			quoted, meant);
+	else
+		fprintf(stderr, "cumulus: there is no command \"%s\"; see cumulus help\n",
+			quoted);
+	return EXIT_USAGE;
+}
+
 void command_help(const struct command *command, FILE *to)
 {
 	fprintf(to, "usage: cumulus %s [options]%s%s\n\n%s\n\n", command->name,
@@ -473,13 +542,8 @@ enum exit_code command_help_about(struct cli *cli)
 			commands_help(stdout);
 		return EXIT_DONE;
 	}
-	if (!about || about->not_yet || about->hidden) {
-		char quoted[STR_QUOTE_SIZE];
-
-		fprintf(stderr, "cumulus: there is no command \"%s\"; see cumulus help\n",
-			str_quote(quoted, words->at[0], strlen(words->at[0])));
-		return EXIT_USAGE;
-	}
+	if (!about || about->not_yet || about->hidden)
+		return command_absent(words->at[0]);
 	if (cli->options->json)
 		json_print(json_of_command(about), false);
 	else

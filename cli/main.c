@@ -10,16 +10,6 @@
 #include "command.h"
 #include "config.h"
 #include "remote.h"
-#include "str.h"
-
-static int unknown_command(const char *name)
-{
-	char quoted[STR_QUOTE_SIZE];
-
-	fprintf(stderr, "cumulus: there is no command \"%s\"; see cumulus help\n",
-		str_quote(quoted, name, strlen(name)));
-	return EXIT_USAGE;
-}
 
 static int run(const struct command *command, const struct options *options)
 {
@@ -61,13 +51,8 @@ static int program(int argc, char **argv)
 	}
 
 	const struct command *command = command_find(argv[at]);
-	if (!command)
-		return unknown_command(argv[at]);
-	if (command->not_yet) {
-		fprintf(stderr, "cumulus: %s: not in this version: %s\n", command->name,
-			command->not_yet);
-		return EXIT_USAGE;
-	}
+	if (!command || command->not_yet)
+		return (int)command_absent(argv[at]);
 	if (options_parse(command, argc - at - 1, argv + at + 1, &options, &e) < 0)
 		return (int)fail(&e);
 	if (options.help) {

@@ -32,6 +32,7 @@ struct reader {
 	int argc, at;
 	const struct flag *tables[2];
 	struct options *out;
+	const char *elsewhere; /* what to do with an option that resembles none */
 };
 
 void options_init(struct options *o)
@@ -67,6 +68,48 @@ static const struct flag *find_long(const struct reader *r, const char *name, si
 			if (strlen(f->name) == len && memcmp(f->name, name, len) == 0)
 				return f;
 	return NULL;
+}
+
+size_t typing_distance(const char *word, const char *name)
+{
+	size_t len = strlen(word), distance;
+
+	if (len > 1 && str_starts(name, word))
+		return 0;
+	distance = str_distance(word, name);
+	return distance <= len / 3 ? distance : SIZE_MAX;
+}
+
+/* The option that was most likely meant; NULL: none is near. */
+static const struct flag *nearest_flag(const struct reader *r, const char *name)
+{
+	const struct flag *best = NULL;
+	size_t least = SIZE_MAX;
+
+	for (size_t t = 0; t < 2; t++)
+		for (const struct flag *f = r->tables[t]; f && f->name; f++) {
+			size_t distance = typing_distance(name, f->name);
+
+			if (distance < least) {
+				least = distance;
+				best = f;
+			}
+		}
+	return best;
+}
+
+static int unknown_flag(
+	const struct reader *r, const char *word, size_t len, struct err *e)
+{
+	CLEANUP(free_ptr) char *name = str_fmt("%.*s", (int)len, word + 2);
+	const struct flag *meant = nearest_flag(r, name);
+	char quoted[STR_QUOTE_SIZE];
+
+	str_quote(quoted, word, strlen(word));
+	if (meant)
+		return err_set(e, ERR_INVALID, "unknown option %s; did you mean --%s?",
+			quoted, meant->name);
+	return err_set(e, ERR_INVALID, "unknown option %s; %s", quoted, r->elsewhere);
 }
 
 static const struct flag *find_letter(const struct reader *r, char letter)
@@ -146,12 +189,8 @@ static int take_long(struct reader *r, const char *word, struct err *e)
 	size_t len = equals ? (size_t)(equals - word) - 2 : strlen(word) - 2;
 	const struct flag *f = find_long(r, word + 2, len);
 
-	if (!f) {
-		char quoted[STR_QUOTE_SIZE];
-
-		return err_set(e, ERR_INVALID, "unknown option %s",
-			str_quote(quoted, word, strlen(word)));
-	}
+	if (!f)
+		return unknown_flag(r, word, len, e);
 	return take_value(r, f, equals ? equals + 1 : NULL, e);
 }
 
@@ -161,8 +200,9 @@ static int take_letters(struct reader *r, const char *word, struct err *e)
 		const struct flag *f = find_letter(r, *c);
 
 		if (!f)
-			return err_set(
-				e, ERR_INVALID, "unknown option -%.1s in %.64s", c, word);
+			return err_set(e, ERR_INVALID,
+				"unknown option -%.1s in %.64s; %s", c, word,
+				r->elsewhere);
 		if (f->argument)
 			return take_value(r, f, c[1] ? c + 1 : NULL, e);
 		if (take_value(r, f, NULL, e) < 0)
@@ -187,7 +227,8 @@ static bool is_flag(const char *word)
 int options_parse_leading(
 	int argc, char **argv, int *at, struct options *o, struct err *e)
 {
-	struct reader r = { argv, argc, 1, { common_flags }, o };
+	struct reader r = { argv, argc, 1, { common_flags }, o,
+		"options of a command stand behind it; see cumulus help" };
 
 	while (r.at < argc && is_flag(argv[r.at]))
 		if (take_flag(&r, e) < 0)
@@ -213,7 +254,9 @@ static int check_operands(const struct command *c, const struct options *o, stru
 int options_parse(const struct command *command, int argc, char **argv, struct options *o,
 	struct err *e)
 {
-	struct reader r = { argv, argc, 0, { command->flags, common_flags }, o };
+	struct reader r = { argv, argc, 0, { command->flags, common_flags }, o,
+		command->job_args ? "arguments of the job stand after --"
+				  : "see its --help" };
 	struct words *rest = command->job_args ? &o->job_args : &o->operands;
 
 	while (r.at < argc && strcmp(argv[r.at], "--") != 0) {

@@ -96,5 +96,9 @@ const struct flag *flag_find(const struct flag *table, const char *word);
 /* Does a word that ends with this flag bring its value, as "-t10m" does? */
 bool flag_has_value(const struct flag *f, const char *word);
 
+/* How far a word that is no name is from a name that may be meant: 0 for its beginning, else
+ * the letters that differ; SIZE_MAX for too many of them. */
+size_t typing_distance(const char *word, const char *name);
+
 /* The lines of --help for these flags. */
 void flags_print(const struct flag *flags, FILE *to);

@@ -259,9 +259,10 @@ static void search_take(struct search *s, const char *id)
 		s->found = xstrdup(id);
 }
 
-/* What was found, or why there is none.  Ends the search. */
-static char *search_end(
-	struct search *s, const char *what, enum exit_code *code, struct err *e)
+/* What was found, or why there is none.  list: the command that shows which there are.
+ * Ends the search. */
+static char *search_end(struct search *s, const char *what, const char *list,
+	enum exit_code *code, struct err *e)
 {
 	char quoted[STR_QUOTE_SIZE];
 
@@ -272,7 +273,8 @@ static char *search_end(
 	if (s->twice)
 		err_set(e, ERR_INVALID, "more than one %s begins with %s", what, quoted);
 	else
-		err_set(e, ERR_NOT_FOUND, "no %s begins with %s", what, quoted);
+		err_set(e, ERR_NOT_FOUND, "no %s begins with %s; %s lists them", what,
+			quoted, list);
 	free(s->found);
 	return NULL;
 }
@@ -315,7 +317,8 @@ char *remote_find_job(
 		free(s.found);
 		return NULL;
 	}
-	return search_end(&s, "job", code, e);
+	return search_end(
+		&s, "job's id", "cumulus ps -a, with -n NAME by name,", code, e);
 }
 
 JobStatus *remote_job_status(
@@ -350,5 +353,5 @@ char *remote_find_worker(
 		if (remote_id_begins(list->workers[i]->id, prefix) ||
 			strcmp(list->workers[i]->hostname, prefix) == 0)
 			search_take(&s, list->workers[i]->id);
-	return search_end(&s, "worker", code, e);
+	return search_end(&s, "worker", "cumulus workers", code, e);
 }

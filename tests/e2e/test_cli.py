@@ -72,7 +72,7 @@ def test_a_cancelled_job_exits_with_3(cli, script):
         run.until("up")
         cli("cancel", run.job())
         assert run.end() == CANCELLED
-    assert cli("cancel", run.job()).stdout.startswith(f"{run.job()}  not cancelled")
+    assert cli("cancel", run.job()).stdout == f"{run.job()}  not cancelled: it is CANCELLED already\n"
     assert "has no result" in cli("result", run.job(), code=CANCELLED).stderr
 
 
@@ -237,6 +237,23 @@ def test_help_is_there_for_every_command_and_names_no_absent_one(no_server):
     for absent in "pause", "resume", "token", "env", "admin":
         done = no_server(absent, "x", code=USAGE)
         assert done.stderr.count("\n") == 1 and absent in done.stderr
+
+
+def test_a_word_that_is_no_command_gets_the_one_that_was_meant(no_server):
+    for word, meant in [("log", "logs"), ("stat", "status"), ("cancell", "cancel"), ("sumbit", "submit"),
+                        ("squeue", "ps"), ("sbatch", "submit"), ("scancel", "cancel")]:
+        for words in [word], ["help", word]:
+            assert f"did you mean {meant}?" in no_server(*words, code=USAGE).stderr
+    assert "see cumulus help" in no_server("frobnicate", code=USAGE).stderr
+    assert "jobs cannot be paused yet" in no_server("help", "pause", code=USAGE).stderr
+
+
+def test_what_is_not_there_yet_comes_with_the_next_step(cli, script):
+    running = cli.submit("-n", "by-name", script(SLEEPER))
+    cli.until_state(running, "RUNNING")
+    assert f"cumulus attach {running}" in cli("result", running, code=USAGE).stderr
+    assert "cumulus ps -a, with -n NAME" in cli("status", "by-name", code=NOT_FOUND).stderr
+    assert cli("cancel", running).stdout == f"{running}  to be cancelled\n"
 
 
 def test_usage_errors_exit_with_2_and_one_line(no_server, script, tmp_path):

@@ -105,8 +105,15 @@ static void what_is_wrong_is_named(void **state)
 		const char *words[4];
 		const char *says;
 	} cases[] = {
-		{ "run", { "x", "--epochs", "3" }, "unknown option --epochs" },
-		{ "run", { "x", "-Z" }, "unknown option -Z" },
+		{ "run", { "x", "--epochs", "3" },
+			"unknown option --epochs; arguments of the job stand after --" },
+		{ "run", { "x", "-Z" },
+			"unknown option -Z in -Z; arguments of the job stand after --" },
+		{ "run", { "x", "--gpus=1" }, "did you mean --gpu?" },
+		{ "run", { "x", "--mem", "4G" }, "did you mean --memory?" },
+		{ "run", { "x", "--durration", "4s" }, "did you mean --duration?" },
+		{ "ps", { "--jsn" }, "did you mean --json?" },
+		{ "ps", { "--nothing-like-it" }, "see its --help" },
 		{ "run", { "x", "-g" }, "--gpu wants AMOUNT" },
 		{ "run", { "x", "-g", "half" }, "--gpu" },
 		{ "run", { "x", "-g", "0.333" }, "--gpu" },
