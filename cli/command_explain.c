@@ -40,6 +40,8 @@ static void add_fact(struct buf *out, const char *name, char *value)
 
 static void draw_queue(const Explanation *x, struct buf *out)
 {
+	char time[TIME_SIZE];
+
 	if (x->queue_position)
 		add_fact(out, "queue",
 			str_fmt("place %d of %d", x->queue_position, x->waiting_jobs));
@@ -47,7 +49,9 @@ static void draw_queue(const Explanation *x, struct buf *out)
 		add_fact(out, "next try", until_text(x->next_try));
 	if (x->latest_start)
 		add_fact(out, "starts", until_text(x->latest_start));
-	if (x->latest_end)
+	if (x->latest_end && state_is_final(x->state))
+		add_fact(out, "ended", str_fmt("%s", text_time(time, x->latest_end)));
+	else if (x->latest_end)
 		add_fact(out, "ends", until_text(x->latest_end));
 	if (*x->worker_id)
 		add_fact(out, "worker", str_fmt("%s", x->worker_id));
@@ -106,10 +110,20 @@ static void draw_blockers(const Explanation *x, struct buf *out)
 		buf_addf(out, "and %d more\n", x->more_blockers);
 }
 
+/* The message without the state that stands before it already. */
+static const char *remark_of(const Explanation *x)
+{
+	const char *state = state_name(x->state), *message = x->message;
+
+	if (str_starts(message, state) && str_starts(message + strlen(state), ": "))
+		return message + strlen(state) + 2;
+	return state_remark(x->state, message);
+}
+
 static void draw_explanation(const struct cli *cli, const Explanation *x, struct buf *out)
 {
 	bool colour = cli->terminal->out_colour;
-	CLEANUP(free_ptr) char *message = text_escape(state_remark(x->state, x->message));
+	CLEANUP(free_ptr) char *message = text_escape(remark_of(x));
 
 	buf_addf(out, "%s  %s%s%s%s%s\n", x->job_id,
 		terminal_colour(colour, state_colour(x->state)), state_name(x->state),

@@ -142,7 +142,8 @@ static double in_seconds(int64_t ns)
 static void reply_finished(struct inquiry *q, const struct job_facts *f)
 {
 	const struct job_timing *t = &f->timing;
-	char times[256] = "";
+	char times[256] = "", setup_text[64] = "", run_text[64] = "";
+	int64_t setup = t->environment + t->partition + t->container + t->python;
 	struct answer a;
 
 	answer_init(&a, q->job);
@@ -150,13 +151,15 @@ static void reply_finished(struct inquiry *q, const struct job_facts *f)
 	a.m.reason = (Cumulus__Orchestrator__Reason)f->reason;
 	a.m.worker_id = text(f->worker);
 	a.m.latest_end = f->completed_ns / NS_PER_S;
+	/* A phase without a time was not reached, or nobody is left who knows it. */
+	if (setup > 0)
+		str_put(setup_text, sizeof(setup_text), ", was set up in %.1f s",
+			in_seconds(setup));
+	if (t->run > 0)
+		str_put(run_text, sizeof(run_text), ", ran %.1f s", in_seconds(t->run));
 	if (f->attempt > 0)
-		str_put(times, sizeof(times),
-			"; attempt %d waited %.1f s, was set up in %.1f s and ran %.1f s",
-			f->attempt, in_seconds(t->queued),
-			in_seconds(
-				t->environment + t->partition + t->container + t->python),
-			in_seconds(t->run));
+		str_put(times, sizeof(times), "; attempt %d waited %.1f s%s%s",
+			f->attempt, in_seconds(t->queued), setup_text, run_text);
 	str_put(a.text, sizeof(a.text), "%s: %.600s%s", job_state_name(f->state),
 		f->message ? f->message : "", times);
 	str_trim_utf8(a.text);

@@ -2,7 +2,10 @@
 
 SPDX-License-Identifier: Apache-2.0
 """
+import os
+import re
 import signal
+from pathlib import Path
 
 import grpc
 import pytest
@@ -91,6 +94,16 @@ def test_running_and_finished_jobs_are_explained_too(client):
     told = explain(client, done.job)
     assert (told.state, told.reason) == (pb.FAILED, pb.CODE_FAILED)
     assert told.message.startswith("FAILED: ValueError: no; attempt 1 waited ")
+
+
+def test_how_long_a_job_of_a_lost_runner_ran_is_not_made_up(client):
+    job, _ = client.begin(SLEEP, gpu=0.25)
+    until(lambda: client.status(job).state == pb.RUNNING, "running")
+    for pid in client.system.processes():
+        if f"runs/{job}." in Path(f"/proc/{pid}/cmdline").read_bytes().decode():
+            os.kill(pid, signal.SIGKILL)
+    assert client.until_terminal(job).reason == pb.RUNNER_LOST
+    assert re.fullmatch(r"FAILED: .*; attempt 1 waited [\d.]+ s", explain(client, job).message)
 
 
 def test_an_unknown_job_cannot_be_explained(client):
