@@ -20,7 +20,7 @@ struct data_folder {
 int data_folder_open(const char *path, uid_t owner, gid_t group, struct data_folder *out,
 	struct err *e) MUST_CHECK;
 
-/* The user's ids; a user that does not exist gets uid and gid 61184 (logged). */
+/* The user's ids; a user that does not exist gets uid and gid 61183 (logged). */
 void privileges_find_user(const char *name, uid_t *uid, gid_t *gid);
 
 /* Become that user for good.  Then check that every folder above path can be passed:
