@@ -243,8 +243,8 @@ def main():
                       or re.search(r"FAILED|^error", line))
     for sequence in "\x1b]", "\x07", "\x1b[2J", "\x1b[31m\x9b", "\x9b", "\u202e":
         assert sequence not in shown, ascii(sequence)
-    # The server has made blanks of some; the rest is shown as what it is.
-    assert r"\x9b5A\u{202e}" in shown
+    # The runner has made blanks of the controls; what turns text around is shown as what it is.
+    assert r"  5A\u{202e}" in shown
     job = cli.submit("-n", "\u202eevil", path)
     assert r"\u{202e}evil" in cli("status", job).stdout
     assert r"\u{202e}evil" in cli("ps", "-a").stdout
