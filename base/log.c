@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "log.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
@@ -9,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -63,9 +65,14 @@ const char *log_json_flag(void)
 
 int log_open(const char *path, struct err *e)
 {
-	CLEANUP(close_fd)
-	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0640);
+	const int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY;
+	CLEANUP(close_fd) int fd = open(path, flags | O_EXCL, 0640);
 
+	/* The umask is another one after the start; a rotated log stays as readable. */
+	if (fd >= 0 && fchmod(fd, 0640) < 0)
+		return err_sys(e, "set the mode of the log %s", path);
+	if (fd < 0 && errno == EEXIST)
+		fd = open(path, flags, 0640);
 	if (fd < 0)
 		return err_sys(e, "open the log %s", path);
 	/* Without close-on-exec: what is started later writes there too. */

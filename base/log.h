@@ -30,8 +30,8 @@ void log_set(enum log_level most, bool json);
 const char *log_level_flag(void);
 const char *log_json_flag(void);
 /* Write to this file from now on, appending; it is stderr then, also of programs that are
- * started later.  Again with the same path after it was renamed.  On failure nothing has
- * changed. */
+ * started later.  A new file has mode 0640, whatever the umask.  Again with the same path
+ * after it was renamed.  On failure nothing has changed. */
 int log_open(const char *path, struct err *e) MUST_CHECK;
 int log_level_parse(const char *text, enum log_level *level, struct err *e) MUST_CHECK;
 

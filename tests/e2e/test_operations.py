@@ -219,9 +219,11 @@ def test_a_renamed_log_file_is_opened_again_at_sighup(operated):
     Client(system).until_ready()
     until(lambda: log.exists() and "msg=serving" in log.read_text(), "the log file")
     assert "cumulus-worker" in log.read_text()  # the worker that it started writes there too
+    assert log.stat().st_mode & 0o777 == 0o640
     log.rename(log.with_suffix(".1"))
     system.process.send_signal(signal.SIGHUP)
     until(lambda: log.exists() and "settings are read again" in log.read_text(), "a new log file")
+    assert log.stat().st_mode & 0o777 == 0o640  # whoever could read the old one
 
 
 def test_the_first_sigterm_drains_and_the_second_is_at_once(operated):
