@@ -156,7 +156,9 @@ static void verdict_by_record(const struct ending *in, struct verdict *v)
 	}
 	switch (exit->kind) {
 	case EXIT_EXITED:
-		set(v, REASON(EXITED), "exited with status %d", exit->n);
+		/* 0 is no success: who ended the process kept main() from returning. */
+		set(v, REASON(EXITED), "exited with status %d%s", exit->n,
+			exit->n ? "" : " before main() returned");
 		return;
 	case EXIT_SIGNALED:
 		set(v, REASON(SIGNALED), "killed by %s (%d)", signal_name(exit->n, name),

@@ -86,7 +86,7 @@ static void sys_exit_before_main_returns_is_a_failure_whatever_the_status(void *
 	assert_int_equal(trial_ended(&seven)->exit_code, 7);
 	trial_fini(&seven);
 	trial_run(&zero);
-	assert_reason(&zero, R(EXITED), "exited with status 0");
+	assert_reason(&zero, R(EXITED), "exited with status 0 before main() returned");
 	assert_int_equal(
 		trial_ended(&zero)->exit_case, CUMULUS__WORKER__ENDED__EXIT_EXIT_CODE);
 	trial_fini(&zero);

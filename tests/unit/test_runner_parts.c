@@ -37,7 +37,8 @@ static void every_ending_has_its_reason_and_line(void **state)
 	} cases[] = {
 		{ { .exit = { EXIT_EXITED, 0 }, .result = RESULT_SUCCESS },
 			R(REASON_NONE), "" },
-		{ { .exit = { EXIT_EXITED, 0 } }, R(EXITED), "exited with status 0" },
+		{ { .exit = { EXIT_EXITED, 0 } }, R(EXITED),
+			"exited with status 0 before main() returned" },
 		{ { .exit = { EXIT_SIGNALED, SIGABRT } }, R(SIGNALED),
 			"killed by SIGABRT (6)" },
 		{ { .exit = { EXIT_SIGNALED, 40 } }, R(SIGNALED),
