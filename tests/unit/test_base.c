@@ -105,7 +105,7 @@ static void terminal_controls_become_spaces_and_text_stays(void **state)
 		      "31m \xc3\xa9 \xe2\x82\xac \xc2\xa0";
 
 	utf8_one_line(text);
-	assert_string_equal(text, "a  [2J     31m \xc3\xa9 \xe2\x82\xac \xc2\xa0");
+	assert_string_equal(text, "a  [2J    31m \xc3\xa9 \xe2\x82\xac \xc2\xa0");
 
 	char cut[] = "x\xc2";
 
