@@ -35,8 +35,8 @@ def settings_of(program):
     return found
 
 
-CHRONOS_COMMAND = re.compile(r"^ (\w+)(?: (.*))?\n +(\S.*)$", re.M)
-CHRONOS_OPTION = re.compile(r"^  (--[a-z]+(?: <\w+>)?(?:, --[a-z]+)?)(?:  +(.*(?:\n {20,}\S.*)*))?$", re.M)
+CHRONOS_COMMAND = re.compile(r"^  (\w+)(?: (.*))?\n {6}(\S.*)$", re.M)
+CHRONOS_OPTION = re.compile(r"^  (--[a-z-]+(?: <\w+>)?(?:, --[a-z-]+)?)(?:  +(.*(?:\n {20,}\S.*)*))?$", re.M)
 
 
 def chronos_help(program):
@@ -203,7 +203,10 @@ def chronos_page(program):
               ".SH DESCRIPTION",
               "Chronos divides GPUs into partitions: a part of a device's memory and of its time, for",
               "a while.  Shares never add up to more than the device, and they expire.", ".SH COMMANDS"]
-    for name, grammar, what in CHRONOS_COMMAND.findall(text["Commands"]):
+    commands = CHRONOS_COMMAND.findall(text["Commands"])
+    # Each has a line of its own and one of what it does; none may be passed over.
+    assert commands and 2 * len(commands) == len(text["Commands"].split("\n\n")[0].splitlines())
+    for name, grammar, what in commands:
         lines += [".TP", f"\\fB{name}\\fR {roff(grammar)}".rstrip(), roff(what)]
     lines += [".SH OPTIONS"]
     for name, what in CHRONOS_OPTION.findall(text["Options"]):

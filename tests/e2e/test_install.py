@@ -132,8 +132,13 @@ def test_the_manual_names_every_command_and_setting(installed):
                     not name.startswith("print-"):
                 assert re.search(rf"^ +{name}: ", config, re.M), name
     chronos = read_page(installed, "chronos.1")
-    for name in re.findall(r"^ (\w+)(?: |$)", run(BIN / "chronos", "help").stdout, re.M):
-        assert re.search(rf"^ +{name}\b", chronos, re.M), name
+    told = run(BIN / "chronos", "help").stdout
+    commands = re.findall(r"^  (\w+)(?: |$)", told.partition("Commands:")[2].partition("Options:")[0], re.M)
+    options = re.findall(r"^  (--[a-z-]+)", told, re.M)
+    assert {"create", "run", "arbiter", "doctor"} <= set(commands) and "--idle-exit" in options
+    shown = chronos.partition("COMMANDS")[2].partition("EXAMPLES")[0]
+    for name in commands + options:
+        assert re.search(rf"^ +{name}\b", shown, re.M), name
 
 
 def test_the_reference_is_what_the_table_says():
