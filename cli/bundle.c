@@ -284,7 +284,9 @@ static int bundle_folder(const char *path, int fd, const struct bundle_limits *l
 
 	if (fstatat(fd, "main.py", &st, AT_SYMLINK_NOFOLLOW) < 0) {
 		close(fd);
-		return err_set(e, ERR_INVALID, "%s has no main.py at its top", path);
+		return err_set(e, ERR_INVALID,
+			"%s has no main.py at its top; if one file is all, name the file",
+			path);
 	}
 	if (walk_folder(&w, fd, "", 0, e) < 0)
 		return -1;
