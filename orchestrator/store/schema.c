@@ -11,8 +11,7 @@
 /* seq is the order of submission: it is what pages and watches go by, and costs no index.
  *
  * live is 1 while a job is not finished or still holds a lease.  The partial indexes on it
- * let a start read only those jobs, and the clean-up only the others; that live stands in
- * the latter's too lets SQLite count and add up without reading a row.
+ * let a start read only those jobs, and the clean-up only the others.
  *
  * What never changes and may be long (the spec) lies apart, so that a change of state
  * rewrites a few hundred bytes. */
@@ -138,12 +137,33 @@ static const char version_4[] = "CREATE TABLE workers ("
 static const char version_5[] =
 	"ALTER TABLE jobs ADD COLUMN output_bytes INTEGER NOT NULL DEFAULT 0;";
 
+/* What the finished jobs are and count together, in one row that triggers keep: to count
+ * them anew would cost more with every job there is. */
+static const char version_6[] =
+	"CREATE TABLE history (jobs INTEGER NOT NULL, bytes INTEGER NOT NULL);"
+	"INSERT INTO history SELECT count(*), coalesce(sum(bytes), 0) FROM jobs "
+	"WHERE live = 0;"
+	"CREATE TRIGGER history_add AFTER INSERT ON jobs WHEN NEW.live = 0 BEGIN "
+	"  UPDATE history SET jobs = jobs + 1, bytes = bytes + NEW.bytes;"
+	"END;"
+	"CREATE TRIGGER history_change AFTER UPDATE OF live, bytes ON jobs "
+	"WHEN OLD.live = 0 OR NEW.live = 0 BEGIN "
+	"  UPDATE history SET jobs = jobs + (NEW.live = 0) - (OLD.live = 0),"
+	"    bytes = bytes + NEW.bytes * (NEW.live = 0) - OLD.bytes * (OLD.live = 0);"
+	"END;"
+	"CREATE TRIGGER history_remove AFTER DELETE ON jobs WHEN OLD.live = 0 BEGIN "
+	"  UPDATE history SET jobs = jobs - 1, bytes = bytes - OLD.bytes;"
+	"END;"
+	"DROP INDEX jobs_finished;"
+	"CREATE INDEX jobs_finished ON jobs (completed_ns) WHERE live = 0;";
+
 const char *const schema_steps[] = {
 	version_1,
 	version_2,
 	version_3,
 	version_4,
 	version_5,
+	version_6,
 };
 const size_t schema_step_count = sizeof(schema_steps) / sizeof(*schema_steps);
 

@@ -82,8 +82,7 @@ const char *const sql_text[SQL_COUNT] = {
 	[SQL_PACKAGES_AFTER] = "SELECT id, digest, added_ns, bytes IS NULL FROM packages "
 			       "WHERE id > ? ORDER BY id LIMIT ?",
 
-	[SQL_HISTORY_COUNT] = "SELECT count(*), total(bytes) FROM jobs "
-			      "INDEXED BY jobs_finished WHERE live = 0",
+	[SQL_HISTORY_COUNT] = "SELECT jobs, bytes FROM history",
 	[SQL_HISTORY_OLDEST] =
 		"SELECT seq, id, attempt, labels, bytes FROM jobs "
 		"INDEXED BY jobs_finished WHERE live = 0 AND completed_ns < ? "

@@ -1106,6 +1106,98 @@ static void a_long_history_goes_in_slices(void **state)
 	assert_int_equal(store_stats(f->store).history_jobs, 0);
 }
 
+static int64_t number_of(struct fixture *f, const char *sql)
+{
+	CLEANUP(free_ptr) char *path = str_fmt("%s/cumulus.db", f->path);
+	struct err e = { 0 };
+	struct db db = { 0 };
+	int64_t number = -1;
+
+	assert_int_equal(db_open(&db, path, &e), 0);
+	assert_int_equal(db_exec_number(&db, sql, &number, &e), 0);
+	db_close(&db);
+	return number;
+}
+
+static void assert_history_is(struct fixture *f, int64_t jobs)
+{
+	assert_int_equal(number_of(f, "SELECT jobs FROM history"), jobs);
+	assert_int_equal(number_of(f, "SELECT count(*) FROM jobs WHERE live = 0"), jobs);
+	assert_int_equal(number_of(f, "SELECT bytes FROM history"),
+		number_of(f, "SELECT coalesce(sum(bytes), 0) FROM jobs WHERE live = 0"));
+}
+
+/* Job 3 ends while its devices are still leased: it is finished when they are not. */
+static void post_jobs_of_all_kinds(struct fixture *f)
+{
+	struct record *leased;
+
+	post_finished(f, 1);
+	post_finished(f, 2);
+	store_post(f->store, new_job(f, 3, 100));
+	leased = change(f, 3, JOB_SCHEDULING, JOB_FAILED, 2);
+	leased->facts.leased = true;
+	store_post(f->store, leased);
+	store_post(f->store, new_job(f, 4, 100));
+}
+
+static void the_history_is_counted_as_it_changes(void **state)
+{
+	struct fixture *f = *state;
+
+	fixture_start(f, false);
+	post_jobs_of_all_kinds(f);
+	settle(f);
+	fixture_stop(f);
+	assert_history_is(f, 2);
+
+	fixture_start(f, false);
+	store_post(f->store, change(f, 3, JOB_FAILED, JOB_FAILED, 3));
+	store_post(f->store, change(f, 1, JOB_COMPLETED, JOB_COMPLETED, 0));
+	settle(f);
+	fixture_stop(f);
+	assert_history_is(f, 3);
+
+	f->config.history_jobs = 1;
+	fixture_start(f, false);
+	settle(f);
+	fixture_stop(f);
+	assert_history_is(f, 1);
+}
+
+/* It is read from one row, whatever the jobs are: a number that is not theirs shows it. */
+static void a_start_does_not_count_the_history_anew(void **state)
+{
+	struct fixture *f = *state;
+
+	fixture_start(f, false);
+	post_finished(f, 1);
+	settle(f);
+	fixture_stop(f);
+	run_sql(f, "UPDATE history SET jobs = jobs + 1000");
+	fixture_start(f, false);
+	settle(f);
+	assert_int_equal(store_stats(f->store).history_jobs, 1001);
+}
+
+static void a_store_of_before_the_count_is_counted_once(void **state)
+{
+	struct fixture *f = *state;
+
+	fixture_start(f, false);
+	post_jobs_of_all_kinds(f);
+	settle(f);
+	fixture_stop(f);
+	run_sql(f, "DROP TRIGGER history_add; DROP TRIGGER history_change;"
+		   "DROP TRIGGER history_remove; DROP TABLE history;"
+		   "PRAGMA user_version = 5");
+	fixture_start(f, false);
+	settle(f);
+	assert_int_equal(store_stats(f->store).history_jobs, 2);
+	fixture_stop(f);
+	assert_history_is(f, 2);
+}
+
 /* ---- the thread */
 
 static void the_thread_commits_and_answers_like_the_inline_store(void **state)
@@ -1195,6 +1287,9 @@ int main(void)
 		T(removed_jobs_are_told_again_until_their_output_is_gone),
 		T(packages_go_when_no_job_names_them_and_they_are_old),
 		T(a_long_history_goes_in_slices),
+		T(the_history_is_counted_as_it_changes),
+		T(a_start_does_not_count_the_history_anew),
+		T(a_store_of_before_the_count_is_counted_once),
 		T(the_thread_commits_and_answers_like_the_inline_store),
 		T(stopping_commits_what_was_staged),
 		T(closing_drops_open_questions_without_a_leak),
