@@ -122,20 +122,31 @@ static void wake(uint32_t *word)
 	syscall(SYS_futex, word, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
 }
 
-bool chronos_arbiter_lives(int dirfd)
+/* The locks on its file. */
+enum {
+	LOCK_ELECTED, /* there is one, which may still fail to get the devices */
+	LOCK_SERVES,  /* it has them */
+};
+
+static bool holds(int dirfd, uint32_t lock)
 {
 	int fd = chronos_share_open(dirfd, ARBITER_FILE_NAME, O_RDONLY);
 
 	if (fd < 0)
 		return false;
-	bool lives = chronos_share_is_live(fd, 0);
+	bool held = chronos_share_is_live(fd, lock);
 	close(fd);
-	return lives;
+	return held;
+}
+
+bool chronos_arbiter_lives(int dirfd)
+{
+	return holds(dirfd, LOCK_ELECTED);
 }
 
 bool chronos_arbiter_serves(const struct chronos *c)
 {
-	return chronos_arbiter_lives(c->dirfd);
+	return holds(c->dirfd, LOCK_SERVES);
 }
 
 /* ---- what its processes say ---- */
@@ -791,7 +802,7 @@ static int elect(struct chronos_arbiter *a, struct chronos_error *e)
 		O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (a->lock_fd < 0)
 		return chronos_fail_sys(e, "open " ARBITER_FILE_NAME);
-	if (!chronos_share_live(a->lock_fd, 0))
+	if (!chronos_share_live(a->lock_fd, LOCK_ELECTED))
 		return chronos_fail(e, CHRONOS_CONFLICT,
 			"an arbiter serves %.150s already", a->c->dir);
 	return 0;
@@ -828,6 +839,11 @@ struct chronos_arbiter *chronos_arbiter_open(const char *dir, struct chronos_err
 		return NULL;
 	}
 	clear_seats(a);
+	if (!chronos_share_live(a->lock_fd, LOCK_SERVES)) {
+		chronos_fail_sys(e, "lock " ARBITER_FILE_NAME);
+		chronos_arbiter_close(a);
+		return NULL;
+	}
 	a->serving = true;
 	return a;
 }

@@ -250,7 +250,7 @@ int chronos_ask_wait(const struct chronos_attachment *a, uint32_t seen, uint64_t
 
 /* ---- arbiter.c ---- */
 
-/* Does one serve this directory? */
+/* Is there one, which serves this directory or is about to? */
 bool chronos_arbiter_lives(int dirfd);
 
 /* ---- lease.c ---- */

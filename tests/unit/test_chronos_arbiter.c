@@ -467,6 +467,41 @@ static void an_arbiter_does_not_start_beside_programs_that_take_turns_themselves
 	timed_device_free(d);
 }
 
+static void an_arbiter_that_has_not_got_the_devices_yet_does_not_serve(void **state)
+{
+	struct place *t = *state;
+	struct timed_device *d = timed_device_new();
+	struct timed_queue q = { .device = d };
+	struct chronos_partition p;
+	struct share_map m;
+	int status;
+
+	/* It is elected, then waits for this lock, then finds that it cannot have the device. */
+	assert_ok(t, create(t, "0", 50, SECONDS(600), NULL, &p));
+	join(t, t->dir, &p, &q);
+	assert_ok(t, chronos_share_map(t->c->dirfd, "device-0",
+			     sizeof(struct device_file), true, &m, &t->e));
+	struct device_file *device = m.at;
+	assert_int_equal(chronos_mutex_lock(&device->header.lock), 0);
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(chronos_arbiter_open(t->dir, NULL) ? 1 : 0);
+	for (int i = 0; i < 4000 && !chronos_arbiter_lives(t->c->dirfd); i++)
+		sleep_ms(1);
+	assert_true(chronos_arbiter_lives(t->c->dirfd));
+	assert_false(chronos_arbiter_serves(t->c));
+	pthread_mutex_unlock(&device->header.lock);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_false(chronos_arbiter_serves(t->c));
+	chronos_share_unmap(&m);
+	chronos_detach(q.a);
+	start_arbiter(t);
+	assert_true(chronos_arbiter_serves(t->c));
+	timed_device_free(d);
+}
+
 /* All in one process here: to the arbiter they are as many. */
 static void thousands_of_clients_join_and_get_turns(void **state)
 {
@@ -571,6 +606,7 @@ int main(void)
 		arbitrated(a_launch_waits_for_the_next_arbiter),
 		cooperative(
 			an_arbiter_does_not_start_beside_programs_that_take_turns_themselves),
+		cooperative(an_arbiter_that_has_not_got_the_devices_yet_does_not_serve),
 		arbitrated(thousands_of_clients_join_and_get_turns),
 		arbitrated(an_idle_arbiter_costs_nothing),
 		cooperative(
