@@ -113,6 +113,11 @@ static void look_at_device(struct doctor *d, const Cumulus__Orchestrator__GPUDev
 	if (simulated)
 		find(d, VERDICT_OK, "gpu", "",
 			"GPU %d is simulated: jobs share it in the books only", g->index);
+	else if (told && strchr(g->enforcement, ':'))
+		find(d, VERDICT_WARNING, "gpu",
+			"arbiter.log in the worker's data folder says why",
+			"GPU %d, %s (%s): no arbiter serves, jobs wait", g->index,
+			g->name, g->kind);
 	else if (told)
 		find(d, VERDICT_OK, "gpu", "",
 			"GPU %d, %s (%s): jobs are held to their shares (%s)", g->index,

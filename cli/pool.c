@@ -41,18 +41,25 @@ static void draw_partition(const Cumulus__Orchestrator__PartitionInfo *p, struct
 				   p->refusals ? ", more memory was refused" : ""));
 }
 
+/* What the user should know of how jobs are held to their shares there. */
+static const char *enforcement_remark(const Device *d)
+{
+	if (!*d->enforcement || str_starts(d->enforcement, "off"))
+		return "  shares are not enforced";
+	return strchr(d->enforcement, ':') ? "  no arbiter serves: jobs wait" : "";
+}
+
 static void draw_device(const Device *d, struct buf *out)
 {
 	char bar[BAR_SIZE], memory[SPAN_SIZE];
-	bool told = *d->enforcement && !str_starts(d->enforcement, "off");
 
 	text_gpu_bar(bar, (double)d->allocated_amount, (double)d->foreign_amount);
 	text_bytes(memory, (int64_t)d->memory_mb << 20);
-	pool_add_line(out,
-		str_fmt("  GPU %d %s %.2f of %.2f  %s (%s, %s)%s%s", d->index, bar,
-			(double)d->allocated_amount, (double)d->total_capacity, d->name,
-			d->kind, memory, told ? "" : "  shares are not enforced",
-			d->foreign_amount > 0 ? "  x: not ours" : ""));
+	pool_add_line(
+		out, str_fmt("  GPU %d %s %.2f of %.2f  %s (%s, %s)%s%s", d->index, bar,
+			     (double)d->allocated_amount, (double)d->total_capacity,
+			     d->name, d->kind, memory, enforcement_remark(d),
+			     d->foreign_amount > 0 ? "  x: not ours" : ""));
 	for (size_t i = 0; i < d->n_active_partitions; i++)
 		draw_partition(d->active_partitions[i], out);
 }
