@@ -94,10 +94,19 @@ static int check_log_mode(struct db *db, struct err *e)
 		   : err_set(e, ERR_UNSUPPORTED, "no write-ahead log is possible here");
 }
 
+/* They cost a lock for each piece of memory, and nobody reads them.  Where SQLite is already
+ * in use this is refused, and changes nothing. */
+static void keep_no_memory_accounts(void)
+{
+	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 int db_open(struct db *db, const char *path, struct err *e)
 {
 	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
 		    SQLITE_OPEN_EXRESCODE;
+
+	keep_no_memory_accounts();
 	int rc = sqlite3_open_v2(path, &db->handle, flags, NULL);
 
 	if (rc != SQLITE_OK) {
