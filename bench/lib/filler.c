@@ -157,8 +157,8 @@ void filler_submit(struct filler *f, uint64_t first, uint64_t count)
 		filler_post_new(f, first + i);
 		if ((i + 1) % FILLER_GROUP == 0) {
 			store_kick(f->store);
-			if (f->number > FILLER_AHEAD)
-				filler_wait(f, f->number - FILLER_AHEAD);
+			if (f->number > f->ahead)
+				filler_wait(f, f->number - f->ahead);
 		}
 	}
 	filler_wait(f, f->number);
@@ -171,8 +171,7 @@ void filler_finish(struct filler *f, uint64_t first, uint64_t count)
 			f, first + i, JOB_SCHEDULING, JOB_CREATING_PARTITION, 2);
 		filler_post_change(f, first + i, JOB_CREATING_PARTITION, JOB_FAILED, 3);
 		if (i % (FILLER_GROUP / 2) == 0)
-			filler_wait(f,
-				f->number > FILLER_AHEAD ? f->number - FILLER_AHEAD : 0);
+			filler_wait(f, f->number > f->ahead ? f->number - f->ahead : 0);
 	}
 	filler_wait(f, f->number);
 }

@@ -15,13 +15,12 @@
 enum {
 	FILLER_PACKAGE_MAX = 4096,
 	FILLER_GROUP = 64, /* records that are published together */
-	FILLER_AHEAD =
-		4 * FILLER_GROUP, /* records that wait for their commit at a time */
 };
 
 struct filler {
 	char *path; /* the store's folder; the caller's */
 	size_t package_bytes;
+	uint64_t ahead; /* records that wait for their commit at a time */
 	struct store *store;
 	int wake;                   /* -1 while no store was ever opened */
 	uint64_t number, committed; /* of the last record posted, and on disk */

@@ -11,6 +11,7 @@
 #include "str.h"
 
 #define CHUNK 10000 /* submitted, then finished */
+#define AHEAD 4096  /* as large groups as the store makes: only the result counts */
 
 static uint64_t number(const char *text, uint64_t min, uint64_t max)
 {
@@ -27,7 +28,11 @@ int main(int argc, char **argv)
 	if (argc != 5)
 		filler_die("usage", "bench_fill <folder> <finished> <waiting> <bytes>");
 
-	struct filler f = { .path = argv[1], .wake = eventfd(0, EFD_CLOEXEC) };
+	struct filler f = {
+		.path = argv[1],
+		.ahead = AHEAD,
+		.wake = eventfd(0, EFD_CLOEXEC),
+	};
 	uint64_t finished = number(argv[2], 0, UINT32_MAX);
 	uint64_t waiting = number(argv[3], 0, UINT32_MAX);
 

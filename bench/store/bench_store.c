@@ -30,6 +30,7 @@ enum {
 	ROUNDS = 5,
 	PACKAGE = FILLER_PACKAGE_MAX,
 	GROUP = FILLER_GROUP,
+	AHEAD = 4 * GROUP,
 	SUBMISSIONS = 20000,
 	SINGLE = 1500, /* one at a time */
 	FINISHED = 100000,
@@ -268,7 +269,11 @@ static json_t *report_row(struct row *row)
 
 int main(int argc, char **argv)
 {
-	struct filler f = { .wake = eventfd(0, EFD_CLOEXEC), .package_bytes = PACKAGE };
+	struct filler f = {
+		.wake = eventfd(0, EFD_CLOEXEC),
+		.package_bytes = PACKAGE,
+		.ahead = AHEAD,
+	};
 	json_t *list = json_array();
 
 	if (argc != 3)
