@@ -37,6 +37,8 @@
 #define LATE_POLL_NS      UINT64_C(10000000)  /* for the end of what was revoked */
 #define WINDOW_NS         UINT64_C(10000000)  /* work for one partition is counted in */
 #define MUTE_NS           UINT64_C(100000000) /* who made too much is left alone for */
+#define SEARCH_MAX_NS     UINT64_C(4000000)   /* of looking for its locks, a window */
+#define SEARCH_REST       UINT64_C(20) /* times what was too much: left alone for */
 
 enum {
 	WORK_MAX =
@@ -67,6 +69,8 @@ struct tenant {
 	uint32_t work;
 	uint32_t false_askers; /* since one was true */
 	uint64_t window_ns;
+	uint64_t searched_ns; /* since search_ns */
+	uint64_t search_ns;
 	uint64_t muted_until_ns; /* 0: listened to */
 	uint16_t seats[CHRONOS_DEVICES_MAX];
 	struct asker *askers;
@@ -150,6 +154,35 @@ bool chronos_arbiter_serves(const struct chronos *c)
 }
 
 /* ---- what its processes say ---- */
+
+static uint64_t thread_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* Its turns wait until it is listened to again. */
+static bool is_tiresome(const struct tenant *t)
+{
+	return t->searched_ns > SEARCH_MAX_NS;
+}
+
+/* The kernel searches all locks of the file, of which whoever has it open may take any
+ * number: for hundreds of thousands it needs milliseconds. */
+static bool lives(struct tenant *t, uint32_t i)
+{
+	uint64_t now_ns = chronos_now_ns(), before_ns = thread_ns();
+
+	if (!is_tiresome(t) && now_ns >= t->search_ns + WINDOW_NS) {
+		t->search_ns = now_ns;
+		t->searched_ns = 0;
+	}
+	bool live = chronos_share_is_live(t->fd, i);
+	t->searched_ns += thread_ns() - before_ns;
+	return live;
+}
 
 /* False when it is not there: the file was cut off. */
 static bool read_asker(const struct tenant *t, uint32_t i, struct memory_client *k)
@@ -530,7 +563,7 @@ static uint64_t look_at_holder(struct device *dev, uint64_t now_ns)
 	charge(dev, now_ns);
 	struct tenant *t = dev->tenants[holder_seat(lease)];
 	uint32_t i = lease_who(lease) % SHARE_CLIENTS_MAX;
-	if (!t || !read_asker(t, i, &k) || !chronos_share_is_live(t->fd, i)) {
+	if (!t || !read_asker(t, i, &k) || (!is_tiresome(t) && !lives(t, i))) {
 		store(&d->lease, 0);
 		return 0;
 	}
@@ -555,11 +588,11 @@ static bool is_late(
 
 	if (!asker->late_since_ns)
 		return false;
-	bool lives = read_asker(t, i, &k) && chronos_share_is_live(t->fd, i);
+	bool live = read_asker(t, i, &k) && lives(t, i);
 	uint64_t had = now_ns - asker->late_since_ns;
 	store(&s->time_ns, s->time_ns + had);
 	account_charge(s, had, false);
-	asker->late_since_ns = lives && k.inflight > 0 ? now_ns : 0;
+	asker->late_since_ns = live && k.inflight > 0 ? now_ns : 0;
 	return asker->late_since_ns != 0;
 }
 
@@ -591,7 +624,7 @@ static struct choice choose(struct device *dev, uint32_t device, uint64_t now_ns
 		struct tenant *t = dev->tenants[seat];
 		struct seat *s = &dev->d->seats[seat];
 		bool wants = false;
-		for (uint32_t i = 0; t && i < t->count; i++) {
+		for (uint32_t i = 0; t && i < t->count && !is_tiresome(t); i++) {
 			if (t->askers[i].device != device)
 				continue;
 			if (is_late(dev, t, seat, i, now_ns)) {
@@ -640,8 +673,7 @@ static bool grant(
 	struct seat *s = &d->seats[to->seat];
 	struct memory_client k;
 
-	if (!read_asker(t, to->i, &k) || !k.waiting ||
-		!chronos_share_is_live(t->fd, to->i)) {
+	if (!read_asker(t, to->i, &k) || !k.waiting || !lives(t, to->i)) {
 		forget_asker(t, to->i);
 		return false;
 	}
@@ -892,6 +924,13 @@ void chronos_arbiter_close(struct chronos_arbiter *a)
 
 /* ---- serving ---- */
 
+static void mute(struct chronos_arbiter *a, struct tenant *t, uint64_t until_ns)
+{
+	stop_hearing(a, t);
+	a->muted += !t->muted_until_ns;
+	t->muted_until_ns = until_ns;
+}
+
 static void rung(struct chronos_arbiter *a, struct tenant *t, uint64_t now_ns)
 {
 	if (now_ns >= t->window_ns + WINDOW_NS) {
@@ -899,11 +938,18 @@ static void rung(struct chronos_arbiter *a, struct tenant *t, uint64_t now_ns)
 		t->work = 0;
 	}
 	t->rang = a->rang = true;
-	if (++t->work <= WORK_MAX)
-		return;
-	stop_hearing(a, t);
-	t->muted_until_ns = now_ns + MUTE_NS;
-	a->muted++;
+	if (++t->work > WORK_MAX)
+		mute(a, t, now_ns + MUTE_NS);
+}
+
+/* Looking for its locks took so long that others would feel it. */
+static void mute_tiresome(struct chronos_arbiter *a, uint64_t now_ns)
+{
+	for (struct tenant *t = a->tenants; t; t = t->next) {
+		if (!t->muted_until_ns && is_tiresome(t))
+			mute(a, t,
+				now_ns + max_u64(MUTE_NS, SEARCH_REST * t->searched_ns));
+	}
 }
 
 /* Something came into the directory, or went. */
@@ -1006,6 +1052,7 @@ static void see_to_tenants(struct chronos_arbiter *a, uint64_t now_ns)
 		if (heard_again) {
 			t->muted_until_ns = 0;
 			a->muted--;
+			t->searched_ns = 0;
 			hear(a, t);
 		}
 		if (!ends && !t->rang && !heard_again)
@@ -1028,7 +1075,7 @@ int chronos_arbiter_serve(
 	if (take_events(a, now_ns, e) < 0)
 		return -1;
 	see_to_tenants(a, now_ns);
-	uint64_t next_ns = min_u64(a->end_ns, a->muted ? now_ns + MUTE_NS : UINT64_MAX);
+	uint64_t next_ns = a->end_ns;
 	for (uint32_t i = 0; i < CHRONOS_DEVICES_MAX; i++) {
 		struct device *dev = &a->devices[i];
 		if (!dev->d)
@@ -1037,6 +1084,9 @@ int chronos_arbiter_serve(
 			arbitrate(a, i, now_ns);
 		next_ns = min_u64(next_ns, dev->look_ns);
 	}
+	mute_tiresome(a, now_ns);
+	if (a->muted)
+		next_ns = min_u64(next_ns, now_ns + MUTE_NS);
 	now_ns = chronos_now_ns();
 	if (next_ns == UINT64_MAX)
 		*wait_ns = UINT64_MAX;

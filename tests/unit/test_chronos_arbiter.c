@@ -200,18 +200,39 @@ static void want_as_thousands(int fd)
 		fd, &all, sizeof all, offsetof(struct partition_file, clients_used));
 }
 
-/* For ever, in a child. */
+/* One of every second byte, so that the kernel cannot join them; then as above. */
+static void take_thousands_of_locks(int fd)
+{
+	static off_t next = SHARE_CLIENTS_MAX;
+	static const int locks = 2000;
+
+	for (; next < SHARE_CLIENTS_MAX + 2 * locks; next += 2) {
+		struct flock lock = { .l_type = F_WRLCK, .l_start = next, .l_len = 1 };
+		(void)!fcntl(fd, F_OFD_SETLK, &lock);
+	}
+	want_as_thousands(fd);
+}
+
+/* For ever, in a child; it has been done once. */
 static pid_t start_harm(struct place *t, const struct chronos_partition *p, harm *h)
 {
-	pid_t pid = fork();
+	int done[2];
+	char byte;
 
+	assert_int_equal(pipe(done), 0);
+	pid_t pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		int fd = open_partition(t, p);
+		h(fd);
+		(void)!write(done[1], "d", 1);
 		for (;;)
 			h(fd);
 	}
+	close(done[1]);
+	assert_int_equal(read(done[0], &byte, 1), 1);
+	close(done[0]);
 	return pid;
 }
 
@@ -268,6 +289,11 @@ static void a_bell_that_is_rung_without_end_hurts_nobody_else(void **state)
 static void thousands_of_processes_that_do_not_exist_hurt_nobody_else(void **state)
 {
 	nobody_is_hurt_by(*state, want_as_thousands);
+}
+
+static void thousands_of_locks_on_a_partitions_file_hurt_nobody_else(void **state)
+{
+	nobody_is_hurt_by(*state, take_thousands_of_locks);
 }
 
 static off_t size_of(int fd)
@@ -598,6 +624,7 @@ int main(void)
 		arbitrated(a_partitions_file_that_is_made_huge_hurts_nobody_else),
 		arbitrated(a_bell_that_is_rung_without_end_hurts_nobody_else),
 		arbitrated(thousands_of_processes_that_do_not_exist_hurt_nobody_else),
+		arbitrated(thousands_of_locks_on_a_partitions_file_hurt_nobody_else),
 		arbitrated(a_partitions_file_that_grows_is_cut_back),
 		arbitrated(an_arbiter_that_missed_events_leaves_everybody_in_place),
 		arbitrated(who_says_that_it_used_nothing_is_charged_for_its_lease),
