@@ -90,6 +90,9 @@ $(eval $(call unit_test,test_chronos_share))
 test_chronos_lease_USES := chronos
 $(eval $(call unit_test,test_chronos_lease))
 
+test_chronos_clocks_USES := chronos
+$(eval $(call unit_test,test_chronos_clocks))
+
 test_chronos_arbiter_USES := chronos
 $(eval $(call unit_test,test_chronos_arbiter))
 
@@ -122,7 +125,7 @@ $(BUILD)/tests/test_chronos_faults: $(BUILD)/lib/libchronos-faults.a
 chronos-faults-long: $(BUILD)/tests/test_chronos_faults ## 1,000 kills at each point of chronos
 	@CHRONOS_KILLS=1000 CHRONOS_RACERS=2000 $<
 
-test_chronos_shared_CFLAGS := -DCHRONOS_SO='"$(chronos_SHARED)"'
+test_chronos_shared_CFLAGS := -iquote chronos -DCHRONOS_SO='"$(chronos_SHARED)"'
 $(eval $(call unit_test,test_chronos_shared))
 $(BUILD)/tests/test_chronos_shared: $(chronos_SHARED)
 

@@ -77,6 +77,7 @@ stage check-proto make check-proto
 stage format make lint-format
 stage clang make lint-clang
 stage unit make unit
+stage tsan make tsan
 stage sim make sim
 stage e2e make e2e
 stage crash make crash

@@ -8,6 +8,7 @@
 #include "test_chronos.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 
@@ -80,42 +81,100 @@ static void of_many_processes_exactly_one_gets_nine_tenths(void **state)
 	assert_int_equal(available(t, "0"), 10);
 }
 
-/* The witness is a count that chronos knows nothing of. */
+/* A count that chronos knows nothing of. */
+struct witness {
+	int holders;
+	int grants;
+};
+
+static struct witness *witness_new(void)
+{
+	struct witness *w = mmap(NULL, sizeof *w, PROT_READ | PROT_WRITE,
+		MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	assert_true(w != MAP_FAILED);
+	return w;
+}
+
+/* In a child: take and give back what only one can have.  Its exit status. */
+static int contend(struct place *t, struct witness *w)
+{
+	enum { ROUNDS = 3000 };
+	struct chronos_partition p;
+
+	for (int n = 0; n < ROUNDS; n++) {
+		if (create(t, "0", 60, SECONDS(600), NULL, &p) < 0)
+			continue;
+		if (__atomic_add_fetch(&w->holders, 1, __ATOMIC_SEQ_CST) != 1)
+			return 1;
+		__atomic_add_fetch(&w->grants, 1, __ATOMIC_SEQ_CST);
+		__atomic_sub_fetch(&w->holders, 1, __ATOMIC_SEQ_CST);
+		if (chronos_release(t->c, p.id, &t->e) < 0)
+			return 2;
+	}
+	return 0;
+}
+
 static void never_do_two_hold_six_tenths_of_a_device(void **state)
 {
 	struct place *t = *state;
-	enum { PROCESSES = 6, ROUNDS = 3000 };
-	struct witness {
-		int holders;
-		int grants;
-	} *w = mmap(NULL, sizeof *w, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-		-1, 0);
-	struct chronos_partition p;
+	enum { PROCESSES = 6 };
+	struct witness *w = witness_new();
 	int status;
 
-	assert_true(w != MAP_FAILED);
 	for (int i = 0; i < PROCESSES; i++) {
 		pid_t child = fork();
 		assert_true(child >= 0);
-		if (child > 0)
-			continue;
-		for (int n = 0; n < ROUNDS; n++) {
-			if (create(t, "0", 60, SECONDS(600), NULL, &p) < 0)
-				continue;
-			if (__atomic_add_fetch(&w->holders, 1, __ATOMIC_SEQ_CST) != 1)
-				_exit(1);
-			__atomic_add_fetch(&w->grants, 1, __ATOMIC_SEQ_CST);
-			__atomic_sub_fetch(&w->holders, 1, __ATOMIC_SEQ_CST);
-			if (chronos_release(t->c, p.id, &t->e) < 0)
-				_exit(2);
-		}
-		_exit(0);
+		if (child == 0)
+			_exit(contend(t, w));
 	}
 	for (int i = 0; i < PROCESSES; i++) {
 		assert_true(wait(&status) > 0);
 		assert_int_equal(status, 0);
 	}
 	assert_true(w->grants > 0);
+	munmap(w, sizeof *w);
+}
+
+/* Each is process 1 of its namespace, as jobs in containers are: the lock, which knows its
+ * holder by that number, must still let in one alone. */
+static void processes_of_one_number_in_several_namespaces_exclude_each_other(void **state)
+{
+	struct place *t = *state;
+	enum { PROCESSES = 4, NOT_PERMITTED = 9 };
+	struct witness *w = witness_new();
+	int status;
+
+	for (int i = 0; i < PROCESSES; i++) {
+		pid_t outer = fork();
+		assert_true(outer >= 0);
+		if (outer > 0)
+			continue;
+		if (unshare(CLONE_NEWPID) < 0)
+			_exit(NOT_PERMITTED);
+		pid_t inner = fork();
+		if (inner == 0)
+			_exit(getpid() == 1 ? contend(t, w) : 3);
+		_exit(waitpid(inner, &status, 0) == inner && WIFEXITED(status)
+				? WEXITSTATUS(status)
+				: 4);
+	}
+	bool permitted = true;
+	for (int i = 0; i < PROCESSES; i++) {
+		assert_true(wait(&status) > 0);
+		assert_true(WIFEXITED(status));
+		if (WEXITSTATUS(status) == NOT_PERMITTED)
+			permitted = false;
+		else
+			assert_int_equal(WEXITSTATUS(status), 0);
+	}
+	if (!permitted) {
+		munmap(w, sizeof *w);
+		print_message("PID namespaces are not permitted here\n");
+		skip();
+	}
+	assert_true(w->grants > 0);
+	assert_books_are_right(t, 2);
 	munmap(w, sizeof *w);
 }
 
@@ -387,32 +446,59 @@ static void killed_while_it_charges_or_takes_its_turn_it_spoils_nothing(void **s
 	assert_books_are_right(t, 2);
 }
 
-/* An arbiter that dies at each of its points in turn, and the next goes on. */
-static _Noreturn void die_and_come_back(struct place *t, const char *const *points)
+/* Where an arbiter is killed; the last, by nobody's choice, is anywhere. */
+static const char *const arbiter_points[] = { "lease charged", "before grant",
+	"after grant", "before seat", "before seat left", "none" };
+
+enum { ARBITER_POINTS = sizeof arbiter_points / sizeof *arbiter_points };
+
+/* An arbiter that dies at each of its points in turn, and the next goes on.  deaths is
+ * shared: how often it died at each. */
+static _Noreturn void die_and_come_back(struct place *t, int deaths[ARBITER_POINTS])
 {
-	for (int i = 0;; i++) {
+	for (int i = 0;; i = (i + 1) % ARBITER_POINTS) {
+		int status = 0;
 		pid_t pid = fork();
 		if (pid == 0) {
 			prctl(PR_SET_PDEATHSIG, SIGKILL);
-			deadly_point = points[i] ? points[i] : "none";
+			deadly_point = arbiter_points[i];
 			serve_for_ever(t, -1);
 		}
-		if (!points[i]) {
-			i = -1;
+		if (i == ARBITER_POINTS - 1) {
 			sleep_ms(20);
 			kill(pid, SIGKILL);
 		}
-		waitpid(pid, NULL, 0);
+		waitpid(pid, &status, 0);
+		if (WIFSIGNALED(status))
+			__atomic_add_fetch(&deaths[i], 1, __ATOMIC_SEQ_CST);
 	}
+}
+
+/* The point at which it has died less often than that, or -1. */
+static int point_missed(const int deaths[ARBITER_POINTS], int times)
+{
+	for (int i = 0; i < ARBITER_POINTS; i++) {
+		if (__atomic_load_n(&deaths[i], __ATOMIC_SEQ_CST) < times)
+			return i;
+	}
+	return -1;
+}
+
+static void launch_once(struct place *t, struct chronos_attachment *a)
+{
+	assert_ok(t, chronos_launch(a, &t->e));
+	chronos_launch_done(a, 1);
 }
 
 static void an_arbiter_killed_at_any_point_is_followed_by_one_that_goes_on(void **state)
 {
-	static const char *const points[] = { "lease charged", "before grant",
-		"after grant", "before seat", "lease charged", "before seat left", NULL };
 	struct place *t = *state;
 	struct chronos_partition p, q;
+	int times = kills() / 4, missed;
+	int *deaths = mmap(NULL, sizeof(int[ARBITER_POINTS]), PROT_READ | PROT_WRITE,
+		MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
+	assert_true(deaths != MAP_FAILED);
 	start_arbiter(t);
 	assert_ok(t, create(t, "0", 50, SECONDS(3600), NULL, &p));
 	struct chronos_attachment *a = join(t, p.id);
@@ -421,21 +507,24 @@ static void an_arbiter_killed_at_any_point_is_followed_by_one_that_goes_on(void 
 	assert_true(t->arbiter >= 0);
 	if (t->arbiter == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		die_and_come_back(t, points);
+		die_and_come_back(t, deaths);
 	}
-	for (int i = 0; i < kills(); i++) {
-		assert_ok(t, chronos_launch(a, &t->e));
-		chronos_launch_done(a, 1);
+	/* Far more rounds than deaths, so that a point which nothing passes is found. */
+	for (int i = 0; (missed = point_missed(deaths, times)) >= 0; i++) {
+		if (i >= 40 * kills())
+			fail_msg("%d deaths at \"%s\", not %d", deaths[missed],
+				arbiter_points[missed], times);
+		launch_once(t, a);
 		/* Seats come and go. */
 		assert_ok(t, create(t, "0", 25, SECONDS(3600), NULL, &q));
 		struct chronos_attachment *b = join(t, q.id);
-		assert_ok(t, chronos_launch(b, &t->e));
-		chronos_launch_done(b, 1);
+		launch_once(t, b);
 		chronos_detach(b);
 		assert_ok(t, chronos_release(t->c, q.id, &t->e));
 	}
 	chronos_detach(a);
 	assert_books_are_right(t, 2);
+	munmap(deaths, sizeof(int[ARBITER_POINTS]));
 }
 
 int main(void)
@@ -447,6 +536,8 @@ int main(void)
 			an_arbiter_killed_at_any_point_is_followed_by_one_that_goes_on),
 		with_devices(of_many_processes_exactly_one_gets_nine_tenths),
 		with_devices(never_do_two_hold_six_tenths_of_a_device),
+		with_devices(
+			processes_of_one_number_in_several_namespaces_exclude_each_other),
 		cmocka_unit_test(of_many_processes_one_makes_the_state),
 		with_devices(threads_share_a_handle),
 		with_devices(a_process_killed_at_any_point_leaves_the_books_right),

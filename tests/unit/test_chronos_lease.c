@@ -3,6 +3,8 @@
 #include "test_chronos.h"
 #include "timed_device.h"
 
+#include <pthread.h>
+
 #define MS(n) (UINT64_C(1000000) * (n))
 
 /* On a busy machine a process may want nothing for a while because it does not run, so
@@ -442,6 +444,55 @@ static void what_the_device_says_that_it_took_is_charged(void **state)
 	assert_in_range(time_of(t, &p), MS(20), SECONDS(60));
 }
 
+/* NULL when all went well. */
+static void *launch_and_charge(void *attachment)
+{
+	struct chronos_attachment *a = attachment;
+
+	for (int i = 0; i < 300; i++) {
+		if (chronos_charge(a, 1000, NULL) < 0 || chronos_launch(a, NULL) < 0)
+			return a;
+		chronos_launch_done(a, 1);
+		chronos_uncharge(a, 1000);
+		if (i % 10 == 0)
+			chronos_settle(a);
+	}
+	return NULL;
+}
+
+static void threads_launch_and_charge_at_once(void **state)
+{
+	struct place *t = *state;
+	struct chronos_partition p;
+	pthread_t threads[4];
+	void *failed;
+
+	assert_ok(t, create(t, "0", 90, SECONDS(600), NULL, &p));
+	const struct chronos_joining j = {
+		.dir = t->dir, .name = p.id, .device = 0, .drain = nothing_to_drain
+	};
+	struct chronos_attachment *a = chronos_attach(&j, &t->e);
+	assert_non_null(a);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(
+			pthread_create(&threads[i], NULL, launch_and_charge, a), 0);
+	for (int i = 0; i < 4; i++) {
+		assert_int_equal(pthread_join(threads[i], &failed), 0);
+		assert_null(failed);
+	}
+	assert_int_equal(chronos_used(a), 0);
+	/* None of them is thought to be in flight: another partition gets its turn. */
+	struct timed_device *d = timed_device_new();
+	struct timed_queue q = { .device = d };
+	assert_ok(t, create(t, "0", 10, SECONDS(600), NULL, &p));
+	assert_ok(t, join_queue(t, &q, p.id));
+	assert_ok(t, timed_launch(&q, MS(1), &t->e));
+	timed_wait(&q);
+	chronos_detach(q.a);
+	chronos_detach(a);
+	timed_device_free(d);
+}
+
 #define cooperative(f) cmocka_unit_test_setup_teardown(f, two_devices, no_place)
 #define arbitrated(f)                                                                    \
 	{                                                                                \
@@ -462,6 +513,7 @@ int main(void)
 		cooperative(processes_of_a_partition_share_its_time),
 		cooperative(who_waits_for_a_turn_is_told_when_the_partition_ends),
 		cooperative(what_the_device_says_that_it_took_is_charged),
+		cooperative(threads_launch_and_charge_at_once),
 		arbitrated(partitions_have_time_by_their_shares_and_never_at_once),
 		arbitrated(a_burst_partition_takes_nothing_from_who_wants_its_share),
 		arbitrated(a_kernel_that_takes_too_long_is_paid_for),
@@ -472,6 +524,7 @@ int main(void)
 		arbitrated(a_stopped_process_keeps_nobody_waiting_for_ever),
 		arbitrated(processes_of_a_partition_share_its_time),
 		arbitrated(who_waits_for_a_turn_is_told_when_the_partition_ends),
+		arbitrated(threads_launch_and_charge_at_once),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

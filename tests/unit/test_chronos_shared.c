@@ -1,12 +1,20 @@
 /* test_chronos_shared.c - libchronos.so gives strangers its interface, and nothing more. */
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "chronos.h"
+
+#include <dirent.h>
 #include <dlfcn.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -57,11 +65,115 @@ static void the_header_declares_nothing_else(void **state)
 	assert_int_equal(marked, FUNCTIONS);
 }
 
+static void nothing_to_drain(void *arg)
+{
+	(void)arg;
+}
+
+static void remove_flat(const char *dir)
+{
+	DIR *d = opendir(dir);
+
+	assert_non_null(d);
+	for (struct dirent *f; (f = readdir(d));)
+		(void)unlinkat(dirfd(d), f->d_name, 0);
+	closedir(d);
+	assert_int_equal(rmdir(dir), 0);
+}
+
+#define GET(library, name) __typeof__(&(name)) p_##name = dlsym(library, #name)
+
+static char *join_and_leave(void *library, const char *dir, struct chronos_error *e)
+{
+	GET(library, chronos_open);
+	GET(library, chronos_close);
+	GET(library, chronos_devices_register);
+	GET(library, chronos_create);
+	GET(library, chronos_attach);
+	GET(library, chronos_launch);
+	GET(library, chronos_launch_done);
+	GET(library, chronos_detach);
+	GET(library, chronos_release);
+	const struct chronos_device device = {
+		.kind = CHRONOS_KIND_SIMULATED, .uuid = "sim-0", .memory_bytes = 1 << 20
+	};
+	const char *name = "0";
+	const struct chronos_request r = { .devices = &name,
+		.device_count = 1,
+		.hundredths = 50,
+		.duration_ns = UINT64_C(60000000000),
+		.owner = CHRONOS_OWNER_CALLER };
+	struct chronos_partition p;
+	struct chronos *c = p_chronos_open(dir, e);
+
+	if (!c || p_chronos_devices_register(c, &device, 1, e) < 0 ||
+		p_chronos_create(c, &r, &p, NULL, e) < 0)
+		return e->text;
+	const struct chronos_joining j = {
+		.dir = dir, .name = p.id, .drain = nothing_to_drain
+	};
+	struct chronos_attachment *a = p_chronos_attach(&j, e);
+	if (!a || p_chronos_launch(a, e) < 0)
+		return e->text;
+	p_chronos_launch_done(a, 1);
+	p_chronos_detach(a);
+	if (p_chronos_release(c, p.id, e) < 0)
+		return e->text;
+	p_chronos_close(c);
+	return NULL;
+}
+
+/* NULL, or what failed. */
+static void *use_it(void *dir)
+{
+	static struct chronos_error e;
+	void *library = dlopen(CHRONOS_SO, RTLD_NOW | RTLD_LOCAL);
+
+	if (!library)
+		return dlerror();
+	char *failed = join_and_leave(library, dir, &e);
+	if (dlclose(library) != 0)
+		return dlerror();
+	return failed;
+}
+
+/* A plugin may bring it when the program has threads and state of its own; and take it
+ * away again, with all that it had open. */
+static void a_thread_may_load_it_late_and_unload_it(void **state)
+{
+	(void)state;
+	char dir[] = "/tmp/test_chronos.XXXXXX";
+	pthread_t thread;
+	void *failed;
+
+	assert_non_null(mkdtemp(dir));
+	int first = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(pthread_create(&thread, NULL, use_it, dir), 0);
+		assert_int_equal(pthread_join(thread, &failed), 0);
+		if (failed)
+			fail_msg("%s", (char *)failed);
+		/* A child of a program that had it is no worse off. */
+		pid_t pid = fork();
+		if (pid == 0)
+			_exit(use_it(dir) ? 1 : 0);
+		int status;
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 0);
+	}
+	int last = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	assert_int_equal(last, first + 1);
+	close(first);
+	close(last);
+	remove_flat(dir);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(everything_in_the_header_is_there),
 		cmocka_unit_test(the_header_declares_nothing_else),
+		cmocka_unit_test(a_thread_may_load_it_late_and_unload_it),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
