@@ -52,11 +52,12 @@ def client(shared_system):
 
 @pytest.fixture
 def new_system():
-    """A function that starts a system of the test's own; each is closed and checked."""
+    """A function that starts a system of the test's own, of a class that it may name; each is
+    closed and checked."""
     systems = []
 
-    def start(*flags, **more):
-        systems.append(System(*flags, **more))
+    def start(*flags, kind=System, **more):
+        systems.append(kind(*flags, **more))
         return systems[-1]
 
     yield start

@@ -12,6 +12,7 @@ import subprocess
 import threading
 import urllib.error
 import urllib.request
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -94,21 +95,8 @@ class Metrics:
 
 
 @pytest.fixture
-def operated():
-    systems = []
-
-    def start(*flags, **more):
-        systems.append(Operated(*flags, **more))
-        return systems[-1]
-
-    yield start
-    failures = []
-    for system in systems:
-        try:
-            system.close()
-        except AssertionError as failure:
-            failures.append(str(failure))
-    assert not failures, "\n".join(failures)
+def operated(new_system):
+    return partial(new_system, kind=Operated)
 
 
 def run(program, *flags, **env):
