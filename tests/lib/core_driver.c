@@ -10,8 +10,6 @@
 #include "str.h"
 #include "xalloc.h"
 
-#define S INT64_C(1000000000)
-
 static struct driver *bare_new(void)
 {
 	struct driver *d = xcalloc(1, sizeof(*d));
@@ -59,6 +57,12 @@ void driver_free(struct driver *d)
 	free(d->sessions);
 	core_free(d->core);
 	free(d);
+}
+
+int driver_teardown(void **state)
+{
+	driver_free(*state);
+	return 0;
 }
 
 static void keep_record(struct driver *d, struct record *r)

@@ -8,6 +8,13 @@
 
 #include "core.h"
 
+#define S        INT64_C(1000000000)
+#define W1       "w-aaaaaaaaaaaaaaaa"
+#define W2       "w-bbbbbbbbbbbbbbbb"
+
+#define PART(h)  ((struct amount){ 1, (h) })
+#define WHOLE(n) ((struct amount){ (n), 100 })
+
 struct driver {
 	struct core *core;
 	struct core_config config;
@@ -33,6 +40,8 @@ struct wish { /* what a test submits; zero fields become half a GPU for 60 s */
 
 struct driver *driver_new(void);
 void driver_free(struct driver *d);
+/* A test's teardown, where *state is its driver. */
+int driver_teardown(void **state);
 /* Forget the effects so far; records stay. */
 void driver_clear(struct driver *d);
 void driver_drain(struct driver *d);

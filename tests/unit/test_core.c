@@ -13,10 +13,6 @@
 #include "str.h"
 #include "xalloc.h"
 
-#define S  INT64_C(1000000000)
-#define W1 "w-aaaaaaaaaaaaaaaa"
-#define W2 "w-bbbbbbbbbbbbbbbb"
-
 static int setup(void **state)
 {
 	struct driver *d = driver_new();
@@ -24,12 +20,6 @@ static int setup(void **state)
 	driver_hello(d, W1, 2);
 	driver_clear(d);
 	*state = d;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	driver_free(*state);
 	return 0;
 }
 
@@ -1006,7 +996,7 @@ static void rows_that_contradict_each_other_are_refused(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, driver_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(a_job_goes_from_submit_to_completed),
 		TEST(nothing_is_told_before_it_is_stored),

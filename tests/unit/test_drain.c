@@ -10,22 +10,12 @@
 
 #include "core_driver.h"
 
-#define S  INT64_C(1000000000)
-#define W1 "w-aaaaaaaaaaaaaaaa"
-#define W2 "w-bbbbbbbbbbbbbbbb"
-
 static int setup(void **state)
 {
 	struct driver *d = driver_new();
 
 	driver_hello(d, W1, 1);
 	*state = d;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	driver_free(*state);
 	return 0;
 }
 
@@ -170,7 +160,7 @@ static void a_forgotten_worker_that_comes_back_stops_its_runs_first(void **state
 	assert_int_equal(driver_state(d, next), JOB_CREATING_PARTITION);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, driver_teardown)
 
 int main(void)
 {

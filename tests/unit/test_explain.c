@@ -14,22 +14,9 @@
 #include "explain.h"
 #include "str.h"
 
-#define S        INT64_C(1000000000)
-#define W1       "w-aaaaaaaaaaaaaaaa"
-#define W2       "w-bbbbbbbbbbbbbbbb"
-
-#define PART(h)  ((struct amount){ 1, (h) })
-#define WHOLE(n) ((struct amount){ (n), 100 })
-
 static int setup(void **state)
 {
 	*state = driver_new();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	driver_free(*state);
 	return 0;
 }
 
@@ -370,7 +357,7 @@ static void the_first_starts_by_its_latest_start_whatever_else_comes(void **stat
 		play_world(seed, true);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, driver_teardown)
 
 int main(void)
 {

@@ -16,22 +16,9 @@
 #include "str.h"
 #include "xalloc.h"
 
-#define S        INT64_C(1000000000)
-#define W1       "w-aaaaaaaaaaaaaaaa"
-#define W2       "w-bbbbbbbbbbbbbbbb"
-
-#define PART(h)  ((struct amount){ 1, (h) })
-#define WHOLE(n) ((struct amount){ (n), 100 })
-
 static int setup(void **state)
 {
 	*state = driver_new();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	driver_free(*state);
 	return 0;
 }
 
@@ -540,7 +527,7 @@ static void work_does_not_grow_with_the_waiting_jobs(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, driver_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(a_share_goes_where_it_leaves_least),
 		TEST(a_share_goes_to_the_worker_with_fewest_free_devices),
