@@ -116,6 +116,9 @@ struct chronos_device {
 	uint32_t partitions;      /* active ones */
 	/* Memory of partitions that have ended, but have processes that joined and live. */
 	uint32_t draining_hundredths;
+	/* Where it is on PCI, as the kernel writes it: "0000:03:00.0"; of a MIG instance, where
+	 * its GPU is.  "": not known. */
+	char pci[24];
 };
 
 /* "nvidia", "mig", "opencl", "opencl-cpu", "simulated"; "unknown" for anything else. */

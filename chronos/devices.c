@@ -153,6 +153,7 @@ static void show_device(const struct state *s, const struct device_use *use,
 	out->kind = (enum chronos_kind)d->kind;
 	snprintf(out->uuid, sizeof out->uuid, "%.*s", (int)sizeof d->uuid - 1, d->uuid);
 	snprintf(out->name, sizeof out->name, "%.*s", (int)sizeof d->name - 1, d->name);
+	snprintf(out->pci, sizeof out->pci, "%.*s", (int)sizeof d->pci - 1, d->pci);
 	out->memory_bytes = d->memory_bytes;
 	out->present = d->state == DEVICE_PRESENT;
 	out->free_hundredths = free_of(s, use, slot);
@@ -206,13 +207,17 @@ static int check_device(
 	const struct chronos_device *d = &devices[i];
 
 	if (!memchr(d->uuid, '\0', sizeof d->uuid) ||
-		!memchr(d->name, '\0', sizeof d->name))
+		!memchr(d->name, '\0', sizeof d->name) ||
+		!memchr(d->pci, '\0', sizeof d->pci))
 		return chronos_fail(
 			e, CHRONOS_INVALID, "device %zu: a text without end", i);
 	uint64_t number;
 	if (!*d->uuid || chronos_digits_parse(d->uuid, UINT64_MAX, &number))
 		return chronos_fail(e, CHRONOS_INVALID,
 			"device %zu: \"%s\" cannot be a uuid", i, d->uuid);
+	if (d->pci[strspn(d->pci, "0123456789abcdef:.")])
+		return chronos_fail(e, CHRONOS_INVALID,
+			"device %zu: \"%s\" is not an address on PCI", i, d->pci);
 	if (strcmp(chronos_kind_name(d->kind), "unknown") == 0)
 		return chronos_fail(e, CHRONOS_INVALID, "device %zu: unknown kind %d", i,
 			(int)d->kind);
@@ -260,6 +265,8 @@ static void store_device(struct device_record *d, const struct chronos_device *f
 	__atomic_store_n(&d->memory_bytes, from->memory_bytes, __ATOMIC_RELAXED);
 	if (strncmp(d->name, from->name, sizeof d->name) != 0)
 		store_text(d->name, sizeof d->name, from->name);
+	if (strncmp(d->pci, from->pci, sizeof d->pci) != 0)
+		store_text(d->pci, sizeof d->pci, from->pci);
 	if (d->state == DEVICE_NONE)
 		store_text(d->uuid, sizeof d->uuid, from->uuid);
 	FAULT_POINT("device stored");

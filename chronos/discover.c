@@ -42,6 +42,12 @@ struct chronos_device *chronos_probe_add(struct probe *p, enum chronos_kind kind
 	return d;
 }
 
+void chronos_probe_place(struct chronos_device *d, const struct probe_pci *at)
+{
+	snprintf(d->pci, sizeof d->pci, "%04x:%02x:%02x.%x", at->domain, at->bus & 0xff,
+		at->device & 0x1f, at->function & 7);
+}
+
 static void simulate(struct probe *p, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++) {
@@ -193,6 +199,7 @@ static int check_report(struct report *r, struct chronos_error *e)
 		struct chronos_device *d = &r->probe.devices[i];
 		d->uuid[sizeof d->uuid - 1] = '\0';
 		d->name[sizeof d->name - 1] = '\0';
+		d->pci[sizeof d->pci - 1] = '\0';
 	}
 	return 0;
 }

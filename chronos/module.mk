@@ -129,20 +129,26 @@ test_chronos_shared_CFLAGS := -iquote chronos -DCHRONOS_SO='"$(chronos_SHARED)"'
 $(eval $(call unit_test,test_chronos_shared))
 $(BUILD)/tests/test_chronos_shared: $(chronos_SHARED)
 
-# The program itself, beside an NVML that the test brings.
+# The program itself, beside an NVML and an OpenCL that the test brings.
 chronos_FAKE_NVML := $(BUILD)/tests/fake-nvml/libnvidia-ml.so.1
 $(chronos_FAKE_NVML): tests/unit/test_chronos_fake_nvml.c
 	@mkdir -p $(@D)
 	@$(CC) $(CFLAGS) -shared -Wl,-soname,libnvidia-ml.so.1 -o $@ $<
+chronos_FAKE_OPENCL := $(BUILD)/tests/fake-opencl/libOpenCL.so.1
+$(chronos_FAKE_OPENCL): tests/unit/test_chronos_fake_opencl.c
+	@mkdir -p $(@D)
+	@$(CC) $(CFLAGS) -shared -Wl,-soname,libOpenCL.so.1 -o $@ $<
 
 test_chronos_cli_USES := chronos
 test_chronos_cli_PKGS := jansson
 test_chronos_cli_CFLAGS := -DCHRONOS_BIN='"$(BUILD)/bin/chronos"' \
   -DFAKE_NVML_DIR='"$(dir $(chronos_FAKE_NVML))"' \
+  -DFAKE_OPENCL_DIR='"$(dir $(chronos_FAKE_OPENCL))"' \
   -DCHRONOS_LAYER='"$(chronos_LAYER)"'
 $(eval $(call unit_test,test_chronos_cli))
-$(BUILD)/tests/test_chronos_cli: $(BUILD)/bin/chronos $(chronos_LAYER) $(chronos_FAKE_NVML)
-C_SOURCES += tests/unit/test_chronos_fake_nvml.c
+$(BUILD)/tests/test_chronos_cli: $(BUILD)/bin/chronos $(chronos_LAYER) $(chronos_FAKE_NVML) \
+  $(chronos_FAKE_OPENCL)
+C_SOURCES += tests/unit/test_chronos_fake_nvml.c tests/unit/test_chronos_fake_opencl.c
 
 # ---- the bench ----
 bench_chronos_SRCS := bench_chronos.c bench_share.c

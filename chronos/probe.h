@@ -12,6 +12,12 @@ struct probe {
 /* The next free entry, zeroed but for its kind; NULL when the list is full. */
 struct chronos_device *chronos_probe_add(struct probe *p, enum chronos_kind kind);
 
+struct probe_pci {
+	uint32_t domain, bus, device, function;
+};
+/* Note where it is on PCI, as the kernel writes it. */
+void chronos_probe_place(struct chronos_device *d, const struct probe_pci *at);
+
 /* The two below load a driver's library into this process, where it stays.  No library
  * or no device is success without devices; a driver that fails is CHRONOS_UNAVAILABLE. */
 

@@ -20,6 +20,12 @@ struct nvml_memory {
 	unsigned long long used;
 };
 
+struct nvml_pci {
+	char legacy[16];
+	unsigned domain, bus, device, device_id, subsystem_id;
+	char text[32];
+};
+
 struct nvml {
 	void *library;
 	int (*init)(void);
@@ -30,7 +36,8 @@ struct nvml {
 	int (*name)(void *, char *, unsigned);
 	int (*uuid)(void *, char *, unsigned);
 	int (*memory)(void *, struct nvml_memory *);
-	/* NULL in drivers older than MIG. */
+	/* NULL in drivers that have not got them. */
+	int (*pci)(void *, struct nvml_pci *);
 	int (*mig_mode)(void *, unsigned *current, unsigned *pending);
 	int (*mig_max)(void *, unsigned *);
 	int (*mig_by_index)(void *, unsigned, void **);
@@ -52,6 +59,7 @@ static int load(struct nvml *n)
 		{ &n->name, "nvmlDeviceGetName", 1 },
 		{ &n->uuid, "nvmlDeviceGetUUID", 1 },
 		{ &n->memory, "nvmlDeviceGetMemoryInfo", 1 },
+		{ &n->pci, "nvmlDeviceGetPciInfo_v3", 0 },
 		{ &n->mig_mode, "nvmlDeviceGetMigMode", 0 },
 		{ &n->mig_max, "nvmlDeviceGetMaxMigDeviceCount", 0 },
 		{ &n->mig_by_index, "nvmlDeviceGetMigDeviceHandleByIndex", 0 },
@@ -73,9 +81,12 @@ static int fail(const struct nvml *n, int rc, const char *what, struct chronos_e
 }
 
 /* A device that cannot be named cannot be given out either: it is left out, and so shows
- * as absent, rather than hiding the healthy ones beside it. */
-static void add(const struct nvml *n, struct probe *p, void *gpu, enum chronos_kind kind)
+ * as absent, rather than hiding the healthy ones beside it.  `board` is what has a place on
+ * PCI: the GPU itself, or the one that an instance is of. */
+static void add(const struct nvml *n, struct probe *p, void *gpu, void *board,
+	enum chronos_kind kind)
 {
+	struct nvml_pci pci = { 0 };
 	struct nvml_memory memory = { 0 };
 	char uuid[96] = "", name[96] = "";
 
@@ -89,6 +100,9 @@ static void add(const struct nvml *n, struct probe *p, void *gpu, enum chronos_k
 	memcpy(d->uuid, uuid, strnlen(uuid, sizeof d->uuid - 1));
 	memcpy(d->name, name, strnlen(name, sizeof d->name - 1));
 	d->memory_bytes = memory.total;
+	if (n->pci && n->pci(board, &pci) == NVML_SUCCESS)
+		chronos_probe_place(
+			d, &(struct probe_pci){ pci.domain, pci.bus, pci.device, 0 });
 }
 
 static int is_split(const struct nvml *n, void *gpu)
@@ -108,7 +122,7 @@ static void add_instances(const struct nvml *n, struct probe *p, void *gpu)
 		return;
 	for (unsigned i = 0; i < max && i < CHRONOS_DEVICES_MAX; i++) {
 		if (n->mig_by_index(gpu, i, &instance) == NVML_SUCCESS)
-			add(n, p, instance, CHRONOS_KIND_MIG);
+			add(n, p, instance, gpu, CHRONOS_KIND_MIG);
 	}
 }
 
@@ -126,7 +140,7 @@ static int list(const struct nvml *n, struct probe *p, struct chronos_error *e)
 		if (is_split(n, gpu))
 			add_instances(n, p, gpu);
 		else
-			add(n, p, gpu, CHRONOS_KIND_NVIDIA);
+			add(n, p, gpu, gpu, CHRONOS_KIND_NVIDIA);
 	}
 	return 0;
 }

@@ -18,12 +18,21 @@ enum {
 	CL_DEVICE_NAME = 0x102B,
 	CL_DEVICE_EXTENSIONS = 0x1030,
 	CL_DEVICE_UUID_KHR = 0x106A,
+	CL_DEVICE_PCI_BUS_INFO_KHR = 0x410F,
+	CL_DEVICE_TOPOLOGY_AMD = 0x4037,
+	CL_DEVICE_TOPOLOGY_TYPE_PCIE_AMD = 1,
 	CL_UUID_BYTES = 16,
 	PLATFORMS_MAX = 32,
 };
 
 static const uint64_t CL_DEVICE_TYPE_CPU = 1u << 1;
 static const uint64_t CL_DEVICE_TYPE_GPU = 1u << 2;
+
+struct amd_topology {
+	uint32_t type;
+	unsigned char unused[17];
+	unsigned char bus, device, function;
+};
 
 struct opencl {
 	int32_t (*platforms)(uint32_t, void **, uint32_t *);
@@ -72,15 +81,37 @@ static bool has_extension(const char *list, const char *name)
 	return false;
 }
 
-static bool own_uuid(const struct opencl *cl, void *device, char *uuid, size_t size)
+static bool device_has(const struct opencl *cl, void *device, const char *extension)
 {
 	char extensions[8192] = "";
+
+	return cl->device_info(device, CL_DEVICE_EXTENSIONS, sizeof extensions - 1,
+		       extensions, NULL) == CL_SUCCESS &&
+	       has_extension(extensions, extension);
+}
+
+static bool find_place(const struct opencl *cl, void *device, struct probe_pci *at)
+{
+	struct amd_topology amd = { 0 };
+
+	if (device_has(cl, device, "cl_khr_pci_bus_info"))
+		return cl->device_info(device, CL_DEVICE_PCI_BUS_INFO_KHR, sizeof *at, at,
+			       NULL) == CL_SUCCESS;
+	if (!device_has(cl, device, "cl_amd_device_attribute_query") ||
+		cl->device_info(device, CL_DEVICE_TOPOLOGY_AMD, sizeof amd, &amd, NULL) !=
+			CL_SUCCESS ||
+		amd.type != CL_DEVICE_TOPOLOGY_TYPE_PCIE_AMD)
+		return false;
+	*at = (struct probe_pci){ 0, amd.bus, amd.device, amd.function };
+	return true;
+}
+
+static bool own_uuid(const struct opencl *cl, void *device, char *uuid, size_t size)
+{
 	unsigned char id[CL_UUID_BYTES];
 	int at = snprintf(uuid, size, "opencl-");
 
-	if (cl->device_info(device, CL_DEVICE_EXTENSIONS, sizeof extensions - 1,
-		    extensions, NULL) != CL_SUCCESS ||
-		!has_extension(extensions, "cl_khr_device_uuid") ||
+	if (!device_has(cl, device, "cl_khr_device_uuid") ||
 		cl->device_info(device, CL_DEVICE_UUID_KHR, sizeof id, id, NULL) !=
 			CL_SUCCESS)
 		return false;
@@ -107,6 +138,7 @@ static void add(const struct opencl *cl, struct probe *p, void *device,
 	const char *platform, enum chronos_kind kind)
 {
 	char name[96] = "", uuid[96];
+	struct probe_pci at;
 	uint64_t bytes = 0;
 
 	if (cl->device_info(device, CL_DEVICE_NAME, sizeof name - 1, name, NULL) !=
@@ -122,6 +154,8 @@ static void add(const struct opencl *cl, struct probe *p, void *device,
 	memcpy(d->uuid, uuid, sizeof d->uuid);
 	memcpy(d->name, name, sizeof d->name);
 	d->memory_bytes = bytes;
+	if (find_place(cl, device, &at))
+		chronos_probe_place(d, &at);
 }
 
 static void list_platform(const struct opencl *cl, struct probe *p, void *platform,

@@ -73,7 +73,8 @@ struct device_record {
 	uint64_t memory_bytes;
 	char uuid[96];
 	char name[96];
-	char reserved[48];
+	char pci[24]; /* "": not known */
+	char reserved[24];
 };
 
 struct partition_record {

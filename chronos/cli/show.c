@@ -187,12 +187,13 @@ json_t *json_of_partition(const struct chronos_partition *p)
 
 json_t *json_of_device(const struct chronos_device *d)
 {
-	return json_pack("{s:i, s:s, s:o, s:o, s:b, s:I, s:i, s:i, s:i}", "index",
+	return json_pack("{s:i, s:s, s:o, s:o, s:o, s:b, s:I, s:i, s:i, s:i}", "index",
 		(int)d->index, "kind", chronos_kind_name(d->kind), "uuid",
-		json_of_text(d->uuid), "name", json_of_text(d->name), "present",
-		d->present, "memory_bytes", (json_int_t)d->memory_bytes,
-		"free_hundredths", (int)d->free_hundredths, "draining_hundredths",
-		(int)d->draining_hundredths, "partitions", (int)d->partitions);
+		json_of_text(d->uuid), "name", json_of_text(d->name), "pci",
+		json_of_text(d->pci), "present", d->present, "memory_bytes",
+		(json_int_t)d->memory_bytes, "free_hundredths", (int)d->free_hundredths,
+		"draining_hundredths", (int)d->draining_hundredths, "partitions",
+		(int)d->partitions);
 }
 
 /* ---- what partitions have ---- */
@@ -348,6 +349,8 @@ static void show_device(const struct chronos_device *d)
 		d->present ? "" : " (absent)");
 	printf("  Type: %s\n", chronos_kind_name(d->kind));
 	printf("  UUID: %s\n", d->uuid);
+	if (*d->pci)
+		printf("  PCI: %s\n", d->pci);
 	printf("  Memory Total: %" PRIu64 " MB\n", megabytes(d->memory_bytes));
 	if (d->present) {
 		printf("  Memory Used: %" PRIu64 " MB\n",

@@ -459,6 +459,13 @@ static void wrong_devices_are_not_registered(void **state)
 	assert_refused(t, CHRONOS_INVALID, chronos_devices_register(t->c, d, 1, &t->e));
 	memset(d[0].uuid, 'x', sizeof d[0].uuid);
 	assert_refused(t, CHRONOS_INVALID, chronos_devices_register(t->c, d, 1, &t->e));
+	snprintf(d[1].pci, sizeof d[1].pci, "../0000:03:00.0");
+	assert_refused(
+		t, CHRONOS_INVALID, chronos_devices_register(t->c, d + 1, 1, &t->e));
+	memset(d[1].pci, '0', sizeof d[1].pci);
+	assert_refused(
+		t, CHRONOS_INVALID, chronos_devices_register(t->c, d + 1, 1, &t->e));
+	d[1].pci[0] = '\0';
 	d[1].kind = (enum chronos_kind)99;
 	assert_refused(
 		t, CHRONOS_INVALID, chronos_devices_register(t->c, d + 1, 1, &t->e));

@@ -406,6 +406,7 @@ static void nvidia_gpus_are_found_and_their_driver_stays_quiet(void **state)
 	assert_string_equal(text_of(second, "uuid"), "GPU-00000001");
 	assert_string_equal(text_of(second, "name"), "Fake H100");
 	assert_true(number_of(second, "memory_bytes") == INT64_C(80) << 30);
+	assert_string_equal(text_of(second, "pci"), "10000:3b:00.0");
 	json_decref(devices);
 }
 
@@ -419,6 +420,8 @@ static void a_split_gpu_is_listed_as_its_instances(void **state)
 	assert_string_equal(text_of(json_array_get(devices, 0), "kind"), "nvidia");
 	assert_string_equal(text_of(json_array_get(devices, 1), "kind"), "mig");
 	assert_string_equal(text_of(json_array_get(devices, 2), "uuid"), "MIG-00000003");
+	assert_string_equal(text_of(json_array_get(devices, 0), "pci"), "0000:3a:00.0");
+	assert_string_equal(text_of(json_array_get(devices, 2), "pci"), "10000:3b:00.0");
 	json_decref(devices);
 }
 
@@ -449,6 +452,23 @@ static void a_driver_that_fails_is_not_mistaken_for_no_gpu(void **state)
 	assert_int_equal(a.code, 0);
 	assert_int_equal(json_array_size(none), 0);
 	json_decref(none);
+}
+
+static void opencl_gpus_are_found_with_their_places_on_pci(void **state)
+{
+	struct answer a;
+
+	(void)state;
+	json_t *devices = discover(&a, "LD_LIBRARY_PATH=" FAKE_OPENCL_DIR, "auto");
+	assert_int_equal(a.code, 0);
+	assert_int_equal(json_array_size(devices), 3);
+	json_t *first = json_array_get(devices, 0);
+	assert_string_equal(text_of(first, "kind"), "opencl");
+	assert_string_equal(text_of(first, "name"), "Fake Arc");
+	assert_string_equal(text_of(first, "pci"), "0001:3a:00.1");
+	assert_string_equal(text_of(json_array_get(devices, 1), "pci"), "0000:c3:1f.0");
+	assert_string_equal(text_of(json_array_get(devices, 2), "pci"), "");
+	json_decref(devices);
 }
 
 static void the_processor_is_a_device_only_when_asked_for(void **state)
@@ -558,6 +578,7 @@ int main(void)
 		cmocka_unit_test(a_split_gpu_is_listed_as_its_instances),
 		cmocka_unit_test(a_gpu_that_does_not_answer_hides_no_other),
 		cmocka_unit_test(a_driver_that_fails_is_not_mistaken_for_no_gpu),
+		cmocka_unit_test(opencl_gpus_are_found_with_their_places_on_pci),
 		cmocka_unit_test(the_processor_is_a_device_only_when_asked_for),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,10 +11,23 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-enum { OK = 0, NOT_FOUND = 6, NOT_LOADED = 9, LOST = 15, MISMATCH = 18 };
+enum {
+	OK = 0,
+	NOT_SUPPORTED = 3,
+	NOT_FOUND = 6,
+	NOT_LOADED = 9,
+	LOST = 15,
+	MISMATCH = 18
+};
 
 struct memory {
 	unsigned long long total, free, used;
+};
+
+struct pci {
+	char legacy[16];
+	unsigned domain, bus, device, device_id, subsystem_id;
+	char text[32];
 };
 
 EXPORT int nvmlInit_v2(void);
@@ -25,6 +38,7 @@ EXPORT int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **device);
 EXPORT int nvmlDeviceGetName(void *device, char *text, unsigned size);
 EXPORT int nvmlDeviceGetUUID(void *device, char *text, unsigned size);
 EXPORT int nvmlDeviceGetMemoryInfo(void *device, struct memory *memory);
+EXPORT int nvmlDeviceGetPciInfo_v3(void *device, struct pci *pci);
 EXPORT int nvmlDeviceGetMigMode(void *device, unsigned *current, unsigned *pending);
 EXPORT int nvmlDeviceGetMaxMigDeviceCount(void *device, unsigned *count);
 EXPORT int nvmlDeviceGetMigDeviceHandleByIndex(void *device, unsigned i, void **instance);
@@ -99,6 +113,19 @@ int nvmlDeviceGetMemoryInfo(void *device, struct memory *memory)
 {
 	memset(memory, 0, sizeof *memory);
 	memory->total = (index_of(device) < 2 ? 80ull : 10ull) << 30;
+	return OK;
+}
+
+/* An instance is nowhere on PCI: its GPU is. */
+int nvmlDeviceGetPciInfo_v3(void *device, struct pci *pci)
+{
+	int i = index_of(device);
+
+	if (i >= 2)
+		return NOT_SUPPORTED;
+	memset(pci, 0, sizeof *pci);
+	pci->domain = i ? 0x10000 : 0;
+	pci->bus = 0x3a + (unsigned)i;
 	return OK;
 }
 

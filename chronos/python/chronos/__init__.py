@@ -66,6 +66,7 @@ class _Device(ctypes.Structure):
         ("free_hundredths", ctypes.c_uint32),
         ("partitions", ctypes.c_uint32),
         ("draining_hundredths", ctypes.c_uint32),
+        ("pci", ctypes.c_char * 24),
     ]
 
 
@@ -173,6 +174,7 @@ class Device:
         self.kind = _lib().chronos_kind_name(raw.kind).decode()
         self.uuid = raw.uuid.decode(errors="replace")
         self.name = raw.name.decode(errors="replace")
+        self.pci = raw.pci.decode(errors="replace") or None
         self.memory_bytes = raw.memory_bytes
         self.present = raw.present
         self.available = raw.free_hundredths / 100
