@@ -24,6 +24,20 @@ struct fake_state {
 	struct fake_process processes[FAKE_PROCESSES_MAX];
 };
 
+#pragma GCC visibility push(default)
+
+/* Of the driver, which Chronos has no use for. */
+CUresult cuCtxSetCurrent(CUcontext context);
+CUresult cuDeviceSetMemPool(CUdevice device, CUmemoryPool pool);
+CUresult cuDriverGetVersion(int *version);
+CUresult cuGetExportTable(const void **table, const CUuuid *id);
+CUresult cuGraphCreate(CUgraph *graph, unsigned flags);
+CUresult cuGraphInstantiateWithFlags(
+	CUgraphExec *exec, CUgraph graph, unsigned long long flags);
+CUresult cuMemPoolSetAttribute(CUmemoryPool pool, CUmemPool_attribute what, void *value);
+CUresult cuStreamCreate(CUstream *stream, unsigned flags);
+int nvmlDeviceGetHandleByIndex_v2(unsigned index, nvmlDevice_t *device);
+
 /* Exported by the fake beside the driver's functions: the call number after + 1 of `name`
  * from now on fails. */
 void fake_fail(const char *name, int rc, int after);
@@ -31,3 +45,5 @@ unsigned long fake_calls(void);
 /* What cuGetProcAddress_v2 answers, by a name that nothing stands in front of. */
 CUresult fake_get_proc_address(const char *symbol, void **pfn, int version,
 	cuuint64_t flags, CUdriverProcAddressQueryResult *status);
+
+#pragma GCC visibility pop

@@ -21,14 +21,6 @@
 
 #define MIB ((size_t)1 << 20)
 
-CUresult cuStreamCreate(CUstream *stream, unsigned flags);
-CUresult cuCtxSetCurrent(CUcontext context);
-CUresult cuGraphCreate(CUgraph *graph, unsigned flags);
-CUresult cuGraphInstantiateWithFlags(
-	CUgraphExec *exec, CUgraph graph, unsigned long long flags);
-CUresult cuDeviceSetMemPool(CUdevice device, CUmemoryPool pool);
-int nvmlDeviceGetHandleByIndex_v2(unsigned index, nvmlDevice_t *device);
-
 #define MUST(condition)                                                                  \
 	do {                                                                             \
 		if (!(condition)) {                                                      \

@@ -1,4 +1,4 @@
-/* fake_nvml.c - a libnvidia-ml.so.1 that sees the fake driver's devices and processes. */
+/* nvml.c - a libnvidia-ml.so.1 that sees the fake driver's devices and processes. */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fake_driver.h"
 
@@ -11,8 +11,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-#pragma GCC visibility push(default)
 
 static struct fake_state *state;
 static char handles[FAKE_DEVICES_MAX];
@@ -39,7 +37,6 @@ static int index_of(nvmlDevice_t device)
 	return (int)((char *)device - handles);
 }
 
-int nvmlDeviceGetHandleByIndex_v2(unsigned index, nvmlDevice_t *device);
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, nvmlDevice_t *device)
 {
 	if (!state || index >= state->devices)
@@ -145,5 +142,3 @@ int nvmlDeviceGetComputeRunningProcesses_v3(
 {
 	LIST(count, list, device);
 }
-
-#pragma GCC visibility pop
