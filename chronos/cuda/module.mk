@@ -39,8 +39,8 @@ chronos_FAKE_CC = $(CC) $(CFLAGS) -iquote chronos/cuda -iquote tests/cuda
 $(FAKE_CUDA)/libcuda.so.1: $(addprefix tests/cuda/fake/,captures.c contexts.c devices.c events.c \
   graphs.c launch.c memory.c physical.c pools.c procaddress.c state.c streams.c things.c)
 $(FAKE_CUDA)/libnvidia-ml.so.1: tests/cuda/fake/nvml.c
-$(chronos_FAKES): tests/cuda/fake/fake.h tests/cuda/fake_driver.h chronos/cuda/driver.h \
-  chronos/cuda/symbols.h
+$(chronos_FAKES): tests/cuda/fake/gpus.c tests/cuda/fake/fake.h tests/cuda/fake_driver.h \
+  chronos/cuda/driver.h chronos/cuda/symbols.h
 	@mkdir -p $(@D)
 	@echo "  link    $@"
 	@$(chronos_FAKE_CC) -shared -Wl,-Bsymbolic -Wl,-soname,$(@F) -o $@ $(filter %.c,$^)

@@ -4,26 +4,56 @@
 
 #include "driver.h"
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 enum { FAKE_DEVICES_MAX = 8, FAKE_PROCESSES_MAX = 64, FAKE_CONTEXT_MIB = 64 };
 
+/* It lives as long as its process has the lock on the file's byte of this number. */
 struct fake_process {
-	pid_t pid;                         /* 0: free */
+	pid_t pid; /* 0: free */
+	uint32_t reserved;
+	uint64_t namespace;                /* in which that is its pid */
 	uint64_t used[FAKE_DEVICES_MAX];   /* bytes */
 	uint64_t ran_ns[FAKE_DEVICES_MAX]; /* of what it launched */
 	uint64_t launches;
 };
 
-/* The file that FAKE_CUDA_STATE names. */
+/* Who makes the file may fill in the first five. */
 struct fake_state {
-	pid_t lock; /* who has it */
-	uint32_t devices;
+	uint32_t lock; /* the process that has it, from 1 */
+	uint32_t
+		devices; /* 0: the first process says how many there are, and how large */
 	uint64_t device_bytes;
+	uint32_t split; /* 1: they are the MIG instances of one GPU */
+	uint32_t nodes; /* 1: a process sees a device if it can open its nodes of /dev */
 	uint64_t free_at_ns[FAKE_DEVICES_MAX]; /* when all that was launched is done */
 	struct fake_process processes[FAKE_PROCESSES_MAX];
 };
 
+#pragma GCC visibility push(hidden)
+
+/* ---- fake/gpus.c, which both libraries have in them ---- */
+
+struct fake_gpus {
+	struct fake_state *state; /* mapped; NULL: not open */
+	int fd; /* stays open: closing it would end the process's locks */
+};
+
+/* The file that FAKE_CUDA_STATE names; without the variable the one that the socket "gpus"
+ * beside this library hands out, which reaches into containers. */
+bool fake_gpus_open(struct fake_gpus *g);
+uint64_t fake_namespace(void);
+/* Is it the entry of a process that lives? */
+bool fake_process_lives(const struct fake_gpus *g, unsigned i);
+/* A free entry, from now on this process's; -1: all are taken. */
+int fake_process_take(const struct fake_gpus *g);
+/* "GPU-fa000000-..." or "MIG-fa000000-..." of a device. */
+void fake_uuid(const struct fake_state *s, unsigned device, char *text, size_t size);
+/* Where there are nodes: can this process open those that the device takes? */
+bool fake_device_opens(const struct fake_state *s, unsigned device);
+
+#pragma GCC visibility pop
 #pragma GCC visibility push(default)
 
 /* Of the driver, which Chronos has no use for. */

@@ -22,7 +22,7 @@ CUresult current(CUcontext *context)
 
 static CUresult make_context(CUcontext *context, int device)
 {
-	if (device < 0 || device >= (int)state->devices)
+	if (device < 0 || device >= visible_count)
 		return CUDA_ERROR_INVALID_DEVICE;
 	CUresult rc = take(device, CONTEXT_BYTES);
 	if (rc != CUDA_SUCCESS)
@@ -163,7 +163,7 @@ CUresult cuGreenCtxDestroy(CUgreenCtx context)
 CUresult cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device)
 {
 	MAY_FAIL();
-	if (device < 0 || device >= (int)state->devices)
+	if (device < 0 || device >= visible_count)
 		return CUDA_ERROR_INVALID_DEVICE;
 	if (!primary_owners[device]) {
 		CUresult rc = make_context(&primary[device], device);

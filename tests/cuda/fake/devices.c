@@ -18,30 +18,35 @@ CUresult cuDriverGetVersion(int *version)
 CUresult cuDeviceGetCount(int *count)
 {
 	MAY_FAIL();
-	*count = (int)state->devices;
+	*count = visible_count;
 	return CUDA_SUCCESS;
 }
 
 CUresult cuDeviceGetUuid(CUuuid *uuid, CUdevice device)
 {
 	MAY_FAIL();
-	if (device < 0 || device >= (int)state->devices)
+	if (device < 0 || device >= visible_count)
 		return CUDA_ERROR_INVALID_DEVICE;
 	memset(uuid, 0, sizeof *uuid);
 	uuid->bytes[0] = (char)0xfa;
-	uuid->bytes[15] = (char)device;
+	/* Of an instance the old function names the GPU. */
+	uuid->bytes[15] = (char)(state->split ? 0xff : visible[device]);
 	return CUDA_SUCCESS;
 }
 
 CUresult cuDeviceGetUuid_v2(CUuuid *uuid, CUdevice device)
 {
-	return cuDeviceGetUuid(uuid, device);
+	CUresult rc = cuDeviceGetUuid(uuid, device);
+
+	if (rc == CUDA_SUCCESS)
+		uuid->bytes[15] = (char)visible[device];
+	return rc;
 }
 
 CUresult cuDeviceTotalMem_v2(size_t *bytes, CUdevice device)
 {
 	MAY_FAIL();
-	if (device < 0 || device >= (int)state->devices)
+	if (device < 0 || device >= visible_count)
 		return CUDA_ERROR_INVALID_DEVICE;
 	*bytes = state->device_bytes;
 	return CUDA_SUCCESS;

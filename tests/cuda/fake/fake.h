@@ -1,10 +1,9 @@
 /* fake.h - a libcuda.so.1 for machines without a GPU: what its parts share. */
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Devices are a file that processes share (FAKE_CUDA_STATE; FAKE_CUDA_DEVICES of
- * FAKE_CUDA_MIB each): what every process has allocated, and a timeline on which kernels
- * are intervals, one after the other, as many microseconds long as their grid is wide.  To
- * wait is to sleep.  What a program must not do while a stream is being captured fails
+ * Devices are a file that processes share (gpus.c; FAKE_CUDA_DEVICES of FAKE_CUDA_MIB each):
+ * what every process has allocated, and a timeline on which kernels are intervals, one after
+ * the other, as many microseconds long as their grid is wide.  To wait is to sleep.  What a program must not do while a stream is being captured fails
  * here as it does there, and spoils the capture.  FAKE_CUDA_LOG gets what is asked of
  * cuGetProcAddress.
  *
@@ -17,7 +16,6 @@
 #include "fake_driver.h"
 
 #include <pthread.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,11 +79,13 @@ struct thing {
 
 extern pthread_mutex_t lock;
 extern struct fake_state *state;
-extern struct fake_process *me; /* this process in it */
+extern struct fake_process *me;       /* this process in it */
+extern int visible[FAKE_DEVICES_MAX]; /* CUDA's device i is that one of the file's */
+extern int visible_count;
 
 uint64_t now_ns(void);
 void sleep_until(uint64_t ns);
-/* For cuInit: CUDA_ERROR_NO_DEVICE without a file. */
+/* For cuInit: CUDA_ERROR_NO_DEVICE where none is to be seen. */
 CUresult begin(void);
 /* Was it begun, and not by the parent of a forked child, where nothing works any more? */
 CUresult ready(void);

@@ -4,14 +4,14 @@
 
 static void run_on_timeline(struct CUstream_st *s, uint64_t length_ns)
 {
-	uint64_t now = now_ns(), *free_at = &state->free_at_ns[s->device], end;
+	uint64_t now = now_ns(), *free_at = &state->free_at_ns[visible[s->device]], end;
 	uint64_t seen = __atomic_load_n(free_at, __ATOMIC_SEQ_CST);
 
 	do {
 		end = (seen > now ? seen : now) + length_ns;
 	} while (!__atomic_compare_exchange_n(
 		free_at, &seen, end, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
-	__atomic_fetch_add(&me->ran_ns[s->device], length_ns, __ATOMIC_SEQ_CST);
+	__atomic_fetch_add(&me->ran_ns[visible[s->device]], length_ns, __ATOMIC_SEQ_CST);
 	__atomic_fetch_add(&me->launches, 1, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&s->end_ns, end, __ATOMIC_RELEASE);
 }

@@ -3,15 +3,15 @@
 #include "fake.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <sched.h>
-#include <signal.h>
-#include <sys/mman.h>
 #include <time.h>
 
 pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 struct fake_state *state;
 struct fake_process *me;
+int visible[FAKE_DEVICES_MAX];
+int visible_count;
+static struct fake_gpus gpus;
 static bool began;  /* cuInit was called, */
 static bool forked; /* and by the parent: here nothing works any more */
 
@@ -60,17 +60,28 @@ CUresult failing(const char *name)
 
 /* ---- the shared file ---- */
 
-static bool is_gone(pid_t pid)
+static uint32_t own_number(void)
 {
-	return kill(pid, 0) < 0 && errno == ESRCH;
+	return (uint32_t)(me - state->processes) + 1;
+}
+
+/* Takes it from the one that is seen to have it, if that is dead, or free. */
+static bool try_lock(uint32_t *holder)
+{
+	return __atomic_compare_exchange_n(&state->lock, holder, own_number(), false,
+		__ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
 }
 
 static void lock_state(void)
 {
-	while (__atomic_exchange_n(&state->lock, getpid(), __ATOMIC_ACQUIRE) != 0) {
-		pid_t holder = __atomic_load_n(&state->lock, __ATOMIC_RELAXED);
-		if (holder && holder != getpid() && is_gone(holder))
-			break;
+	for (;;) {
+		uint32_t holder = 0;
+		if (try_lock(&holder))
+			return;
+		bool dead = holder <= FAKE_PROCESSES_MAX && holder != own_number() &&
+			    !fake_process_lives(&gpus, holder - 1);
+		if (dead && try_lock(&holder))
+			return;
 		sched_yield();
 	}
 }
@@ -85,37 +96,43 @@ static void in_child(void)
 	forked = began;
 }
 
+static bool is_asked_for(int device)
+{
+	const char *list = getenv("CUDA_VISIBLE_DEVICES");
+	char uuid[96];
+
+	fake_uuid(state, (unsigned)device, uuid, sizeof uuid);
+	return !list || strstr(list, uuid);
+}
+
+/* In their own order and not in the variable's, which no test needs. */
+static void find_visible(void)
+{
+	for (int i = 0; i < (int)state->devices; i++)
+		if (is_asked_for(i) && fake_device_opens(state, (unsigned)i))
+			visible[visible_count++] = i;
+}
+
 static bool open_state(void)
 {
-	const char *path = getenv("FAKE_CUDA_STATE");
 	const char *count = getenv("FAKE_CUDA_DEVICES"), *mib = getenv("FAKE_CUDA_MIB");
-	int fd = path ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
 
-	if (fd < 0 || ftruncate(fd, sizeof *state) < 0)
+	if (!fake_gpus_open(&gpus))
 		return false;
-	state = mmap(NULL, sizeof *state, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	close(fd);
-	if (state == MAP_FAILED)
+	int own = fake_process_take(&gpus);
+	if (own < 0)
 		return false;
+	state = gpus.state;
+	me = &state->processes[own];
 	lock_state();
 	if (!state->devices) {
 		state->device_bytes = (uint64_t)(mib ? atol(mib) : 1024) << 20;
 		state->devices = count ? (uint32_t)atoi(count) : 1;
 	}
-	for (unsigned i = 0; i < FAKE_PROCESSES_MAX; i++) {
-		struct fake_process *p = &state->processes[i];
-		if (p->pid && is_gone(p->pid))
-			memset(p, 0, sizeof *p);
-		if (!p->pid && !me)
-			me = p;
-	}
-	pthread_atfork(NULL, NULL, in_child);
-	if (me) {
-		memset(me, 0, sizeof *me);
-		me->pid = getpid();
-	}
 	unlock_state();
-	return me != NULL;
+	pthread_atfork(NULL, NULL, in_child);
+	find_visible();
+	return true;
 }
 
 /* State locked. */
@@ -123,12 +140,9 @@ static uint64_t used_on(int device)
 {
 	uint64_t sum = 0;
 
-	for (unsigned i = 0; i < FAKE_PROCESSES_MAX; i++) {
-		struct fake_process *p = &state->processes[i];
-		if (p->pid && is_gone(p->pid))
-			memset(p, 0, sizeof *p);
-		sum += p->used[device];
-	}
+	for (unsigned i = 0; i < FAKE_PROCESSES_MAX; i++)
+		if (fake_process_lives(&gpus, i))
+			sum += state->processes[i].used[visible[device]];
 	return sum;
 }
 
@@ -149,7 +163,7 @@ CUresult take(int device, uint64_t bytes)
 	if (bytes > state->device_bytes || used > state->device_bytes - bytes)
 		rc = CUDA_ERROR_OUT_OF_MEMORY;
 	else
-		me->used[device] += bytes;
+		me->used[visible[device]] += bytes;
 	unlock_state();
 	return rc;
 }
@@ -157,7 +171,7 @@ CUresult take(int device, uint64_t bytes)
 void give(int device, uint64_t bytes)
 {
 	lock_state();
-	me->used[device] -= bytes;
+	me->used[visible[device]] -= bytes;
 	unlock_state();
 }
 
@@ -166,7 +180,8 @@ CUresult begin(void)
 	if (forked)
 		return CUDA_ERROR_NOT_INITIALIZED;
 	pthread_mutex_lock(&lock);
-	CUresult rc = state || open_state() ? CUDA_SUCCESS : CUDA_ERROR_NO_DEVICE;
+	CUresult rc = (state || open_state()) && visible_count ? CUDA_SUCCESS
+							       : CUDA_ERROR_NO_DEVICE;
 	if (rc == CUDA_SUCCESS)
 		began = true;
 	pthread_mutex_unlock(&lock);
