@@ -54,8 +54,8 @@ class System:
     def start(self):
         self.log = open(self.parent / "log", "ab")
         self.process = subprocess.Popen(
-            [self.binaries / "cumulusd", "--listen", "127.0.0.1:0", "--http", "off",
-             "--data", self.data, *self.flags],
+            self.command([self.binaries / "cumulusd", "--listen", "127.0.0.1:0",
+                          "--http", "off", "--data", self.data, *self.flags]),
             stdout=subprocess.PIPE, stderr=self.log, stdin=subprocess.DEVNULL, text=True)
         # cumulusd prints this line once it listens; at its end stdout closes instead.
         for line in self.process.stdout:
@@ -65,6 +65,10 @@ class System:
                 return
         raise AssertionError(
             f"cumulusd ended with {self.process.wait()} before it listened:\n{self.log_text()}")
+
+    def command(self, words):
+        """What is run in place of these words."""
+        return words
 
     @property
     def address(self):

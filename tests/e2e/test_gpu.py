@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from client import TERMINAL, Client, Story, zip_of
+from client import TERMINAL, Story, zip_of
+from shares import arbiter_of, client_of, process_of
 from system import pb, until
 
 OCL = (Path(__file__).parent / "ocl.py").read_text()
@@ -25,15 +26,8 @@ def job(main):
 def gpu(new_system, monkeypatch, tmp_path):
     """A client of a system whose device is the processor, with books of its own."""
     monkeypatch.setenv("CUMULUS_CHRONOS_DIR", str(tmp_path / "chronos"))
-    system = new_system(devices="opencl-cpu")
-    client = Client(system)
-    client.until_ready()
-    client.chronos = tmp_path / "chronos"
-    yield client
-    client.close()
-    until(lambda: not list(client.chronos.glob("partition-*")), "no partition is left")
-    system.stop()
-    until(lambda: not arbiter_of(client), "no arbiter is left")
+    with client_of(new_system(devices="opencl-cpu"), tmp_path / "chronos") as client:
+        yield client
 
 
 FILL = """
@@ -207,32 +201,14 @@ def test_a_job_that_spoils_its_partitions_file_hurts_nobody_else(gpu):
     gpu.until_free()
 
 
-def runner_of(system):
-    for pid in system.processes():
-        words = Path(f"/proc/{pid}/cmdline").read_bytes()
-        if b"cumulus-runner" in words:
-            return pid
-    return None
-
-
 def test_what_a_killed_runner_held_comes_back(gpu):
     name, call = gpu.begin(job(SPIN), gpu=0.9, args=["600"])
-    os.kill(until(lambda: runner_of(gpu.system), "the runner"), signal.SIGKILL)
+    os.kill(until(lambda: process_of(gpu.system, "cumulus-runner"),
+                  "the runner"), signal.SIGKILL)
     assert gpu.until_terminal(name).reason == pb.RUNNER_LOST
     gpu.until_free()
     had, _ = gpu.run(job(FILL), gpu=0.9).value
     assert had == quota(gpu, 0.9)
-
-
-def arbiter_of(client):
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (folder / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"arbiter" in words and str(client.chronos).encode() in words:
-            return int(folder.name)
-    return None
 
 
 def test_jobs_go_on_when_the_arbiter_is_killed(gpu):
@@ -246,18 +222,11 @@ def test_jobs_go_on_when_the_arbiter_is_killed(gpu):
     assert gpu.run(job(SPIN), gpu=0.5, args=["1"]).value == 0
 
 
-def worker_of(system):
-    for pid in system.processes():
-        if b"cumulus-worker" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]:
-            return pid
-    return None
-
-
 def test_the_arbiter_outlives_the_worker_and_is_found_by_the_next(gpu):
     name, call = gpu.begin(job(SPIN), gpu=0.5, args=["8"])
-    first, arbiter = worker_of(gpu.system), arbiter_of(gpu)
+    first, arbiter = process_of(gpu.system, "cumulus-worker"), arbiter_of(gpu)
     os.kill(first, signal.SIGKILL)
-    until(lambda: (w := worker_of(gpu.system)) != first and w, "another worker")
+    until(lambda: (w := process_of(gpu.system, "cumulus-worker")) != first and w, "another worker")
     assert Story(call).value == 0
     assert arbiter_of(gpu) == arbiter
     until(lambda: gpu.devices()[0].enforcement == "arbitrated", "it is found")
