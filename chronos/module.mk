@@ -149,21 +149,3 @@ $(eval $(call unit_test,test_chronos_cli))
 $(BUILD)/tests/test_chronos_cli: $(BUILD)/bin/chronos $(chronos_LAYER) $(chronos_FAKE_NVML) \
   $(chronos_FAKE_OPENCL)
 C_SOURCES += tests/unit/test_chronos_fake_nvml.c tests/unit/test_chronos_fake_opencl.c
-
-# ---- the bench ----
-bench_chronos_SRCS := bench_chronos.c bench_share.c
-bench_chronos_USES := chronos
-bench_chronos_PKGS := jansson
-bench_chronos_CFLAGS :=
-bench_chronos_LDFLAGS :=
-bench_chronos_LIBS :=
-$(eval $(call common,bench_chronos,bench/chronos))
-define bench_chronos_rule
-$$(BUILD)/bench/bench_chronos: $$(bench_chronos_OBJS) $$(BUILD)/lib/libchronos.a
-$(call link,bench_chronos)
-endef
-$(eval $(bench_chronos_rule))
-
-.PHONY: bench-chronos
-bench-chronos: $(BUILD)/bench/bench_chronos $(BUILD)/bin/chronos ## what a partition costs
-	@$< $(BUILD)/bin/chronos $(BUILD)/bench/chronos.json docs/chronos-shares.svg

@@ -2,6 +2,7 @@
 #
 #   $(eval $(call module,NAME,FOLDER))     uses NAME_SRCS, NAME_USES, NAME_PKGS
 #   $(eval $(call program,NAME,FOLDER))    uses NAME_SRCS, NAME_USES, NAME_PKGS, NAME_LIBS
+#   $(eval $(call bench_program,NAME,FOLDER))  the same in build/bench/, which only benches need
 #   $(eval $(call unit_test,NAME))         tests/unit/NAME.c, uses NAME_USES, NAME_PKGS
 #
 # NAME_USES lists modules in link order, the dependent first; a module's own NAME_USES is
@@ -78,6 +79,17 @@ PROGRAMS += $$(BUILD)/bin/$1
 $(call common,$1,$2)
 .SECONDEXPANSION:
 $$(BUILD)/bin/$1: $$($1_OBJS) $$$$(foreach m,$$$$(call closure,$$$$($1_USES)),$$$$(BUILD)/lib/lib$$$$m.a)
+$(call link,$1)
+endef
+
+define bench_program
+$1_PKGS ?=
+$1_LIBS ?=
+$1_CFLAGS ?=
+$1_LDFLAGS ?=
+$(call common,$1,$2)
+.SECONDEXPANSION:
+$$(BUILD)/bench/$1: $$($1_OBJS) $$$$(foreach m,$$$$(call closure,$$$$($1_USES)),$$$$(BUILD)/lib/lib$$$$m.a)
 $(call link,$1)
 endef
 

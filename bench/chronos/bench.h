@@ -1,33 +1,75 @@
-/* bench.h - the parts of bench_chronos. */
+/* bench.h - the parts of bench_chronos: groups of figures, and the place they are measured in. */
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
 #include "chronos.h"
 
-/* What one round of bench_share.c measured. */
-struct share_round {
-	/* Greatest error of a process, in hundredths of the device; `free_` without
-	 * chronos, its share being what it should have had. */
-	double lease_error_2, free_error_2;
-	double lease_error_4, free_error_4;
-	double lease_error_8, free_error_8;
-	double lease_error_16, free_error_16;
-	double throughput_error_2,
-		throughput_error_4; /* against the same program alone */
-	double jain_4;              /* index of time had by share asked */
-	double launch_capped_ns;    /* a launch and its end, holding the lease */
-	double launch_whole_ns;     /* of a whole device */
-	double charge_ns;           /* an allocation and its end */
-	double memory_error_bytes;
-	double recovery_ms; /* from kill -9 of the holder to another's launch */
+#include <stdint.h>
+
+#include "figures.h"
+
+/* How programs are held, and the columns of the figures. */
+enum mode { FREE, COOPERATIVE, ARBITRATED, MODES };
+
+enum {
+	/* The place has simulated devices: 64 partitions fill some of the first ... */
+	FILLED_DEVICE = 0,
+	PARTITIONS = 64,
+	/* ... and measured are those from here on. */
+	DEVICE = 1,
+	OTHER_DEVICE = 2,
+	DEVICES = 3,
 };
 
-/* In the directory of c, which has two simulated devices with nothing on device 1: without
- * control, and with it. */
-void measure_free(struct chronos *c, const char *dir, struct share_round *out);
-void measure_shares(struct chronos *c, const char *dir, struct share_round *out);
-/* Draw the shares of four programs over time, one of which is killed and one's partition
- * ends, as SVG. */
-void plot_shares(struct chronos *c, const char *dir, const char *path);
+#define MS UINT64_C(1000000)
+#define S  (1000 * MS)
 
+struct bench {
+	const char *dir;     /* of the partitions */
+	const char *program; /* chronos */
+	const char *results; /* folder for what is not a figure */
+	struct chronos *c;
+	struct figures *figures;
+};
+
+/* A name for --only, measured by one call in each round and each of its modes, of which
+ * FREE comes first.  In ARBITRATED an arbiter serves meanwhile. */
+struct group {
+	const char *name, *what;
+	bool modes[MODES];
+	bool once; /* in the first round only */
+	/* Ends the bench when it could not be measured here; may be NULL. */
+	void (*check)(struct bench *b);
+	void (*measure)(struct bench *b, enum mode mode);
+};
+
+extern const struct group books_group;
+extern const struct group commands_group;
+extern const struct group shares_2_group, shares_4_group, shares_8_group, shares_16_group;
+extern const struct group hooks_group;
+extern const struct group memory_group;
+extern const struct group recovery_group;
+extern const struct group plot_group;
+
+/* Says what could not be measured, and why, and ends the bench. */
 _Noreturn void die(const char *what, const char *why);
+
+/* ---- place.c: what measurements are made of ---- */
+
+uint64_t now_ns(void);
+void sleep_ms(unsigned ms);
+
+/* A file of the results; the caller frees it. */
+char *result_path(const struct bench *b, const char *name);
+
+/* A partition of hundredths of the device; drop() ends it. */
+struct chronos_partition make(
+	const struct bench *b, uint32_t device, uint32_t hundredths);
+void drop(const struct bench *b, const struct chronos_partition *p);
+/* In this process; the caller detaches. */
+struct chronos_attachment *join(const struct bench *b, const char *id, uint32_t device,
+	void (*drain)(void *arg), void *arg);
+
+/* Start and end the arbiter; start is back when it serves. */
+int arbiter_start(const struct bench *b);
+void arbiter_end(int pid);

@@ -1,0 +1,77 @@
+/* keeper.c - runs the bench in a child and removes what is left of it, however it ends. */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "keeper.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void remove_folder(const char *path)
+{
+	DIR *dir = opendir(path);
+
+	if (!dir)
+		return;
+	for (struct dirent *f; (f = readdir(dir));)
+		(void)unlinkat(dirfd(dir), f->d_name, 0);
+	closedir(dir);
+	if (rmdir(path) < 0)
+		perror(path);
+}
+
+static _Noreturn void be_child(int (*work)(void *arg), void *arg, const sigset_t *before)
+{
+	setpgid(0, 0);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	sigprocmask(SIG_SETMASK, before, NULL);
+	exit(work(arg));
+}
+
+/* The exit status that a shell would show. */
+static int shown(int status)
+{
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+int keep(const char *dir, int (*work)(void *arg), void *arg)
+{
+	sigset_t watched, before;
+	int status, signal_no, rc = -1;
+
+	/* What the child has started is this process's to wait for once the child is gone. */
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	sigemptyset(&watched);
+	sigaddset(&watched, SIGINT);
+	sigaddset(&watched, SIGTERM);
+	sigaddset(&watched, SIGHUP);
+	sigaddset(&watched, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &watched, &before);
+	fflush(NULL);
+	pid_t child = fork();
+	if (child < 0) {
+		perror("fork");
+		remove_folder(dir);
+		return 1;
+	}
+	if (child == 0)
+		be_child(work, arg, &before);
+	setpgid(child, child);
+	while (rc < 0) {
+		signal_no = sigwaitinfo(&watched, NULL);
+		if (signal_no == SIGCHLD && waitpid(child, &status, WNOHANG) == child)
+			rc = shown(status);
+		else if (signal_no > 0 && signal_no != SIGCHLD)
+			rc = 128 + signal_no;
+	}
+	kill(-child, SIGKILL);
+	while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
+		;
+	remove_folder(dir);
+	return rc;
+}

@@ -1,0 +1,108 @@
+/* place.c - what measurements are made of: partitions, processes that join, the arbiter. */
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "bench.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "str.h"
+
+extern char **environ;
+
+uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * S + (uint64_t)t.tv_nsec;
+}
+
+void sleep_ms(unsigned ms)
+{
+	const struct timespec t = { ms / 1000, (long)(ms % 1000) * 1000000 };
+
+	nanosleep(&t, NULL);
+}
+
+char *result_path(const struct bench *b, const char *name)
+{
+	return str_fmt("%s/%s", b->results, name);
+}
+
+struct chronos_partition make(const struct bench *b, uint32_t device, uint32_t hundredths)
+{
+	char index[16];
+	const char *devices[] = { index };
+	struct chronos_request r = { .devices = devices,
+		.device_count = 1,
+		.hundredths = hundredths,
+		.duration_ns = 3600 * S,
+		.owner = CHRONOS_OWNER_CALLER };
+	struct chronos_partition p;
+	struct chronos_error e = { 0 };
+
+	snprintf(index, sizeof index, "%u", device);
+	if (chronos_create(b->c, &r, &p, NULL, &e) < 0)
+		die("create a partition", e.text);
+	return p;
+}
+
+void drop(const struct bench *b, const struct chronos_partition *p)
+{
+	struct chronos_error e = { 0 };
+
+	if (chronos_release(b->c, p->id, &e) < 0)
+		die("release a partition", e.text);
+}
+
+struct chronos_attachment *join(const struct bench *b, const char *id, uint32_t device,
+	void (*drain)(void *arg), void *arg)
+{
+	const struct chronos_joining j = {
+		.dir = b->dir, .name = id, .device = device, .drain = drain, .arg = arg
+	};
+	struct chronos_error e = { 0 };
+
+	struct chronos_attachment *a = chronos_attach(&j, &e);
+	if (!a)
+		die("join a partition", e.text);
+	return a;
+}
+
+int arbiter_start(const struct bench *b)
+{
+	const char *const argv[] = { "chronos", "arbiter", NULL };
+	posix_spawn_file_actions_t to_pipe;
+	int fds[2];
+	char byte;
+	pid_t pid;
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		die("start an arbiter", "no pipe can be made");
+	posix_spawn_file_actions_init(&to_pipe);
+	posix_spawn_file_actions_adddup2(&to_pipe, fds[1], 1);
+	if (posix_spawn(&pid, b->program, &to_pipe, NULL, (char *const *)argv, environ) !=
+		0)
+		die("start", b->program);
+	posix_spawn_file_actions_destroy(&to_pipe);
+	close(fds[1]);
+	if (read(fds[0], &byte, 1) != 1)
+		die("start an arbiter", "it ended instead");
+	close(fds[0]);
+	return pid;
+}
+
+void arbiter_end(int pid)
+{
+	int status;
+
+	kill(pid, SIGTERM);
+	if (waitpid(pid, &status, 0) != pid || status != 0)
+		die("end the arbiter", "it did not end well");
+}
