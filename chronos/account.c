@@ -45,6 +45,20 @@ void account_charge(struct seat *s, uint64_t had_ns, bool borrowed)
 		s->exhausted = 1;
 }
 
+void account_overrun(
+	struct seat *s, uint64_t since_ns, uint64_t until_ns, uint64_t end_ns)
+{
+	uint64_t grace_ns = end_ns + LEASE_GRACE_NS;
+
+	if (until_ns <= grace_ns || until_ns <= since_ns)
+		return;
+	/* The one span that crosses the end of the grace brings what was in it, too. */
+	bool first = since_ns <= grace_ns;
+	__atomic_fetch_add(&s->overruns, first, __ATOMIC_RELAXED);
+	__atomic_fetch_add(
+		&s->overrun_ns, until_ns - (first ? end_ns : since_ns), __ATOMIC_RELAXED);
+}
+
 uint64_t account_wait_ns(const struct seat *s)
 {
 	int64_t missing = account_share_of(s, LEASE_QUANTUM_NS) - s->budget_ns;

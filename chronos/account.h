@@ -15,6 +15,11 @@ void account_open(struct seat *s, uint64_t now_ns);
 void account_refill(struct seat *s, uint64_t now_ns);
 /* It had so much.  What was borrowed, nobody else wanted: it is free. */
 void account_charge(struct seat *s, uint64_t had_ns, bool borrowed);
+/* From since_ns to until_ns it had work in flight, of a lease that ended at end_ns.  Time
+ * that follows is told in spans that follow each other; what is over within the grace is
+ * none.  Thread: any, its counters are atomic. */
+void account_overrun(
+	struct seat *s, uint64_t since_ns, uint64_t until_ns, uint64_t end_ns);
 /* How long until an exhausted account can have a turn again; 0: at once. */
 uint64_t account_wait_ns(const struct seat *s);
 /* It wants a turn.  Who comes after a pause gets nothing for it: its account is moved up

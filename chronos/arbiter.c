@@ -225,6 +225,28 @@ static void cut_back(const struct tenant *t)
 		(void)!ftruncate(t->fd, most);
 }
 
+/* The arbiter before us took the lease from a process with work in flight, and did not
+ * live to see the end of it: who has some, and no lease, is late since it looked last. */
+static void find_late(struct chronos_arbiter *a, struct tenant *t, uint32_t i)
+{
+	const struct memory_client *k = &a->read[i];
+	uint64_t now_ns = chronos_now_ns();
+
+	if (k->state != CLIENT_JOINED || !k->inflight || k->device >= CHRONOS_DEVICES_MAX)
+		return;
+	const struct device_file *d = a->devices[k->device].d;
+	uint32_t seat = t->seats[k->device];
+	if (!d || seat == NO_SEAT)
+		return;
+	uint64_t lease = load(&d->lease), seen_ns = load(&d->seen_ns);
+	if (lease && lease_who(lease) == lease_who(lease_word(0, seat, i)))
+		return;
+	t->askers[i].device = k->device;
+	/* Nobody can have launched since long without an arbiter. */
+	t->askers[i].late_since_ns =
+		min_u64(now_ns, max_u64(seen_ns, now_ns - LEASE_ORPHAN_NS));
+}
+
 /* Read what all its processes want. */
 static void listen_to(struct chronos_arbiter *a, struct tenant *t)
 {
@@ -249,6 +271,8 @@ static void listen_to(struct chronos_arbiter *a, struct tenant *t)
 				 k->device < CHRONOS_DEVICES_MAX;
 		if (asker->waiting)
 			asker->device = k->device;
+		if (!a->serving)
+			find_late(a, t, i);
 	}
 	t->count = used;
 	t->work += used / 256;
@@ -520,6 +544,16 @@ static void charge(struct device *dev, uint64_t now_ns)
 		t->askers[i].time_ns += had;
 }
 
+/* Until when it had work in flight, of the span since the last look: as it says itself,
+ * which moves nothing but the count of its own overruns, by that span. */
+static uint64_t busy_until(
+	const struct memory_client *k, uint64_t since_ns, uint64_t now_ns)
+{
+	if (k->inflight > 0)
+		return now_ns;
+	return min_u64(now_ns, max_u64(since_ns, k->settled_ns));
+}
+
 /* Until when may it have nothing in flight?  It says when it had something last. */
 static uint64_t idle_limit(
 	const struct device_file *d, const struct memory_client *k, uint64_t now_ns)
@@ -560,10 +594,15 @@ static uint64_t look_at_holder(struct device *dev, uint64_t now_ns)
 
 	if (!lease)
 		return 0;
-	charge(dev, now_ns);
 	struct tenant *t = dev->tenants[holder_seat(lease)];
 	uint32_t i = lease_who(lease) % SHARE_CLIENTS_MAX;
-	if (!t || !read_asker(t, i, &k) || (!is_tiresome(t) && !lives(t, i))) {
+	bool there = t && read_asker(t, i, &k);
+	uint64_t since_ns = load(&d->charged_ns);
+	charge(dev, now_ns);
+	if (there)
+		account_overrun(&d->seats[holder_seat(lease)], since_ns,
+			busy_until(&k, since_ns, now_ns), end_ns);
+	if (!there || (!is_tiresome(t) && !lives(t, i))) {
 		store(&d->lease, 0);
 		return 0;
 	}
@@ -592,6 +631,9 @@ static bool is_late(
 	uint64_t had = now_ns - asker->late_since_ns;
 	store(&s->time_ns, s->time_ns + had);
 	account_charge(s, had, false);
+	if (live)
+		account_overrun(s, asker->late_since_ns,
+			busy_until(&k, asker->late_since_ns, now_ns), 0);
 	asker->late_since_ns = live && k.inflight > 0 ? now_ns : 0;
 	return asker->late_since_ns != 0;
 }

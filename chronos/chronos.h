@@ -287,6 +287,10 @@ struct chronos_usage {
 	uint64_t used_bytes; /* of those that live */
 	uint64_t time_ns;    /* the device's time that it had since it was first joined */
 	uint64_t refusals;   /* of allocations */
+	/* A kernel cannot be interrupted: leases after whose end it still had work in
+	 * flight, by more than 0.3 ms, and for how long, all together.  Part of time_ns. */
+	uint64_t overruns;
+	uint64_t overrun_ns;
 	/* "arbitrated" or "cooperative" once it can be joined, "off" before; static */
 	const char *enforcement;
 };

@@ -32,6 +32,11 @@ static void store(uint64_t *word, uint64_t value)
 	__atomic_store_n(word, value, __ATOMIC_SEQ_CST);
 }
 
+static uint64_t take(uint64_t *word)
+{
+	return __atomic_exchange_n(word, 0, __ATOMIC_SEQ_CST);
+}
+
 static struct lease_client *client_of(const struct chronos_attachment *a)
 {
 	return &a->d->clients[a->d_client];
@@ -92,6 +97,51 @@ static void wait_for_change(struct device_file *d, uint32_t seen, uint64_t ns)
 	syscall(SYS_futex, &d->changes, FUTEX_WAIT, seen, &limit, NULL, 0);
 }
 
+/* ---- what others had ---- */
+
+/* Until then a process that cannot tell had the lease.  Device locked. */
+static void charge_other(
+	struct device_file *d, const struct lease_client *k, uint64_t had_ns)
+{
+	struct seat *s = seat_of(d, k);
+
+	s->time_ns += had_ns;
+	account_charge(s, had_ns, d->borrowed);
+}
+
+/* It died: until when it had work in flight nobody knows, but it had its lease. */
+static void bury(struct device_file *d, uint32_t slot, uint64_t now_ns)
+{
+	struct lease_client *k = &d->clients[slot];
+	uint64_t since_ns = take(&k->busy_since_ns), had_ns = take(&k->uncharged_ns);
+	uint64_t lease = load(&d->lease);
+	bool held = lease && holder_slot(lease) == slot;
+	uint64_t until_ns = min_u64(now_ns, load(&d->lease_end_ns));
+
+	if (held && since_ns && until_ns > since_ns)
+		had_ns += until_ns - since_ns;
+	charge_other(d, k, had_ns);
+	if (held)
+		store(&d->lease, 0);
+	record_commit(&k->state, CLIENT_FREE);
+}
+
+/* The holder is silent: from here on it has no lease, and pays all the same when it is
+ * done.  It may be just now: then it has charged itself. */
+static void take_from_silent(
+	struct device_file *d, struct lease_client *k, uint64_t now_ns)
+{
+	uint64_t since_ns = load(&k->busy_since_ns);
+
+	store(&d->lease, 0);
+	if (!since_ns || since_ns >= now_ns ||
+		!__atomic_compare_exchange_n(&k->busy_since_ns, &since_ns, now_ns, false,
+			__ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		return;
+	charge_other(d, k, now_ns - since_ns);
+	account_overrun(seat_of(d, k), since_ns, now_ns, load(&d->lease_end_ns));
+}
+
 /* ---- seats ---- */
 
 /* Forget the clients that died.  Device locked. */
@@ -104,9 +154,7 @@ static void reap(struct chronos_attachment *a)
 		if (k->state != CLIENT_JOINED || i == a->d_client ||
 			chronos_share_is_live(a->device_map.fd, i))
 			continue;
-		if (load(&d->lease) && holder_slot(load(&d->lease)) == i)
-			store(&d->lease, 0);
-		record_commit(&k->state, CLIENT_FREE);
+		bury(d, i, chronos_now_ns());
 	}
 }
 
@@ -119,7 +167,8 @@ static bool seat_is_used(const struct device_file *d, uint32_t seat)
 	return false;
 }
 
-/* The partition's seat, or one for it; SHARE_SEATS_MAX when there is none. */
+/* The partition's seat, or one for it, that was left alone for longest, as its account is
+ * lost then; SHARE_SEATS_MAX when there is none. */
 static uint32_t find_seat(struct chronos_attachment *a, uint64_t now_ns)
 {
 	struct device_file *d = a->d;
@@ -129,7 +178,9 @@ static uint32_t find_seat(struct chronos_attachment *a, uint64_t now_ns)
 		const struct seat *s = &d->seats[i];
 		if (s->id == a->p->header.id && s->created_ns == a->p->created_ns)
 			return i;
-		if (empty == SHARE_SEATS_MAX && (!s->created_ns || !seat_is_used(d, i)))
+		if ((empty == SHARE_SEATS_MAX ||
+			    s->active_ns < d->seats[empty].active_ns) &&
+			(!s->created_ns || !seat_is_used(d, i)))
 			empty = i;
 	}
 	if (empty < SHARE_SEATS_MAX) {
@@ -175,30 +226,42 @@ static void charge_time(struct chronos_attachment *a)
 {
 	struct lease_client *k = client_of(a);
 	struct seat *s = seat_of(a->d, k);
-	uint64_t had = a->uncharged_ns;
+	uint64_t had = take(&k->uncharged_ns);
 
 	if (!had)
 		return;
-	a->uncharged_ns = 0;
 	k->time_ns += had;
 	__atomic_fetch_add(&a->p->time_ns[a->device], had, __ATOMIC_RELAXED);
 	account_charge(s, had, a->borrowed);
 }
 
+/* Had, and to be put on its partition's account.  a locked. */
+static void note_had(struct chronos_attachment *a, uint64_t since_ns, uint64_t had_ns)
+{
+	struct lease_client *k = client_of(a);
+
+	__atomic_fetch_add(&k->uncharged_ns, had_ns, __ATOMIC_SEQ_CST);
+	account_overrun(seat_of(a->d, k), since_ns, since_ns + had_ns, a->lease_end_ns);
+}
+
 /* Nothing is in flight any more: note how long there was.  a locked. */
 static void note_time(struct chronos_attachment *a, uint64_t now_ns)
 {
-	uint64_t since = a->busy_since_ns, settled = load(a->settled_ns);
+	/* Who took the lease from us may have charged us for a part. */
+	uint64_t since =
+		a->arbitrated ? a->busy_since_ns : take(&client_of(a)->busy_since_ns);
+	uint64_t settled = load(a->settled_ns);
 
 	/* A gap too short for others to use is its own. */
 	if (settled && since >= settled && since - settled < LEASE_GRACE_NS)
 		since = settled;
-	uint64_t had = now_ns > since ? now_ns - since : 0;
+	uint64_t had = since && now_ns > since ? now_ns - since : 0;
 	if (a->launches && a->timed == a->launches)
 		had = min_u64(had, a->timed_ns);
 	a->timed = 0;
 	a->timed_ns = 0;
-	a->uncharged_ns += had;
+	if (!a->arbitrated)
+		note_had(a, since, had);
 	if (a->launches) {
 		uint64_t one = had / a->launches;
 		a->kernel_ns = a->kernel_ns ? (3 * a->kernel_ns + one) / 4 : one;
@@ -251,6 +314,15 @@ static struct lease_client *choose(
 	return best ? best : burst;
 }
 
+/* The first launch since nothing was in flight.  a locked. */
+static void begin_work(struct chronos_attachment *a, uint64_t now_ns)
+{
+	a->busy_since_ns = now_ns;
+	a->launches = 0;
+	if (!a->arbitrated)
+		store(&client_of(a)->busy_since_ns, now_ns);
+}
+
 /* Can the lease be taken from its holder?  Device locked; it is free after true. */
 static bool take_lease(struct chronos_attachment *a, uint64_t now_ns)
 {
@@ -273,12 +345,11 @@ static bool take_lease(struct chronos_attachment *a, uint64_t now_ns)
 		store(&d->lease, lease);
 	}
 	if (!chronos_share_is_live(a->device_map.fd, slot)) {
-		record_commit(&k->state, CLIENT_FREE);
-		store(&d->lease, 0);
+		bury(d, slot, now_ns);
 		return true;
 	}
 	if (now_ns > load(&d->lease_end_ns) + LEASE_REVOKE_NS) {
-		store(&d->lease, 0);
+		take_from_silent(d, k, now_ns);
 		return true;
 	}
 	return false;
@@ -311,10 +382,12 @@ static bool try_turn(struct chronos_attachment *a, uint64_t now_ns)
 	__atomic_store_n(&me->waiting, 0, __ATOMIC_RELAXED);
 	__atomic_fetch_add(&me->inflight, 1, __ATOMIC_SEQ_CST);
 	a->borrowed = borrowed;
+	d->borrowed = borrowed;
 	a->token = ++d->grants << 16 | (a->d_client + 1);
-	store(&d->lease_end_ns, now_ns + length);
+	a->lease_end_ns = now_ns + length;
+	store(&d->lease_end_ns, a->lease_end_ns);
 	store(&d->lease, a->token);
-	a->busy_since_ns = now_ns;
+	begin_work(a, now_ns);
 	a->launches = 1;
 	return true;
 }
@@ -361,7 +434,7 @@ static bool launch_at_once(struct chronos_attachment *a, uint64_t now_ns)
 
 	if (holds(a) && now_ns < end && fits(a, before, end)) {
 		if (before == 0)
-			a->busy_since_ns = now_ns;
+			begin_work(a, now_ns);
 		a->launches++;
 		return true;
 	}
@@ -516,6 +589,8 @@ void chronos_lease_leave(struct chronos_attachment *a)
 {
 	pthread_mutex_lock(&a->lock);
 	stop_waiting(a);
+	if (inflight(a) > 0)
+		note_time(a, chronos_now_ns());
 	__atomic_store_n(a->inflight, 0, __ATOMIC_SEQ_CST);
 	if (a->arbitrated) {
 		chronos_ask_ring(a);

@@ -468,9 +468,9 @@ static struct partition_file *read_partition(int fd, struct chronos_error *e)
 	return NULL;
 }
 
-/* What the arbiter says of the time, where there is one. */
-static void use_arbitrated(struct chronos *c, const struct chronos_partition *p,
-	uint32_t id, uint32_t device, struct chronos_usage *out)
+/* What stands on its seat at the device: all, where an arbiter gives the turns. */
+static void add_seat(struct chronos *c, const struct chronos_partition *p, uint32_t id,
+	uint32_t device, struct chronos_usage *out)
 {
 	struct file_name name = chronos_device_file(device);
 	struct share_map m;
@@ -483,10 +483,13 @@ static void use_arbitrated(struct chronos *c, const struct chronos_partition *p,
 		out->enforcement = "arbitrated";
 		out->time_ns = 0;
 	}
-	for (uint32_t i = 0; d->mode == DEVICE_ARBITRATED && i < SHARE_SEATS_MAX; i++) {
-		if (d->seats[i].id == id && d->seats[i].created_ns == p->created_ns)
-			out->time_ns =
-				__atomic_load_n(&d->seats[i].time_ns, __ATOMIC_RELAXED);
+	for (uint32_t i = 0; i < SHARE_SEATS_MAX; i++) {
+		const struct seat *s = &d->seats[i];
+		if (s->id != id || s->created_ns != p->created_ns)
+			continue;
+		out->time_ns += __atomic_load_n(&s->time_ns, __ATOMIC_RELAXED);
+		out->overruns = __atomic_load_n(&s->overruns, __ATOMIC_RELAXED);
+		out->overrun_ns = __atomic_load_n(&s->overrun_ns, __ATOMIC_RELAXED);
 	}
 	chronos_share_unmap(&m);
 }
@@ -501,7 +504,7 @@ static int fill_usage(struct chronos *c, const struct chronos_partition *p, int 
 	out->enforcement = "cooperative";
 	count_usage(fd, file, out->device, out);
 	free(file);
-	use_arbitrated(c, p, id, out->device, out);
+	add_seat(c, p, id, out->device, out);
 	return 0;
 }
 

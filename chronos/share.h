@@ -95,13 +95,17 @@ struct seat {
 	uint64_t refilled_ns;
 	uint64_t virtual_ns; /* time had, divided by the share: the least goes first */
 	uint64_t active_ns;  /* when it last had or wanted a turn */
-	/* What only an arbiter fills, for those who may not write here. */
+	/* The next two only an arbiter fills, for those who may not write here. */
 	uint64_t expires_ns; /* CLOCK_BOOTTIME; 0: released */
 	uint64_t quota_bytes;
-	uint64_t time_ns; /* that it had the lease */
-	uint32_t turns;   /* futex: goes up when one of its processes gets the lease */
+	/* That it had the lease.  Cooperative: only what others charged it, when they took
+	 * the lease from one of its processes; the rest is in its own file. */
+	uint64_t time_ns;
+	uint32_t turns; /* futex: goes up when one of its processes gets the lease */
 	uint32_t reserved_2;
-	uint64_t reserved[5];
+	uint64_t overruns; /* leases after whose end it still had work in flight */
+	uint64_t overrun_ns;
+	uint64_t reserved[3];
 };
 
 struct lease_client {
@@ -112,7 +116,9 @@ struct lease_client {
 	uint64_t seen_ns;    /* when it last looked around while it waited */
 	uint64_t settled_ns; /* when its inflight last became 0 */
 	uint64_t time_ns;
-	uint64_t reserved[3];
+	uint64_t busy_since_ns; /* since when it has work in flight; 0: it has none */
+	uint64_t uncharged_ns;  /* had, and not on its partition's account yet */
+	uint64_t reserved;
 };
 
 enum device_mode { DEVICE_COOPERATIVE = 0, DEVICE_ARBITRATED = 1 };
@@ -126,7 +132,7 @@ struct device_file {
 	uint64_t grants;
 	uint32_t changes; /* futex: goes up when the lease becomes free */
 	uint32_t clients_used;
-	uint32_t borrowed; /* 1: by a burst partition, beyond its share */
+	uint32_t borrowed; /* 1: the lease is a burst partition's, beyond its share */
 	uint32_t mode;     /* enum device_mode; as it was made */
 	uint32_t retired;  /* 1: an arbiter has put another file in its place */
 	uint32_t reserved;
@@ -185,12 +191,12 @@ struct chronos_attachment {
 	pthread_mutex_t lock;   /* guards what follows, among this process's threads */
 	uint64_t token;         /* the grant that it has or had last; 0: none yet */
 	bool borrowed;          /* beyond the share */
+	uint64_t lease_end_ns;  /* of the lease that it has or had last */
 	uint64_t busy_since_ns; /* the first launch after inflight was 0 */
 	uint32_t launches;      /* since then */
 	uint32_t timed;         /* of these, reported with the device's own time */
 	uint64_t timed_ns;      /* which is this */
 	uint64_t kernel_ns;     /* estimate of one launch */
-	uint64_t uncharged_ns;  /* time had since the account was last charged */
 
 	struct chronos_attachment *next, **link; /* of all in this process */
 };

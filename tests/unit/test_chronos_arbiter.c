@@ -380,6 +380,13 @@ static void an_arbiter_that_missed_events_leaves_everybody_in_place(void **state
 	timed_device_free(d);
 }
 
+static bool has_lease(const struct chronos_attachment *a)
+{
+	uint64_t lease = __atomic_load_n(&a->d->lease, __ATOMIC_SEQ_CST);
+
+	return lease && lease_who(lease) == a->who;
+}
+
 /* It says that it never had anything in flight, and launches all the same. */
 static void who_says_that_it_used_nothing_is_charged_for_its_lease(void **state)
 {
@@ -395,9 +402,11 @@ static void who_says_that_it_used_nothing_is_charged_for_its_lease(void **state)
 	while (timed_now_ns() < begun_ns + MS(500)) {
 		assert_ok(t, chronos_launch(q.a, &t->e));
 		uint64_t at_ns = timed_now_ns();
-		while (lease_who(q.a->d->lease) == q.a->who && q.a->d->lease) {
-			f->clients[q.a->p_client].inflight = 0;
-			f->clients[q.a->p_client].settled_ns = 0;
+		while (has_lease(q.a)) {
+			__atomic_store_n(
+				&f->clients[q.a->p_client].inflight, 0, __ATOMIC_SEQ_CST);
+			__atomic_store_n(&f->clients[q.a->p_client].settled_ns, 0,
+				__ATOMIC_SEQ_CST);
 		}
 		held_ns += timed_now_ns() - at_ns;
 		chronos_launch_done(q.a, 1);
@@ -440,6 +449,35 @@ static void a_killed_arbiter_is_followed_by_one_that_goes_on(void **state)
 		/* What it had stays on its account. */
 		assert_true(usage(t, &p).time_ns >= before_ns && before_ns > 0);
 	}
+	chronos_detach(q.a);
+	timed_device_free(d);
+}
+
+/* Of a lease that was taken away, with arbiters killed before, at and after that. */
+static void an_overrun_is_counted_across_the_deaths_of_arbiters(void **state)
+{
+	struct place *t = *state;
+	struct timed_device *d = timed_device_new();
+	struct timed_queue q = { .device = d };
+	struct chronos_partition p;
+	struct chronos_usage u = { 0 };
+
+	assert_ok(t, create(t, "0", 50, SECONDS(600), NULL, &p));
+	join(t, t->dir, &p, &q);
+	assert_ok(t, timed_launch(&q, MS(2500), &t->e));
+	for (int i = 0; i < 8; i++) {
+		sleep_ms(250);
+		kill_arbiter(t);
+		start_arbiter(t);
+	}
+	timed_wait(&q);
+	uint64_t limit_ns = timed_now_ns() + LIMIT_NS;
+	do {
+		u = usage(t, &p);
+	} while (u.overrun_ns < MS(2450) && timed_now_ns() < limit_ns);
+	assert_int_equal(u.overruns, 1);
+	assert_in_range(u.overrun_ns, MS(2450), MS(2600) + u.time_ns / 10);
+	assert_true(u.time_ns >= u.overrun_ns);
 	chronos_detach(q.a);
 	timed_device_free(d);
 }
@@ -630,6 +668,7 @@ int main(void)
 		arbitrated(who_says_that_it_used_nothing_is_charged_for_its_lease),
 		arbitrated(there_is_one_arbiter_a_directory),
 		arbitrated(a_killed_arbiter_is_followed_by_one_that_goes_on),
+		arbitrated(an_overrun_is_counted_across_the_deaths_of_arbiters),
 		arbitrated(a_launch_waits_for_the_next_arbiter),
 		cooperative(
 			an_arbiter_does_not_start_beside_programs_that_take_turns_themselves),

@@ -220,10 +220,68 @@ static void a_kernel_that_takes_too_long_is_paid_for(void **state)
 	assert_ends_well(pid);
 	do {
 		assert_ok(t, chronos_usage(t->c, &p, 0, &u, &t->e));
-	} while (u.time_ns < MS(2000) && timed_now_ns() < limit_ns);
-	assert_true(u.time_ns >= MS(2000));
+	} while (u.time_ns < MS(2490) && timed_now_ns() < limit_ns);
+	assert_true(u.time_ns >= MS(2490));
+	/* One lease, and all that came after its end. */
+	assert_int_equal(u.overruns, 1);
+	assert_in_range(u.overrun_ns, MS(2480), u.time_ns);
 	chronos_detach(q.a);
 	munmap(b, sizeof *b);
+}
+
+static void work_that_ends_within_its_lease_overruns_nothing(void **state)
+{
+	struct place *t = *state;
+	struct timed_device *d = timed_device_new();
+	struct chronos_usage u = { 0 };
+	bool exact = false;
+
+	for (int try = 0; try < TRIES && !exact; try++) {
+		struct timed_queue q = { .device = d };
+		struct chronos_partition p;
+		assert_ok(t, create(t, "0", 90, SECONDS(600), NULL, &p));
+		assert_ok(t, join_queue(t, &q, p.id));
+		/* After a pause so long, it has a new lease for each. */
+		for (int i = 0; i < 10; i++) {
+			assert_ok(t, timed_launch(&q, MS(1), &t->e));
+			timed_wait(&q);
+			chronos_settle(q.a);
+			sleep_ms(12);
+		}
+		assert_ok(t, chronos_usage(t->c, &p, 0, &u, &t->e));
+		assert_true(u.time_ns >= MS(9));
+		exact = u.overruns == 0 && u.overrun_ns == 0;
+		chronos_detach(q.a);
+		assert_ok(t, chronos_release(t->c, p.id, &t->e));
+	}
+	assert_true(exact);
+	timed_device_free(d);
+}
+
+static void each_lease_that_is_overrun_counts_once(void **state)
+{
+	enum { LEASES = 4 };
+	struct place *t = *state;
+	struct timed_device *d = timed_device_new();
+	struct timed_queue q = { .device = d };
+	struct chronos_partition p;
+	struct chronos_usage u = { 0 };
+
+	assert_ok(t, create(t, "0", 90, SECONDS(600), NULL, &p));
+	assert_ok(t, join_queue(t, &q, p.id));
+	for (int i = 0; i < LEASES; i++) {
+		assert_ok(t, timed_launch(&q, MS(40), &t->e));
+		timed_wait(&q);
+	}
+	chronos_settle(q.a);
+	uint64_t limit_ns = timed_now_ns() + SECONDS(20);
+	do {
+		assert_ok(t, chronos_usage(t->c, &p, 0, &u, &t->e));
+	} while (u.time_ns < LEASES * MS(40) && timed_now_ns() < limit_ns);
+	assert_int_equal(u.overruns, LEASES);
+	assert_in_range(u.overrun_ns, LEASES * MS(30), u.time_ns - LEASES * MS(1));
+	chronos_detach(q.a);
+	timed_device_free(d);
 }
 
 static void a_partition_alone_has_no_more_than_its_share(void **state)
@@ -505,6 +563,8 @@ int main(void)
 		cooperative(partitions_have_time_by_their_shares_and_never_at_once),
 		cooperative(a_burst_partition_takes_nothing_from_who_wants_its_share),
 		cooperative(a_kernel_that_takes_too_long_is_paid_for),
+		cooperative(work_that_ends_within_its_lease_overruns_nothing),
+		cooperative(each_lease_that_is_overrun_counts_once),
 		cooperative(a_partition_alone_has_no_more_than_its_share),
 		cooperative(a_burst_partition_alone_has_more_than_its_share),
 		cooperative(what_is_never_waited_for_is_drained),
@@ -517,6 +577,8 @@ int main(void)
 		arbitrated(partitions_have_time_by_their_shares_and_never_at_once),
 		arbitrated(a_burst_partition_takes_nothing_from_who_wants_its_share),
 		arbitrated(a_kernel_that_takes_too_long_is_paid_for),
+		arbitrated(work_that_ends_within_its_lease_overruns_nothing),
+		arbitrated(each_lease_that_is_overrun_counts_once),
 		arbitrated(a_partition_alone_has_no_more_than_its_share),
 		arbitrated(a_burst_partition_alone_has_more_than_its_share),
 		arbitrated(what_is_never_waited_for_is_drained),
