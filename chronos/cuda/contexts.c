@@ -170,6 +170,14 @@ CUresult cuCtxDestroy_v2(CUcontext context)
 	return destroy(REAL(cuCtxDestroy_v2), context);
 }
 
+/* How many owners a context has the driver does not tell, and it lives as long as one is
+ * left.  Long deprecated: nothing is lost. */
+CUresult cuCtxAttach(CUcontext *context, unsigned flags)
+{
+	return partition_is_set() ? CUDA_ERROR_NOT_SUPPORTED
+				  : REAL(cuCtxAttach)(context, flags);
+}
+
 /* Takes one of its owners away, which is all that it has. */
 CUresult cuCtxDetach(CUcontext context)
 {

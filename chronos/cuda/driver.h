@@ -21,6 +21,10 @@
 /* What it renames is meant literally here. */
 #undef cuMemAlloc
 #undef cuMemFree
+#undef cuMemAllocPitch
+#undef cuArrayCreate
+#undef cuArray3DCreate
+#undef cuMemMapArrayAsync
 #undef cuMemGetInfo
 #undef cuDeviceTotalMem
 #undef cuCtxCreate
@@ -58,6 +62,7 @@ typedef struct CUexecAffinityParam_st CUexecAffinityParam;
 typedef struct CUctxCreateParams_st CUctxCreateParams;
 typedef struct CUgraphEdgeData_st CUgraphEdgeData;
 typedef struct CUlaunchAttribute_st CUlaunchAttribute;
+typedef struct CUarrayMapInfo_st CUarrayMapInfo;
 
 typedef enum {
 	CUDA_SUCCESS = 0,
@@ -225,6 +230,7 @@ CUresult cuCtxCreate_v3(CUcontext *context, CUexecAffinityParam *params, int cou
 CUresult cuCtxCreate_v4(
 	CUcontext *context, CUctxCreateParams *params, unsigned flags, CUdevice device);
 CUresult cuCtxDestroy_v2(CUcontext context);
+CUresult cuCtxAttach(CUcontext *context, unsigned flags);
 CUresult cuCtxDetach(CUcontext context);
 CUresult cuCtxGetCurrent(CUcontext *context);
 CUresult cuCtxGetDevice(CUdevice *device);
@@ -267,6 +273,7 @@ CUresult cuMemCreate(CUmemGenericAllocationHandle *handle, size_t bytes,
 CUresult cuMemRelease(CUmemGenericAllocationHandle handle);
 CUresult cuMemMap(CUdeviceptr at, size_t bytes, size_t offset,
 	CUmemGenericAllocationHandle handle, unsigned long long flags);
+CUresult cuMemMapArrayAsync(CUarrayMapInfo *list, unsigned count, CUstream stream);
 CUresult cuMemUnmap(CUdeviceptr at, size_t bytes);
 CUresult cuMemRetainAllocationHandle(CUmemGenericAllocationHandle *handle, void *at);
 
@@ -335,7 +342,11 @@ CUresult cuGraphAddNode_v3(CUgraphNode *node, CUgraph graph, const CUgraphNode *
 /* Earlier ABIs, in which pointers and sizes were of 32 bits. */
 CUresult cuGetProcAddress(const char *symbol, void **pfn, int version, cuuint64_t flags);
 CUresult cuMemAlloc(unsigned *at, unsigned bytes);
+CUresult cuMemAllocPitch(unsigned *at, unsigned *pitch, unsigned width, unsigned height,
+	unsigned element_bytes);
 CUresult cuMemFree(unsigned at);
+CUresult cuArrayCreate(CUarray *array, const void *what);
+CUresult cuArray3DCreate(CUarray *array, const void *what);
 CUresult cuMemGetInfo(unsigned *free, unsigned *total);
 CUresult cuDeviceTotalMem(unsigned *bytes, CUdevice device);
 CUresult cuCtxCreate(CUcontext *context, unsigned flags, CUdevice device);
@@ -353,6 +364,7 @@ CUresult cuEventElapsedTime(float *ms, CUevent from, CUevent to);
 __typeof__(cuMemAllocAsync) cuMemAllocAsync_ptsz;
 __typeof__(cuMemAllocFromPoolAsync) cuMemAllocFromPoolAsync_ptsz;
 __typeof__(cuMemFreeAsync) cuMemFreeAsync_ptsz;
+__typeof__(cuMemMapArrayAsync) cuMemMapArrayAsync_ptsz;
 __typeof__(cuLaunchKernel) cuLaunchKernel_ptsz;
 __typeof__(cuLaunchKernelEx) cuLaunchKernelEx_ptsz;
 __typeof__(cuLaunchCooperativeKernel) cuLaunchCooperativeKernel_ptsz;

@@ -197,3 +197,37 @@ CUresult cuMipmappedArrayDestroy(CUmipmappedArray array)
 
 	return held_freed(h, REAL(cuMipmappedArrayDestroy)(array));
 }
+
+/* ---- what is refused ---- */
+
+/* Earlier ABIs, with lengths of 32 bits and an extent of another layout: no program of 64
+ * bits has a use for them. */
+#define REFUSE(call) return partition_is_set() ? CUDA_ERROR_NOT_SUPPORTED : (call)
+
+CUresult cuMemAllocPitch(unsigned *at, unsigned *pitch, unsigned width, unsigned height,
+	unsigned element_bytes)
+{
+	REFUSE(REAL(cuMemAllocPitch)(at, pitch, width, height, element_bytes));
+}
+
+CUresult cuArrayCreate(CUarray *array, const void *what)
+{
+	REFUSE(REAL(cuArrayCreate)(array, what));
+}
+
+CUresult cuArray3DCreate(CUarray *array, const void *what)
+{
+	REFUSE(REAL(cuArray3DCreate)(array, what));
+}
+
+/* An array would keep physical memory that the program has released: whose it is then, and
+ * until when, the driver does not tell. */
+CUresult cuMemMapArrayAsync(CUarrayMapInfo *list, unsigned count, CUstream stream)
+{
+	REFUSE(REAL(cuMemMapArrayAsync)(list, count, stream));
+}
+
+CUresult cuMemMapArrayAsync_ptsz(CUarrayMapInfo *list, unsigned count, CUstream stream)
+{
+	REFUSE(REAL(cuMemMapArrayAsync_ptsz)(list, count, stream));
+}

@@ -93,28 +93,17 @@ static void *look_up(
 /* This library's own, as link.h says. */
 extern ElfW(Dyn) _DYNAMIC[] __attribute__((visibility("hidden")));
 
-static void *find_from(const struct link_map *object, const char *name)
+void *next_symbol(const char *name, const char *not_with)
 {
+	const struct link_map *object = _r_debug.r_map;
 	void *found = NULL;
 	struct tables t;
 
-	for (; object && !found; object = object->l_next) {
-		if (read_tables(object, &t))
+	while (object && object->l_ld != _DYNAMIC)
+		object = object->l_next;
+	while (!found && object && (object = object->l_next)) {
+		if (read_tables(object, &t) && !look_up(object, &t, not_with))
 			found = look_up(object, &t, name);
 	}
 	return found;
-}
-
-void *first_symbol(const char *name)
-{
-	return find_from(_r_debug.r_map, name);
-}
-
-void *next_symbol(const char *name)
-{
-	const struct link_map *object = _r_debug.r_map;
-
-	while (object && object->l_ld != _DYNAMIC)
-		object = object->l_next;
-	return object ? find_from(object->l_next, name) : NULL;
 }

@@ -27,7 +27,7 @@ static void find_partition(void)
 {
 	const char *name = getenv("CHRONOS_PARTITION");
 
-	if (name && reach_is_first_copy())
+	if (name)
 		snprintf(partition, sizeof partition, "%s", name);
 }
 

@@ -18,6 +18,7 @@
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 #define HIDDEN_FUNCTION __attribute__((visibility("hidden"), used))
@@ -41,19 +42,6 @@ static const struct symbol_info symbols[SYMBOL_COUNT] = {
 		USED_SYMBOLS(ROW)
 #undef ROW
 };
-
-static const char *const obsolete_names[] = {
-#define ROW(exported) #exported,
-	OBSOLETE_SYMBOLS(ROW)
-#undef ROW
-};
-
-enum { OBSOLETE_BEFORE = 3020 };
-
-static CUresult obsolete(void)
-{
-	return CUDA_ERROR_NOT_SUPPORTED;
-}
 
 static CUresult missing(void)
 {
@@ -139,13 +127,14 @@ __asm__(".globl chronos_dlsym, chronos_dlvsym\n"
 	".symver chronos_dlsym_first, dlsym@" FIRST_VERSION "\n"
 	".symver chronos_dlvsym_first, dlvsym@" FIRST_VERSION "\n");
 
-/* Before the first jump.  Two threads find the same. */
+/* Before the first jump.  Two threads find the same.  Where the program has a second copy
+ * of this library, the first passes it over: it would charge once more. */
 static void find_real(void)
 {
 	if (__atomic_load_n(&chronos_real_dlsym, __ATOMIC_ACQUIRE))
 		return;
-	void *versioned = next_symbol("dlvsym");
-	void *plain = next_symbol("dlsym");
+	void *versioned = next_symbol("dlvsym", "chronos_cuda_layer");
+	void *plain = next_symbol("dlsym", "chronos_cuda_layer");
 	__atomic_store_n((void **)&chronos_real_dlvsym, versioned, __ATOMIC_RELEASE);
 	__atomic_store_n((void **)&chronos_real_dlsym, plain, __ATOMIC_RELEASE);
 }
@@ -197,15 +186,6 @@ int driver_has(enum symbol s)
 
 /* ---- what a program is given ---- */
 
-static bool is_obsolete(const char *name)
-{
-	for (size_t i = 0; i < sizeof obsolete_names / sizeof *obsolete_names; i++) {
-		if (strcmp(obsolete_names[i], name) == 0)
-			return true;
-	}
-	return false;
-}
-
 static enum symbol covered_by_name(const char *name)
 {
 	for (enum symbol s = 0; s < SYMBOL_COUNT; s++) {
@@ -218,12 +198,6 @@ static enum symbol covered_by_name(const char *name)
 __attribute__((visibility("default"))) const char *chronos_cuda_layer(void)
 {
 	return CUMULUS_VERSION;
-}
-
-bool reach_is_first_copy(void)
-{
-	/* dlsym would find this library's own before all others'. */
-	return first_symbol("chronos_cuda_layer") == (void *)chronos_cuda_layer;
 }
 
 static bool may_concern_us(const char *name)
@@ -251,22 +225,17 @@ static struct answer stand_in(void *handle, const char *name)
 {
 	if (!may_concern_us(name))
 		return undecided;
-	bool old = is_obsolete(name);
-	enum symbol s = old ? SYMBOL_COUNT : covered_by_name(name);
-	if (!old && s == SYMBOL_COUNT)
+	enum symbol s = covered_by_name(name);
+	if (s == SYMBOL_COUNT)
 		return undecided;
 	if (!library_of(name, false))
-		return old ? undecided : without_driver(handle, name, s);
+		return without_driver(handle, name, s);
 	if (!partition_is_set())
 		return undecided;
 	/* Whoever asks for what comes after us: the driver comes after us. */
 	if (handle == RTLD_NEXT)
-		return old || find_in_driver(s, false)
-			       ? decide(old ? (void *)obsolete : symbols[s].hook)
-			       : undecided;
+		return find_in_driver(s, false) ? decide(symbols[s].hook) : undecided;
 	void *found = chronos_real_dlsym(handle, name);
-	if (old)
-		return found ? decide((void *)obsolete) : undecided;
 	return found && found == find_in_driver(s, false) ? decide(symbols[s].hook)
 							  : undecided;
 }
@@ -313,28 +282,65 @@ static enum symbol covered_by_request(
 	return same < SYMBOL_COUNT ? same : best;
 }
 
+/* An ABI that came after this library: its hook would be of another one. */
+static bool is_unknown_abi(const char *name, const void *given, cuuint64_t flags)
+{
+	CUdriverProcAddressQueryResult status;
+	void *known = NULL;
+
+	return REAL(cuGetProcAddress_v2)(name, &known, KNOWN_CUDA_VERSION, flags,
+		       &status) != CUDA_SUCCESS ||
+	       known != given;
+}
+
+static void tell_unknown_abi(const char *name, int version)
+{
+	static bool told;
+
+	if (!__atomic_exchange_n(&told, true, __ATOMIC_RELAXED))
+		fprintf(stderr,
+			"chronos: %s of CUDA %d.%d is newer than this version of Chronos, "
+			"which refuses it\n",
+			name, version / 1000, version % 1000 / 10);
+}
+
+/* NULL: it is refused. */
 static void *given_instead(const char *name, void *given, int version, cuuint64_t flags)
 {
 	if (!partition_is_set())
 		return given;
-	if (version < OBSOLETE_BEFORE && is_obsolete(name))
-		return (void *)obsolete;
 	enum symbol s = covered_by_request(name, given, version, flags);
 	if (s == SYMBOL_COUNT)
 		return given;
+	if (version > KNOWN_CUDA_VERSION && is_unknown_abi(name, given, flags)) {
+		tell_unknown_abi(name, version);
+		return NULL;
+	}
 	/* A driver may give what it does not export. */
 	if (!find_in_driver(s, false))
 		__atomic_store_n(&real[s], given, __ATOMIC_RELEASE);
 	return symbols[s].hook;
 }
 
+/* The driver answered `rc`. */
+static CUresult replace_given(const char *symbol, void **pfn, int version,
+	cuuint64_t flags, CUresult rc, CUdriverProcAddressQueryResult *status)
+{
+	if (rc != CUDA_SUCCESS || !symbol || !pfn || !*pfn)
+		return rc;
+	*pfn = given_instead(symbol, *pfn, version, flags);
+	if (*pfn)
+		return CUDA_SUCCESS;
+	if (status)
+		*status = CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND;
+	return CUDA_ERROR_NOT_FOUND;
+}
+
 CUresult cuGetProcAddress(const char *symbol, void **pfn, int version, cuuint64_t flags)
 {
 	CUresult rc = REAL(cuGetProcAddress)(symbol, pfn, version, flags);
 
-	if (rc == CUDA_SUCCESS && symbol && pfn && *pfn)
-		*pfn = given_instead(symbol, *pfn, version, flags);
-	return rc;
+	return replace_given(symbol, pfn, version, flags, rc, NULL);
 }
 
 CUresult cuGetProcAddress_v2(const char *symbol, void **pfn, int version,
@@ -342,7 +348,5 @@ CUresult cuGetProcAddress_v2(const char *symbol, void **pfn, int version,
 {
 	CUresult rc = REAL(cuGetProcAddress_v2)(symbol, pfn, version, flags, status);
 
-	if (rc == CUDA_SUCCESS && symbol && pfn && *pfn)
-		*pfn = given_instead(symbol, *pfn, version, flags);
-	return rc;
+	return replace_given(symbol, pfn, version, flags, rc, status);
 }

@@ -5,8 +5,6 @@
 #include "driver.h"
 #include "symbols.h"
 
-#include <stdbool.h>
-
 enum symbol {
 #define NAME(exported, ...) SYMBOL_##exported,
 	COVERED_SYMBOLS(NAME) USED_SYMBOLS(NAME)
@@ -14,13 +12,11 @@ enum symbol {
 		SYMBOL_COUNT
 };
 
-/* The address in the driver, loading it where the program has not yet; where it has no
- * such function, that of one which answers CUDA_ERROR_NOT_FOUND.  Thread: any. */
 /* Exported, to tell that the library is loaded: its version. */
 const char *chronos_cuda_layer(void);
-/* Two copies of it would charge twice: only the one that the loader finds first works. */
-bool reach_is_first_copy(void);
 
+/* The address in the driver, loading it where the program has not yet; where it has no
+ * such function, that of one which answers CUDA_ERROR_NOT_FOUND.  Thread: any. */
 void *driver_function(enum symbol s);
 /* Is it in the driver? */
 int driver_has(enum symbol s);

@@ -11,6 +11,9 @@
  */
 #pragma once
 
+/* The newest version whose functions were looked through for this table. */
+enum { KNOWN_CUDA_VERSION = 13050 };
+
 #define COVERED_CUDA_SYMBOLS(COVERED)                                                    \
 	COVERED(cuGetProcAddress, cuGetProcAddress, 11030, ANY)                          \
 	COVERED(cuGetProcAddress_v2, cuGetProcAddress, 12000, ANY)                       \
@@ -28,6 +31,7 @@
 	COVERED(cuCtxCreate_v4, cuCtxCreate, 12050, ANY)                                 \
 	COVERED(cuCtxDestroy, cuCtxDestroy, 2000, ANY)                                   \
 	COVERED(cuCtxDestroy_v2, cuCtxDestroy, 4000, ANY)                                \
+	COVERED(cuCtxAttach, cuCtxAttach, 2000, ANY)                                     \
 	COVERED(cuCtxDetach, cuCtxDetach, 2000, ANY)                                     \
 	COVERED(cuGreenCtxCreate, cuGreenCtxCreate, 12040, ANY)                          \
 	COVERED(cuGreenCtxDestroy, cuGreenCtxDestroy, 12040, ANY)                        \
@@ -37,6 +41,7 @@
 	COVERED(cuMemGetInfo_v2, cuMemGetInfo, 3020, ANY)                                \
 	COVERED(cuMemAlloc, cuMemAlloc, 2000, ANY)                                       \
 	COVERED(cuMemAlloc_v2, cuMemAlloc, 3020, ANY)                                    \
+	COVERED(cuMemAllocPitch, cuMemAllocPitch, 2000, ANY)                             \
 	COVERED(cuMemAllocPitch_v2, cuMemAllocPitch, 3020, ANY)                          \
 	COVERED(cuMemAllocManaged, cuMemAllocManaged, 6000, ANY)                         \
 	COVERED(cuMemFree, cuMemFree, 2000, ANY)                                         \
@@ -53,6 +58,8 @@
 	COVERED(cuMemPoolImportFromShareableHandle, cuMemPoolImportFromShareableHandle,  \
 		11020, ANY)                                                              \
 	COVERED(cuDeviceGraphMemTrim, cuDeviceGraphMemTrim, 11040, ANY)                  \
+	COVERED(cuArrayCreate, cuArrayCreate, 2000, ANY)                                 \
+	COVERED(cuArray3DCreate, cuArray3DCreate, 2000, ANY)                             \
 	COVERED(cuArrayCreate_v2, cuArrayCreate, 3020, ANY)                              \
 	COVERED(cuArray3DCreate_v2, cuArray3DCreate, 3020, ANY)                          \
 	COVERED(cuArrayDestroy, cuArrayDestroy, 2000, ANY)                               \
@@ -61,6 +68,8 @@
 	COVERED(cuMemCreate, cuMemCreate, 10020, ANY)                                    \
 	COVERED(cuMemRelease, cuMemRelease, 10020, ANY)                                  \
 	COVERED(cuMemMap, cuMemMap, 10020, ANY)                                          \
+	COVERED(cuMemMapArrayAsync, cuMemMapArrayAsync, 11010, LEGACY)                   \
+	COVERED(cuMemMapArrayAsync_ptsz, cuMemMapArrayAsync, 11010, THREAD)              \
 	COVERED(cuMemUnmap, cuMemUnmap, 10020, ANY)                                      \
 	COVERED(cuMemRetainAllocationHandle, cuMemRetainAllocationHandle, 11000, ANY)    \
 	COVERED(cuLaunch, cuLaunch, 2000, ANY)                                           \
@@ -152,9 +161,3 @@
 	USED(nvmlDeviceGetHandleByUUID)                                                  \
 	USED(nvmlDeviceGetUUID)                                                          \
 	USED(nvmlDeviceGetIndex)
-
-/* 32-bit ABIs that no 64-bit program can use: refused to programs held to a partition. */
-#define OBSOLETE_SYMBOLS(OBSOLETE)                                                       \
-	OBSOLETE(cuMemAllocPitch)                                                        \
-	OBSOLETE(cuArrayCreate)                                                          \
-	OBSOLETE(cuArray3DCreate)

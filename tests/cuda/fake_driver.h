@@ -9,6 +9,9 @@
 
 enum { FAKE_DEVICES_MAX = 8, FAKE_PROCESSES_MAX = 64, FAKE_CONTEXT_MIB = 64 };
 
+/* Of a CUDA that is not out yet. */
+enum { FAKE_FUTURE_VERSION = 99000 };
+
 /* It lives as long as its process has the lock on the file's byte of this number. */
 struct fake_process {
 	pid_t pid; /* 0: free */

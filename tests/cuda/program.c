@@ -694,6 +694,41 @@ static void fails(void)
 	exactly(all);
 }
 
+/* What cannot be charged is refused: it never takes memory unseen. */
+static void uncharged(void)
+{
+	__typeof__(&cuGetProcAddress_v2) get2;
+	CUdriverProcAddressQueryResult status = CU_GET_PROC_ADDRESS_SUCCESS;
+	void *found = NULL;
+	CUcontext same;
+	CUdeviceptr at;
+	CUarray array;
+	unsigned at32, pitch;
+
+	open_device();
+	uint64_t all = left();
+	GIVES(CUDA_ERROR_NOT_SUPPORTED, cuMemAllocPitch(&at32, &pitch, 1000, 1000, 4));
+	GIVES(CUDA_ERROR_NOT_SUPPORTED, cuArrayCreate(&array, NULL));
+	GIVES(CUDA_ERROR_NOT_SUPPORTED, cuArray3DCreate(&array, NULL));
+	GIVES(CUDA_ERROR_NOT_SUPPORTED, cuMemMapArrayAsync(NULL, 0, NULL));
+	GIVES(CUDA_ERROR_NOT_SUPPORTED, cuMemMapArrayAsync_ptsz(NULL, 0, NULL));
+	/* A context that has one more owner outlives cuCtxDetach(), with all that is in it. */
+	OK(cu.cuMemAlloc_v2(&at, MIB));
+	GIVES(CUDA_ERROR_NOT_SUPPORTED, cuCtxAttach(&same, 0));
+	MUST(left() == all - MIB);
+	OK(cuCtxDetach(context));
+	/* The hook would take the arguments of another ABI. */
+	MUST((driver = dlopen("libcuda.so.1", RTLD_LAZY)));
+	*(void **)&get2 = dlsym(driver, "cuGetProcAddress_v2");
+	OK(get2("cuMemAlloc", &found, FAKE_FUTURE_VERSION - 1, 0, &status));
+	MUST(found == (void *)cuMemAlloc_v2);
+	GIVES(CUDA_ERROR_NOT_FOUND,
+		get2("cuMemAlloc", &found, FAKE_FUTURE_VERSION, 0, &status));
+	MUST(!found && status == CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND);
+	GIVES(CUDA_ERROR_NOT_FOUND,
+		cuGetProcAddress("cuMemAlloc", &found, FAKE_FUTURE_VERSION, 0));
+}
+
 /* ---- NVML ---- */
 
 static void nvml(void)
@@ -959,6 +994,7 @@ static const struct {
 	{ "fork early", fork_early },
 	{ "exec again", exec_again },
 	{ "fails", fails },
+	{ "uncharged", uncharged },
 	{ "nvml", nvml },
 	{ "requests", requests },
 	{ "bench", bench },

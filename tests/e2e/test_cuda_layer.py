@@ -99,6 +99,17 @@ def test_loaded_twice_it_charges_once(half, tmp_path):
     assert_held(run([sys.executable, "-c", LATE], {**half, "LD_PRELOAD": f"{LAYER}:{copy}"}))
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_library_with_the_layers_name_does_not_stop_it(half, tmp_path, first):
+    source, other = tmp_path / "other.c", tmp_path / "other.so"
+    source.write_text('const char *chronos_cuda_layer(void); '
+                      'const char *chronos_cuda_layer(void) { return "0"; }')
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", other, source], check=True)
+    order = [other, LAYER] if first else [LAYER, other]
+    assert_held(run([sys.executable, "-c", LATE],
+                    {**half, "LD_PRELOAD": ":".join(str(p) for p in order)}))
+
+
 @pytest.mark.parametrize("first", ["theirs", "ours"])
 def test_a_library_that_the_program_preloads_goes_on_working(half, tmp_path, first):
     source, theirs = tmp_path / "theirs.c", tmp_path / "theirs.so"

@@ -248,6 +248,14 @@ static void what_the_driver_refuses_is_not_charged(void **state)
 	runs_well_every_way(*state, "fails");
 }
 
+static void what_cannot_be_charged_is_refused(void **state)
+{
+	struct chronos_partition p = half(*state);
+
+	runs_well(*state, "uncharged", p.id);
+	assert_int_equal(usage(*state, &p).used_bytes, 0);
+}
+
 static void two_programs_of_a_partition_share_its_quota(void **state)
 {
 	struct place *t = *state;
@@ -500,6 +508,7 @@ int main(void)
 		sentence(graphs_are_charged_the_memory_that_they_take),
 		sentence(a_context_is_charged_and_takes_its_memory_with_it),
 		sentence(what_the_driver_refuses_is_not_charged),
+		sentence(what_cannot_be_charged_is_refused),
 		sentence(two_programs_of_a_partition_share_its_quota),
 		sentence(a_killed_program_gives_its_memory_back),
 		sentence(each_device_of_a_partition_has_its_own_quota),

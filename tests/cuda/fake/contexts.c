@@ -134,8 +134,23 @@ CUresult cuCtxDestroy(CUcontext context)
 	return cuCtxDestroy_v2(context);
 }
 
+CUresult cuCtxAttach(CUcontext *context, unsigned flags)
+{
+	(void)flags;
+	MAY_FAIL();
+	CUresult rc = current(context);
+	if (rc == CUDA_SUCCESS)
+		(*context)->attached++;
+	return rc;
+}
+
 CUresult cuCtxDetach(CUcontext context)
 {
+	MAY_FAIL();
+	if (context->attached) {
+		context->attached--;
+		return CUDA_SUCCESS;
+	}
 	return cuCtxDestroy_v2(context);
 }
 

@@ -26,7 +26,8 @@
 
 struct CUctx_st {
 	int device;
-	bool green, alive;
+	bool alive;
+	unsigned attached; /* owners beside the first */
 };
 
 struct CUgraph_st {

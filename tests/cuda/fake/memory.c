@@ -52,6 +52,18 @@ CUresult cuMemAllocPitch_v2(CUdeviceptr *at, size_t *pitch, size_t width, size_t
 	return allocate(at, *pitch * height);
 }
 
+CUresult cuMemAllocPitch(unsigned *at, unsigned *pitch, unsigned width, unsigned height,
+	unsigned element_bytes)
+{
+	CUdeviceptr all = 0;
+	size_t row = 0;
+	CUresult rc = cuMemAllocPitch_v2(&all, &row, width, height, element_bytes);
+
+	*at = (unsigned)all;
+	*pitch = (unsigned)row;
+	return rc;
+}
+
 CUresult cuMemFree_v2(CUdeviceptr at)
 {
 	MAY_FAIL();
@@ -105,6 +117,19 @@ CUresult cuArray3DCreate_v2(CUarray *array, const CUDA_ARRAY3D_DESCRIPTOR *what)
 	return make_array((void **)array, what->Width * at_least_one(what->Height) *
 						  at_least_one(what->Depth) *
 						  what->NumChannels * 4);
+}
+
+/* Of ABIs that nobody uses: they are only there. */
+CUresult cuArrayCreate(CUarray *array, const void *what)
+{
+	(void)what;
+	MAY_FAIL();
+	return make_array((void **)array, 4);
+}
+
+CUresult cuArray3DCreate(CUarray *array, const void *what)
+{
+	return cuArrayCreate(array, what);
 }
 
 CUresult cuMipmappedArrayCreate(

@@ -17,10 +17,14 @@ struct version {
 
 enum { ANY, LEGACY, THREAD };
 
+static char of_the_future[1];
+
 static const struct version versions[] = {
 #define ROW(exported, base, since, zero) { (void *)exported, #base, since, zero },
 	COVERED_CUDA_SYMBOLS(ROW)
 #undef ROW
+	/* An ABI that only a driver of later times has. */
+	{ of_the_future, "cuMemAlloc", FAKE_FUTURE_VERSION, ANY },
 };
 
 /* Addresses for what the fake does not have: each name has one, which is not to be called. */
