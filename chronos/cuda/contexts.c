@@ -7,6 +7,7 @@
  * in the same moment would spoil; hence the limit.
  */
 #include "held.h"
+#include "pools.h"
 #include "reach.h"
 #include "streams.h"
 #include "views.h"
@@ -25,35 +26,41 @@ CUresult cuInit(unsigned flags)
 
 struct measure {
 	struct device *device; /* NULL: nothing to charge */
+	uint64_t *taken;       /* bytes, as measured at the first; 0: not yet */
 	struct view_memory before;
 };
 
-static void begin_measure(struct measure *m, struct device *d)
+static void begin_measure(struct measure *m)
 {
-	m->device = d;
 	m->before.known = false;
-	if (d && !__atomic_load_n(&d->context_bytes, __ATOMIC_RELAXED))
-		view_measure(d, &m->before);
+	if (!__atomic_load_n(m->taken, __ATOMIC_RELAXED))
+		view_measure(m->device, &m->before);
+}
+
+static uint64_t grown(uint64_t before, uint64_t after)
+{
+	return after > before ? after - before : 0;
 }
 
 static uint64_t end_measure(const struct measure *m)
 {
 	struct view_memory after = { 0 };
-	uint64_t bytes = __atomic_load_n(&m->device->context_bytes, __ATOMIC_RELAXED);
+	uint64_t bytes = __atomic_load_n(m->taken, __ATOMIC_RELAXED);
 
 	if (bytes || !m->before.known)
 		return bytes;
 	view_measure(m->device, &after);
 	if (!after.known)
 		return 0;
-	bytes = after.own_known && after.own_bytes >= m->before.own_bytes
-			? after.own_bytes - m->before.own_bytes
-			: (m->before.free_bytes > after.free_bytes
-					  ? m->before.free_bytes - after.free_bytes
-					  : 0);
+	/* In a container NVML may know this process by another number, or another one by
+	 * this number: then its figure does not grow. */
+	if (after.own_known)
+		bytes = grown(m->before.own_bytes, after.own_bytes);
+	if (!bytes)
+		bytes = grown(after.free_bytes, m->before.free_bytes);
 	if (bytes > CONTEXT_BYTES_MAX)
 		bytes = CONTEXT_BYTES_MAX;
-	__atomic_store_n(&m->device->context_bytes, bytes, __ATOMIC_RELAXED);
+	__atomic_store_n(m->taken, bytes, __ATOMIC_RELAXED);
 	return bytes;
 }
 
@@ -77,8 +84,14 @@ static CUresult begin_context(struct measure *m, CUdevice number)
 	CUresult rc;
 	struct device *d = partition_device(number, &rc);
 
-	begin_measure(m, d);
-	return rc == CUDA_SUCCESS && d ? device_check(d) : rc;
+	m->device = d;
+	if (rc != CUDA_SUCCESS || !d)
+		return rc;
+	m->taken = &d->context_bytes;
+	rc = device_check(d);
+	if (rc == CUDA_SUCCESS)
+		begin_measure(m);
+	return rc;
 }
 
 static CUresult end_context(const struct measure *m, CUresult rc, const CUcontext *made)
@@ -121,24 +134,6 @@ CUresult cuCtxCreate_v4(
 	CREATE(context, device, REAL(cuCtxCreate_v4)(context, params, flags, device));
 }
 
-/* A part of a device's processors, in its primary context. */
-CUresult cuGreenCtxCreate(
-	CUgreenCtx *context, CUdevResourceDesc desc, CUdevice device, unsigned flags)
-{
-	struct measure m;
-	CUresult rc = begin_context(&m, device);
-
-	if (rc != CUDA_SUCCESS)
-		return rc;
-	rc = REAL(cuGreenCtxCreate)(context, desc, device, flags);
-	if (rc != CUDA_SUCCESS || !m.device)
-		return rc;
-	rc = charge_context(&m, (CUcontext)*context);
-	if (rc != CUDA_SUCCESS)
-		REAL(cuGreenCtxDestroy)(*context);
-	return rc;
-}
-
 /* ---- ending ---- */
 
 /* Everything in it has gone with it. */
@@ -146,6 +141,7 @@ static void context_gone(CUcontext context)
 {
 	held_drop_context(context);
 	(void)held_freed(held_take(HELD_CONTEXT, (uintptr_t)context), CUDA_SUCCESS);
+	pools_settle();
 }
 
 static CUresult destroy(destroy_function call, CUcontext context)
@@ -182,13 +178,6 @@ CUresult cuCtxAttach(CUcontext *context, unsigned flags)
 CUresult cuCtxDetach(CUcontext context)
 {
 	return destroy(REAL(cuCtxDetach), context);
-}
-
-CUresult cuGreenCtxDestroy(CUgreenCtx context)
-{
-	struct held *h = held_take(HELD_CONTEXT, (uintptr_t)context);
-
-	return held_freed(h, REAL(cuGreenCtxDestroy)(context));
 }
 
 /* ---- the primary context, which its users count ---- */
@@ -232,7 +221,8 @@ static CUcontext primary_context(CUdevice device)
 	return context;
 }
 
-static CUresult let_go(CUresult (*call)(CUdevice device), CUdevice device)
+/* `call` takes one of its users away, or ends it. */
+static CUresult let_go(CUresult (*call)(CUdevice device), CUdevice device, bool ends_it)
 {
 	CUcontext context = primary_context(device);
 
@@ -240,7 +230,7 @@ static CUresult let_go(CUresult (*call)(CUdevice device), CUdevice device)
 		return call(device);
 	streams_begin_context_end();
 	CUresult rc = call(device);
-	bool gone = rc == CUDA_SUCCESS && !is_active(device);
+	bool gone = rc == CUDA_SUCCESS && (ends_it || !is_active(device));
 	streams_context_end(context, gone);
 	if (gone)
 		context_gone(context);
@@ -249,20 +239,74 @@ static CUresult let_go(CUresult (*call)(CUdevice device), CUdevice device)
 
 CUresult cuDevicePrimaryCtxRelease(CUdevice device)
 {
-	return let_go(REAL(cuDevicePrimaryCtxRelease), device);
+	return let_go(REAL(cuDevicePrimaryCtxRelease), device, false);
 }
 
 CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device)
 {
-	return let_go(REAL(cuDevicePrimaryCtxRelease_v2), device);
+	return let_go(REAL(cuDevicePrimaryCtxRelease_v2), device, false);
 }
 
 CUresult cuDevicePrimaryCtxReset(CUdevice device)
 {
-	return let_go(REAL(cuDevicePrimaryCtxReset), device);
+	return let_go(REAL(cuDevicePrimaryCtxReset), device, true);
 }
 
 CUresult cuDevicePrimaryCtxReset_v2(CUdevice device)
 {
-	return let_go(REAL(cuDevicePrimaryCtxReset_v2), device);
+	return let_go(REAL(cuDevicePrimaryCtxReset_v2), device, true);
+}
+
+/* ---- parts of a device ---- */
+
+/* Each is one more user of the primary context, which is held here meanwhile: that is
+ * charged where it begins, and given back where it ends. */
+
+static CUresult create_part(
+	struct device *d, CUgreenCtx *part, CUdevResourceDesc desc, unsigned flags)
+{
+	struct measure m = { .device = d, .taken = &d->part_bytes };
+	struct held_claim c;
+
+	begin_measure(&m);
+	CUresult rc = REAL(cuGreenCtxCreate)(part, desc, d->number, flags);
+	if (rc != CUDA_SUCCESS)
+		return rc;
+	rc = held_charge_on(&c, d, HELD_PART, end_measure(&m));
+	if (rc == CUDA_SUCCESS)
+		return held_settle(&c, rc, (uintptr_t)*part);
+	REAL(cuGreenCtxDestroy)(*part);
+	return rc;
+}
+
+CUresult cuGreenCtxCreate(
+	CUgreenCtx *part, CUdevResourceDesc desc, CUdevice device, unsigned flags)
+{
+	CUcontext whole;
+	CUresult rc;
+	struct device *d = partition_device(device, &rc);
+
+	if (!d)
+		return rc == CUDA_SUCCESS
+			       ? REAL(cuGreenCtxCreate)(part, desc, device, flags)
+			       : rc;
+	rc = cuDevicePrimaryCtxRetain(&whole, device);
+	if (rc != CUDA_SUCCESS)
+		return rc;
+	rc = create_part(d, part, desc, flags);
+	cuDevicePrimaryCtxRelease_v2(device);
+	return rc;
+}
+
+CUresult cuGreenCtxDestroy(CUgreenCtx part)
+{
+	struct held *h = held_take(HELD_PART, (uintptr_t)part);
+	CUdevice device = h ? held_device(h)->number : -1;
+	CUcontext whole;
+
+	if (!h || cuDevicePrimaryCtxRetain(&whole, device) != CUDA_SUCCESS)
+		return held_freed(h, REAL(cuGreenCtxDestroy)(part));
+	CUresult rc = held_freed(h, REAL(cuGreenCtxDestroy)(part));
+	cuDevicePrimaryCtxRelease_v2(device);
+	return rc;
 }

@@ -81,6 +81,7 @@ typedef enum {
 	CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED = 900,
 	CUDA_ERROR_STREAM_CAPTURE_INVALIDATED = 901,
 	CUDA_ERROR_STREAM_CAPTURE_IMPLICIT = 906,
+	CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD = 908,
 } CUresult;
 
 #define CU_STREAM_LEGACY     ((CUstream)0x1)
@@ -321,6 +322,15 @@ CUresult cuMemcpyDtoH_v2(void *to, CUdeviceptr from, size_t bytes);
 
 /* ---- what cuda.h does not declare by these names, or not in all versions ---- */
 
+#if !defined(CUDA_VERSION) || CUDA_VERSION < 12050
+CUresult cuCtxRecordEvent(CUcontext context, CUevent event);
+CUresult cuGreenCtxRecordEvent(CUgreenCtx context, CUevent event);
+#endif
+#if !defined(CUDA_VERSION) || CUDA_VERSION < 13010
+typedef struct CUstreamCigCaptureParams_st CUstreamCigCaptureParams;
+CUresult cuStreamBeginCaptureToCig(CUstream stream, CUstreamCigCaptureParams *into);
+CUresult cuStreamEndCaptureToCig(CUstream stream);
+#endif
 #if !defined(CUDA_VERSION) || CUDA_VERSION < 13030
 typedef void (*CUgraphRecaptureCallback)(void *arg);
 CUresult cuStreamBeginRecaptureToGraph(CUstream stream, CUstreamCaptureMode mode,
@@ -374,6 +384,8 @@ __typeof__(cuStreamQuery) cuStreamQuery_ptsz;
 __typeof__(cuStreamBeginCapture_v2) cuStreamBeginCapture_v2_ptsz;
 __typeof__(cuStreamBeginCaptureToGraph) cuStreamBeginCaptureToGraph_ptsz;
 __typeof__(cuStreamBeginRecaptureToGraph) cuStreamBeginRecaptureToGraph_ptsz;
+__typeof__(cuStreamBeginCaptureToCig) cuStreamBeginCaptureToCig_ptsz;
+__typeof__(cuStreamEndCaptureToCig) cuStreamEndCaptureToCig_ptsz;
 __typeof__(cuStreamEndCapture) cuStreamEndCapture_ptsz;
 __typeof__(cuEventRecord) cuEventRecord_ptsz;
 __typeof__(cuEventRecordWithFlags) cuEventRecordWithFlags_ptsz;

@@ -104,7 +104,7 @@ CUresult held_settle(struct held_claim *c, CUresult rc, uint64_t key)
 		return rc;
 	}
 	h->key = key;
-	if (h->kind == HELD_CONTEXT || REAL(cuCtxGetCurrent)(&h->context) != CUDA_SUCCESS)
+	if (h->kind >= HELD_CONTEXT || REAL(cuCtxGetCurrent)(&h->context) != CUDA_SUCCESS)
 		h->context = NULL;
 	insert(h);
 	return rc;
@@ -152,6 +152,11 @@ CUresult held_freed(struct held *h, CUresult rc)
 	else
 		insert(h);
 	return rc;
+}
+
+struct device *held_device(const struct held *h)
+{
+	return h->device;
 }
 
 /* ---- a whole context ---- */

@@ -10,7 +10,7 @@
 
 #include "partition.h"
 
-enum held_kind { HELD_MEMORY, HELD_ARRAY, HELD_CONTEXT };
+enum held_kind { HELD_MEMORY, HELD_ARRAY, HELD_CONTEXT, HELD_PART };
 
 struct held; /* opaque */
 
@@ -35,6 +35,9 @@ struct held *held_take(enum held_kind kind, uint64_t key);
 /* The driver answered `rc` to its being freed: give it back, or put it back. NULL is
  * fine.  Returns rc. */
 CUresult held_freed(struct held *h, CUresult rc);
+
+/* That it was charged to. */
+struct device *held_device(const struct held *h);
 
 /* Everything that was allocated in a context is freed with it. */
 void held_drop_context(CUcontext context);

@@ -21,6 +21,7 @@ struct device {
 	char uuid[96];   /* "GPU-...", "" when not known */
 	struct chronos_attachment *attachment;
 	uint64_t context_bytes; /* what a context takes, measured; 0: not yet */
+	uint64_t part_bytes;    /* and a part of the device (green context) */
 };
 
 /* Is this process to be held to one? */

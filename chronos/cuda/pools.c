@@ -207,7 +207,7 @@ static CUresult claim(struct pool_claim *c, struct device *d, CUmemoryPool handl
 		return rc;
 	/* What is being freed can be given back once the stream gets there; the driver
 	 * waits for it too when a device is full. */
-	REAL(cuStreamSynchronize)(stream);
+	streams_wait(stream);
 	pools_give_back(d);
 	pthread_mutex_lock(&lock);
 	rc = claim_locked(c, d, handle, bytes);
@@ -269,7 +269,7 @@ static CUresult alloc_async(
 		return rc;
 	/* The pool grew by more than was foreseen, and by more than there is. */
 	call->free(*at, stream);
-	REAL(cuStreamSynchronize)(call->stream);
+	streams_wait(call->stream);
 	pools_give_back(d);
 	return more;
 }

@@ -57,7 +57,6 @@ static __thread struct {
 	CUcontext context; /* of streams that each context has */
 	uint64_t removals;
 } last;
-static __thread uint32_t own_captures; /* begun by this thread */
 static __thread uint64_t own_id;
 static uint64_t next_thread_id;
 
@@ -280,7 +279,7 @@ static void pop(void)
 /* Can an event be recorded on it, by this thread and now? */
 static bool can_record(const struct stream *s)
 {
-	if (s->removed || (s->thread && s->thread != own_id))
+	if (s->removed || s->capturing || (s->thread && s->thread != own_id))
 		return false;
 	if (!__atomic_load_n(&captures, __ATOMIC_ACQUIRE))
 		return true;
@@ -380,7 +379,7 @@ struct stream_mark streams_mark(CUstream stream)
 	CUresult rc;
 	struct stream *s = get(stream, &rc);
 
-	if (s && !s->device->whole) {
+	if (s && !s->device->whole && !s->capturing) {
 		m.stream = s;
 		m.life = load(&s->life);
 		m.upto = load(&s->launched);
@@ -408,6 +407,19 @@ void streams_reached(const struct stream_mark *m)
 	struct report r = reached(m);
 	pthread_mutex_unlock(&lock);
 	tell(&r);
+}
+
+void streams_wait(CUstream stream)
+{
+	/* Beside a capture the legacy stream cannot be waited for. */
+	if (stream == CU_STREAM_LEGACY && __atomic_load_n(&captures, __ATOMIC_ACQUIRE))
+		return;
+	struct stream_mark m = streams_mark(stream);
+	CUstreamCaptureMode mode = streams_begin_unsafe();
+	CUresult rc = REAL(cuStreamSynchronize)(stream);
+	streams_end_unsafe(mode);
+	if (rc == CUDA_SUCCESS)
+		streams_reached(&m);
 }
 
 void streams_mark_context(struct context_marks *m, CUcontext context)
@@ -554,16 +566,6 @@ static void record_head(struct stream *s)
 	pthread_mutex_unlock(&lock);
 }
 
-/* Who captures must not be made to wait: what would be waited for may be part of what it
- * captures. */
-static bool is_in_capture(const struct stream *s)
-{
-	/* Also where another thread ended what this one began. */
-	if (!__atomic_load_n(&captures, __ATOMIC_ACQUIRE))
-		own_captures = 0;
-	return own_captures || streams_is_capturing(s->handle);
-}
-
 static CUresult wait_for_turn(struct launch *l, struct stream *s)
 {
 	struct device *d = s->device;
@@ -572,7 +574,7 @@ static CUresult wait_for_turn(struct launch *l, struct stream *s)
 	if (d->whole)
 		return chronos_launch(d->attachment, NULL) < 0 ? CUDA_ERROR_NOT_PERMITTED
 							       : CUDA_SUCCESS;
-	if (is_in_capture(s))
+	if (s->capturing || streams_is_capturing(s->handle))
 		return device_check(d);
 	if (chronos_launch(d->attachment, NULL) < 0)
 		return CUDA_ERROR_NOT_PERMITTED;
@@ -634,29 +636,35 @@ bool streams_begin_capture(CUstream stream)
 
 	if (!s)
 		return false;
+	CUstreamCaptureMode mode = streams_begin_unsafe();
 	pthread_mutex_lock(&lock);
 	bool begins = !s->capturing;
-	/* Later it could not be recorded. */
-	record_tail(s);
-	if (begins) {
-		own_captures++;
+	/* Later it could not be recorded, on the legacy stream either. */
+	for (struct stream *busy = next_busy(s->device, NULL); busy;
+		busy = next_busy(s->device, busy))
+		record_tail(busy);
+	if (begins)
 		__atomic_add_fetch(&captures, 1, __ATOMIC_RELEASE);
-	}
 	s->capturing = true;
 	pthread_mutex_unlock(&lock);
+	streams_end_unsafe(mode);
 	return begins;
 }
 
-void streams_end_capture(CUstream stream)
+void streams_end_capture(CUstream stream, CUresult ended)
 {
+	CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
 	CUresult rc;
 	struct stream *s = get(stream, &rc);
 
 	if (!s)
 		return;
+	/* By a thread that may not it is not ended. */
+	if (ended != CUDA_SUCCESS &&
+		REAL(cuStreamIsCapturing)(stream, &status) == CUDA_SUCCESS &&
+		status != CU_STREAM_CAPTURE_STATUS_NONE)
+		return;
 	pthread_mutex_lock(&lock);
-	if (s->capturing && own_captures)
-		own_captures--;
 	stop_capturing(s);
 	pthread_mutex_unlock(&lock);
 }
@@ -744,7 +752,6 @@ void streams_in_child(void)
 	pthread_mutex_init(&lock, NULL);
 	streams = NULL;
 	captures = 0;
-	own_captures = 0;
 	last.stream = NULL;
 	events_in_child();
 	helper_in_child();

@@ -46,6 +46,8 @@ struct stream_mark {
 };
 struct stream_mark streams_mark(CUstream stream);
 void streams_reached(const struct stream_mark *m);
+/* Wait for all that was launched on it, where no capture forbids that. */
+void streams_wait(CUstream stream);
 
 /* All streams of the thread's context, or of `context`; those that do not fit in are left
  * to the helper. */
@@ -62,8 +64,8 @@ void streams_drain(void *device);
 
 /* Before the real call; true: it has begun, and must be ended if the driver refuses. */
 bool streams_begin_capture(CUstream stream);
-/* After the real call. */
-void streams_end_capture(CUstream stream);
+/* After the real call, which ended with `ended`. */
+void streams_end_capture(CUstream stream, CUresult ended);
 /* The stream is about to go: what runs on it goes on. */
 void streams_remove(CUstream stream);
 

@@ -106,12 +106,19 @@ enum { KNOWN_CUDA_VERSION = 13050 };
 		LEGACY)                                                                  \
 	COVERED(cuStreamBeginRecaptureToGraph_ptsz, cuStreamBeginRecaptureToGraph,       \
 		13030, THREAD)                                                           \
+	COVERED(cuStreamBeginCaptureToCig, cuStreamBeginCaptureToCig, 13010, LEGACY)     \
+	COVERED(cuStreamBeginCaptureToCig_ptsz, cuStreamBeginCaptureToCig, 13010,        \
+		THREAD)                                                                  \
+	COVERED(cuStreamEndCaptureToCig, cuStreamEndCaptureToCig, 13010, LEGACY)         \
+	COVERED(cuStreamEndCaptureToCig_ptsz, cuStreamEndCaptureToCig, 13010, THREAD)    \
 	COVERED(cuStreamEndCapture, cuStreamEndCapture, 10000, LEGACY)                   \
 	COVERED(cuStreamEndCapture_ptsz, cuStreamEndCapture, 10000, THREAD)              \
 	COVERED(cuEventRecord, cuEventRecord, 2000, LEGACY)                              \
 	COVERED(cuEventRecord_ptsz, cuEventRecord, 2000, THREAD)                         \
 	COVERED(cuEventRecordWithFlags, cuEventRecordWithFlags, 11010, LEGACY)           \
 	COVERED(cuEventRecordWithFlags_ptsz, cuEventRecordWithFlags, 11010, THREAD)      \
+	COVERED(cuCtxRecordEvent, cuCtxRecordEvent, 12050, ANY)                          \
+	COVERED(cuGreenCtxRecordEvent, cuGreenCtxRecordEvent, 12040, ANY)                \
 	COVERED(cuEventSynchronize, cuEventSynchronize, 2000, ANY)                       \
 	COVERED(cuEventQuery, cuEventQuery, 2000, ANY)                                   \
 	COVERED(cuEventDestroy, cuEventDestroy, 2000, ANY)                               \

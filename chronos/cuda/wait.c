@@ -78,9 +78,17 @@ CUresult cuCtxSynchronize_v2(CUcontext context)
 
 /* ---- events ---- */
 
+/* In a capture it says nothing, whatever it said before. */
+static struct stream_mark mark_to_record(CUstream stream)
+{
+	const struct stream_mark none = { 0 };
+
+	return streams_is_capturing(stream) ? none : streams_mark(stream);
+}
+
 #define RECORD(event, stream, call)                                                      \
 	do {                                                                             \
-		struct stream_mark mark = streams_mark(stream);                          \
+		struct stream_mark mark = mark_to_record(stream);                        \
 		CUresult rc = call;                                                      \
 		if (rc == CUDA_SUCCESS)                                                  \
 			events_recorded(event, &mark);                                   \
@@ -106,6 +114,19 @@ CUresult cuEventRecordWithFlags_ptsz(CUevent event, CUstream stream, unsigned fl
 {
 	RECORD(event, per_thread(stream),
 		REAL(cuEventRecordWithFlags_ptsz)(event, stream, flags));
+}
+
+/* Of a whole context: it may have nothing to do with the stream of the time before. */
+CUresult cuCtxRecordEvent(CUcontext context, CUevent event)
+{
+	events_remove(event);
+	return REAL(cuCtxRecordEvent)(context, event);
+}
+
+CUresult cuGreenCtxRecordEvent(CUgreenCtx context, CUevent event)
+{
+	events_remove(event);
+	return REAL(cuGreenCtxRecordEvent)(context, event);
 }
 
 static CUresult event_reached(const struct stream_mark *mark, CUresult rc)
@@ -150,7 +171,7 @@ CUresult cuEventDestroy_v2(CUevent event)
 		bool begun = streams_begin_capture(stream);                              \
 		CUresult rc = call;                                                      \
 		if (rc != CUDA_SUCCESS && begun)                                         \
-			streams_end_capture(stream);                                     \
+			streams_end_capture(stream, rc);                                 \
 		return rc;                                                               \
 	} while (0)
 
@@ -209,7 +230,7 @@ CUresult cuStreamEndCapture(CUstream stream, CUgraph *graph)
 {
 	CUresult rc = REAL(cuStreamEndCapture)(stream, graph);
 
-	streams_end_capture(legacy(stream));
+	streams_end_capture(legacy(stream), rc);
 	return rc;
 }
 
@@ -217,7 +238,35 @@ CUresult cuStreamEndCapture_ptsz(CUstream stream, CUgraph *graph)
 {
 	CUresult rc = REAL(cuStreamEndCapture_ptsz)(stream, graph);
 
-	streams_end_capture(per_thread(stream));
+	streams_end_capture(per_thread(stream), rc);
+	return rc;
+}
+
+/* Work that a graphics queue runs: it is recorded as in other captures. */
+CUresult cuStreamBeginCaptureToCig(CUstream stream, CUstreamCigCaptureParams *into)
+{
+	BEGIN_CAPTURE(legacy(stream), REAL(cuStreamBeginCaptureToCig)(stream, into));
+}
+
+CUresult cuStreamBeginCaptureToCig_ptsz(CUstream stream, CUstreamCigCaptureParams *into)
+{
+	BEGIN_CAPTURE(
+		per_thread(stream), REAL(cuStreamBeginCaptureToCig_ptsz)(stream, into));
+}
+
+CUresult cuStreamEndCaptureToCig(CUstream stream)
+{
+	CUresult rc = REAL(cuStreamEndCaptureToCig)(stream);
+
+	streams_end_capture(legacy(stream), rc);
+	return rc;
+}
+
+CUresult cuStreamEndCaptureToCig_ptsz(CUstream stream)
+{
+	CUresult rc = REAL(cuStreamEndCaptureToCig_ptsz)(stream);
+
+	streams_end_capture(per_thread(stream), rc);
 	return rc;
 }
 

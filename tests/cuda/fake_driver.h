@@ -7,7 +7,12 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-enum { FAKE_DEVICES_MAX = 8, FAKE_PROCESSES_MAX = 64, FAKE_CONTEXT_MIB = 64 };
+enum { FAKE_DEVICES_MAX = 8, FAKE_PROCESSES_MAX = 64 };
+/* What a context takes, and a part of a device beside its primary context. */
+enum { FAKE_CONTEXT_MIB = 64, FAKE_PART_MIB = 4 };
+
+/* CU_EVENT_RECORD_EXTERNAL */
+enum { FAKE_EVENT_EXTERNAL = 1 };
 
 /* Of a CUDA that is not out yet. */
 enum { FAKE_FUTURE_VERSION = 99000 };

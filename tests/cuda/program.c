@@ -388,13 +388,44 @@ static void contexts(void)
 	OK(cu.cuDevicePrimaryCtxRelease_v2(0));
 	MUST(left() == all);
 	OK(cu.cuDevicePrimaryCtxRetain(&main_context, 0));
+	OK(cuCtxSetCurrent(main_context));
+	OK(cu.cuMemAllocAsync(&at, 10 * MIB, NULL));
 	OK(cu.cuDevicePrimaryCtxReset_v2(0));
+	OK(cuCtxSetCurrent(context));
 	MUST(left() == all);
 	/* There is no room for one more. */
 	OK(cu.cuMemAlloc_v2(&at, all - MIB));
 	REFUSED(cu.cuCtxCreate_v2(&second, 0, 0));
 	REFUSED(cu.cuDevicePrimaryCtxRetain(&main_context, 0));
 	MUST(left() == MIB);
+}
+
+/* Each keeps the device's primary context, which is charged once. */
+static void parts(void)
+{
+	CUgreenCtx first, second;
+	CUcontext whole;
+	CUdeviceptr at;
+
+	reach();
+	OK(cu.cuInit(0));
+	OK(cuGreenCtxCreate(&first, NULL, 0, 0));
+	OK(cu.cuDevicePrimaryCtxRetain(&whole, 0));
+	OK(cuCtxSetCurrent(whole));
+	uint64_t all = left();
+	MUST(all >= (QUOTA_MIB - FAKE_CONTEXT_MIB - FAKE_PART_MIB) * MIB);
+	OK(cuGreenCtxCreate(&second, NULL, 0, 0));
+	MUST(left() == all - FAKE_PART_MIB * MIB);
+	OK(cu.cuMemAlloc_v2(&at, 10 * MIB));
+	OK(cuGreenCtxDestroy(second));
+	MUST(left() == all - 10 * MIB);
+	OK(cu.cuDevicePrimaryCtxRelease_v2(0));
+	MUST(left() == all - 10 * MIB);
+	/* The last user of the primary context, and what is in it. */
+	OK(cuGreenCtxDestroy(first));
+	OK(cu.cuCtxCreate_v2(&context, 0, 0));
+	exactly((QUOTA_MIB - FAKE_CONTEXT_MIB) * MIB);
+	OK(cu.cuCtxDestroy_v2(context));
 }
 
 static void hold_half(void)
@@ -531,6 +562,76 @@ static void captures(void)
 	/* A capture that is given up ends with its stream. */
 	OK(cu.cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_RELAXED));
 	OK(cu.cuStreamDestroy_v2(stream));
+}
+
+static void *end_of_another(void *arg)
+{
+	CUgraph graph;
+
+	OK(cuCtxSetCurrent(context));
+	GIVES(CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD, cu.cuStreamEndCapture(arg, &graph));
+	return NULL;
+}
+
+/* What a thread does that may not end it, or beside it, does not end or spoil it. */
+static void captures_go_on(void)
+{
+	CUstream stream, other;
+	CUgraph graph;
+	CUdeviceptr at;
+	pthread_t t;
+
+	open_device();
+	OK(cuStreamCreate(&stream, 0));
+	OK(cuStreamCreate(&other, 0));
+	OK(cu.cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_GLOBAL));
+	MUST(pthread_create(&t, NULL, end_of_another, stream) == 0);
+	MUST(pthread_join(t, NULL) == 0);
+	/* The turn is over several times. */
+	for (int i = 0; i < 100; i++) {
+		OK(launch_on(stream, 1000));
+		OK(launch_on(other, 1000));
+	}
+	/* A quota that is full waits for what is being freed. */
+	OK(cu.cuMemAllocAsync(&at, MIB, other));
+	REFUSED(cu.cuMemAllocAsync(&at, QUOTA_MIB * MIB, other));
+	OK(cu.cuStreamEndCapture(stream, &graph));
+	OK(cuStreamBeginCaptureToCig(stream, NULL));
+	for (int i = 0; i < 50; i++)
+		OK(launch_on(stream, 1000));
+	sleep_ms(20);
+	OK(cuStreamEndCaptureToCig(stream));
+	OK(cu.cuCtxSynchronize());
+}
+
+/* Events that are reached before the work that they were once recorded behind. */
+static void events_that_say_nothing(void)
+{
+	CUcontext idle;
+	CUstream stream;
+	CUevent event;
+	CUgraph graph;
+
+	open_device();
+	OK(cuStreamCreate(&stream, 0));
+	OK(cuEventCreate(&event, 0));
+	OK(cu.cuCtxCreate_v2(&idle, 0, 1));
+	OK(cuCtxSetCurrent(context));
+	for (int i = 0; i < 4; i++) {
+		OK(launch_on(stream, 100000));
+		OK(cu.cuEventRecord(event, stream));
+		OK(cuCtxRecordEvent(idle, event));
+		OK(cu.cuEventSynchronize(event));
+		OK(cu.cuStreamSynchronize(stream));
+	}
+	for (int i = 0; i < 4; i++) {
+		OK(launch_on(stream, 100000));
+		OK(cu.cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_RELAXED));
+		OK(cuEventRecordWithFlags(event, stream, FAKE_EVENT_EXTERNAL));
+		OK(cu.cuStreamEndCapture(stream, &graph));
+		OK(cu.cuEventSynchronize(event));
+		OK(cu.cuStreamSynchronize(stream));
+	}
 }
 
 static void *launch_beside_capture(void *arg)
@@ -978,6 +1079,7 @@ static const struct {
 	{ "pools", pools },
 	{ "graph memory", graph_memory },
 	{ "contexts", contexts },
+	{ "parts", parts },
 	{ "hold half", hold_half },
 	{ "half is left", half_is_left },
 	{ "all is left", all_is_left },
@@ -986,6 +1088,8 @@ static const struct {
 	{ "threads", threads },
 	{ "captures", captures },
 	{ "captures beside threads", captures_beside_threads },
+	{ "captures go on", captures_go_on },
+	{ "events that say nothing", events_that_say_nothing },
 	{ "end", end },
 	{ "refused", refused },
 	{ "nothing is held", nothing_is_held },

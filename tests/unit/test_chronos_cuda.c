@@ -243,6 +243,11 @@ static void a_context_is_charged_and_takes_its_memory_with_it(void **state)
 	runs_well_every_way(*state, "contexts");
 }
 
+static void parts_of_a_device_share_its_primary_context(void **state)
+{
+	runs_well_every_way(*state, "parts");
+}
+
 static void what_the_driver_refuses_is_not_charged(void **state)
 {
 	runs_well_every_way(*state, "fails");
@@ -338,6 +343,18 @@ static void threads_may_do_all_of_it_at_once(void **state)
 	assert_int_equal(usage(t, &p).used_bytes, 0);
 }
 
+static void an_event_speaks_only_of_what_it_was_last_recorded_behind(void **state)
+{
+	struct place *t = *state;
+	struct chronos_partition p = share_of(t, "0,1", 50);
+
+	setenv("CHRONOS_DEVICE", "0,1", 1);
+	runs_well(t, "events that say nothing", p.id);
+	unsetenv("CHRONOS_DEVICE");
+	/* 800 ms of work, all of it waited for. */
+	assert_true(usage(t, &p).time_ns > 600000000);
+}
+
 static void a_capture_is_never_disturbed(void **state)
 {
 	struct place *t = *state;
@@ -345,6 +362,7 @@ static void a_capture_is_never_disturbed(void **state)
 
 	runs_well(t, "captures", p.id);
 	runs_well(t, "captures beside threads", p.id);
+	runs_well(t, "captures go on", p.id);
 	(void)whole;
 }
 
@@ -507,6 +525,7 @@ int main(void)
 		sentence(a_pool_is_charged_what_it_reserves),
 		sentence(graphs_are_charged_the_memory_that_they_take),
 		sentence(a_context_is_charged_and_takes_its_memory_with_it),
+		sentence(parts_of_a_device_share_its_primary_context),
 		sentence(what_the_driver_refuses_is_not_charged),
 		sentence(what_cannot_be_charged_is_refused),
 		sentence(two_programs_of_a_partition_share_its_quota),
@@ -516,6 +535,7 @@ int main(void)
 		sentence(launches_are_counted_and_waits_end_them),
 		sentence(a_program_that_never_waits_is_held_too),
 		sentence(threads_may_do_all_of_it_at_once),
+		sentence(an_event_speaks_only_of_what_it_was_last_recorded_behind),
 		sentence(a_capture_is_never_disturbed),
 		sentence(shares_of_the_time_are_kept),
 		sentence(after_the_end_everything_is_refused),

@@ -96,6 +96,9 @@ static CUresult end_capture(CUstream stream, CUgraph *graph)
 
 	if (rc != CUDA_SUCCESS || !s->capture)
 		return rc != CUDA_SUCCESS ? rc : CUDA_ERROR_INVALID_VALUE;
+	/* It goes on. */
+	if (s->mode != CU_STREAM_CAPTURE_MODE_RELAXED && s->capturer != this_thread())
+		return CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD;
 	pthread_mutex_lock(&lock);
 	*graph = s->capture;
 	s->capture = NULL;
@@ -130,3 +133,14 @@ BOTH(cuStreamBeginRecaptureToGraph, cuStreamBeginRecaptureToGraph_ptsz,
 	})
 BOTH(cuStreamEndCapture, cuStreamEndCapture_ptsz, (CUstream on, CUgraph *graph), on,
 	{ return end_capture(stream, graph); })
+BOTH(cuStreamBeginCaptureToCig, cuStreamBeginCaptureToCig_ptsz,
+	(CUstream on, CUstreamCigCaptureParams *into), on, {
+		(void)into;
+		return begin_capture(stream, CU_STREAM_CAPTURE_MODE_RELAXED);
+	})
+BOTH(cuStreamEndCaptureToCig, cuStreamEndCaptureToCig_ptsz, (CUstream on), on, {
+	CUgraph graph = NULL;
+	CUresult rc = end_capture(stream, &graph);
+	free(graph);
+	return rc;
+})

@@ -157,22 +157,34 @@ CUresult cuCtxDetach(CUcontext context)
 CUresult cuGreenCtxCreate(
 	CUgreenCtx *context, CUdevResourceDesc desc, CUdevice device, unsigned flags)
 {
-	CUcontext made;
+	CUcontext whole;
 
 	(void)desc;
 	(void)flags;
 	MAY_FAIL();
-	CUresult rc = make_context(&made, device);
-	if (rc == CUDA_SUCCESS)
-		*context = (CUgreenCtx)(void *)made;
-	return rc;
+	CUresult rc = cuDevicePrimaryCtxRetain(&whole, device);
+	if (rc != CUDA_SUCCESS)
+		return rc;
+	rc = take(device, PART_BYTES);
+	if (rc != CUDA_SUCCESS) {
+		cuDevicePrimaryCtxRelease_v2(device);
+		return rc;
+	}
+	CUgreenCtx made = calloc(1, sizeof *made);
+	if (!made)
+		abort();
+	made->device = device;
+	*context = made;
+	return CUDA_SUCCESS;
 }
 
 CUresult cuGreenCtxDestroy(CUgreenCtx context)
 {
 	MAY_FAIL();
-	end_context((CUcontext)(void *)context);
-	return CUDA_SUCCESS;
+	int device = context->device;
+	give(device, PART_BYTES);
+	free(context);
+	return cuDevicePrimaryCtxRelease_v2(device);
 }
 
 CUresult cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device)
@@ -195,6 +207,7 @@ CUresult cuDevicePrimaryCtxReset_v2(CUdevice device)
 	MAY_FAIL();
 	if (primary_owners[device])
 		end_context(primary[device]);
+	reset_pools(device);
 	primary_owners[device] = 0;
 	return CUDA_SUCCESS;
 }

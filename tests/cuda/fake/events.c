@@ -22,13 +22,16 @@ CUresult cuEventDestroy(CUevent event)
 	return cuEventDestroy_v2(event);
 }
 
-static CUresult record_event(CUevent event, CUstream stream)
+static CUresult record_event(CUevent event, CUstream stream, unsigned flags)
 {
 	struct CUstream_st *s;
 	CUresult rc = resolve(stream, &s);
 
 	if (rc != CUDA_SUCCESS)
 		return rc;
+	/* An external one is recorded when the graph runs. */
+	if (s->capture && flags == FAKE_EVENT_EXTERNAL)
+		return CUDA_SUCCESS;
 	event->captured = s->capture != NULL;
 	uint64_t now = now_ns(), end = __atomic_load_n(&s->end_ns, __ATOMIC_ACQUIRE);
 	__atomic_store_n(&event->at_ns, end > now ? end : now, __ATOMIC_RELEASE);
@@ -36,12 +39,31 @@ static CUresult record_event(CUevent event, CUstream stream)
 }
 
 BOTH(cuEventRecord, cuEventRecord_ptsz, (CUevent event, CUstream on), on,
-	{ return record_event(event, stream); })
+	{ return record_event(event, stream, 0); })
 BOTH(cuEventRecordWithFlags, cuEventRecordWithFlags_ptsz,
-	(CUevent event, CUstream on, unsigned flags), on, {
-		(void)flags;
-		return record_event(event, stream);
-	})
+	(CUevent event, CUstream on, unsigned flags), on,
+	{ return record_event(event, stream, flags); })
+
+static CUresult record_all(CUevent event, int device)
+{
+	uint64_t end = end_of_streams(device), now = now_ns();
+
+	event->captured = false;
+	__atomic_store_n(&event->at_ns, end > now ? end : now, __ATOMIC_RELEASE);
+	return CUDA_SUCCESS;
+}
+
+CUresult cuCtxRecordEvent(CUcontext context, CUevent event)
+{
+	MAY_FAIL();
+	return record_all(event, context->device);
+}
+
+CUresult cuGreenCtxRecordEvent(CUgreenCtx context, CUevent event)
+{
+	MAY_FAIL();
+	return record_all(event, context->device);
+}
 
 CUresult cuEventSynchronize(CUevent event)
 {

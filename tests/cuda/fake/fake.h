@@ -22,12 +22,18 @@
 #include <unistd.h>
 
 #define CONTEXT_BYTES ((uint64_t)FAKE_CONTEXT_MIB << 20)
+#define PART_BYTES    ((uint64_t)FAKE_PART_MIB << 20)
 #define POOL_PAGE     ((uint64_t)2 << 20)
 
 struct CUctx_st {
 	int device;
 	bool alive;
 	unsigned attached; /* owners beside the first */
+};
+
+/* A part of a device, which keeps its primary context. */
+struct CUgreenCtx_st {
+	int device;
 };
 
 struct CUgraph_st {
@@ -114,6 +120,7 @@ struct thing *take_thing(uint64_t key);
 void free_thing(struct thing *t);
 /* What goes with its context. */
 void free_things_of(CUcontext context);
+void free_things_from(CUmemoryPool pool);
 uint64_t new_address(uint64_t bytes);
 
 /* ---- contexts.c ---- */
@@ -144,6 +151,8 @@ extern struct CUstream_st *streams; /* all but the legacy ones */
 
 CUresult resolve(CUstream named, struct CUstream_st **s);
 CUresult wait_stream(CUstream stream);
+/* When all that was launched on the device by this process is done. */
+uint64_t end_of_streams(int device);
 
 /* Each function whose stream 0 has two meanings, with its body in terms of `stream`. */
 #define BOTH(name, variant, parameters, named, ...)                                      \
@@ -169,5 +178,7 @@ CUresult run_on(CUstream stream, uint64_t us);
 
 /* Give back what a wait gives back. */
 void trim_default_pools(void);
+/* All that was allocated from the default pool is gone. */
+void reset_pools(int device);
 
 #pragma GCC visibility pop

@@ -25,6 +25,14 @@ void trim_default_pools(void)
 	}
 }
 
+void reset_pools(int device)
+{
+	CUmemoryPool p = default_pool(device);
+
+	free_things_from(p);
+	cuMemPoolTrimTo(p, 0);
+}
+
 static CUresult pool_alloc(
 	CUdeviceptr *at, uint64_t bytes, CUmemoryPool pool, CUstream stream)
 {

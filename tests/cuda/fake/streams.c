@@ -128,26 +128,30 @@ BOTH(cuStreamSynchronize, cuStreamSynchronize_ptsz, (CUstream on), on, {
 BOTH(cuStreamQuery, cuStreamQuery_ptsz, (CUstream on), on,
 	{ return query_stream(stream); })
 
+uint64_t end_of_streams(int device)
+{
+	uint64_t end = __atomic_load_n(&legacy_streams[device].end_ns, __ATOMIC_ACQUIRE);
+
+	pthread_mutex_lock(&lock);
+	for (struct CUstream_st *s = streams; s; s = s->next) {
+		uint64_t at = __atomic_load_n(&s->end_ns, __ATOMIC_ACQUIRE);
+		if (s->device == device && at > end)
+			end = at;
+	}
+	pthread_mutex_unlock(&lock);
+	return end;
+}
+
 static CUresult wait_context(void)
 {
 	CUcontext context;
-	uint64_t end = 0;
 	CUresult rc = current(&context);
 
 	if (rc != CUDA_SUCCESS)
 		return rc;
 	if (__atomic_load_n(&captures, __ATOMIC_ACQUIRE))
 		return spoil_all(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
-	pthread_mutex_lock(&lock);
-	for (struct CUstream_st *s = streams; s; s = s->next) {
-		uint64_t at = __atomic_load_n(&s->end_ns, __ATOMIC_ACQUIRE);
-		if (s->device == context->device && at > end)
-			end = at;
-	}
-	uint64_t at = __atomic_load_n(
-		&legacy_streams[context->device].end_ns, __ATOMIC_ACQUIRE);
-	pthread_mutex_unlock(&lock);
-	sleep_until(at > end ? at : end);
+	sleep_until(end_of_streams(context->device));
 	trim_default_pools();
 	return CUDA_SUCCESS;
 }

@@ -54,19 +54,38 @@ void free_thing(struct thing *t)
 	free(t);
 }
 
-void free_things_of(CUcontext context)
+static bool is_in_context(const struct thing *t, const void *context)
+{
+	return t->context == context && !t->handles && !t->physical && !t->pool;
+}
+
+static bool is_from_pool(const struct thing *t, const void *pool)
+{
+	return t->pool == pool;
+}
+
+static void free_those(bool (*chosen)(const struct thing *t, const void *by), void *by)
 {
 	struct thing *t;
 
 	do {
 		pthread_mutex_lock(&lock);
-		for (t = things; t && (t->context != context || t->handles ||
-					      t->physical || t->pool);)
+		for (t = things; t && !chosen(t, by);)
 			t = t->next;
 		pthread_mutex_unlock(&lock);
 		if (t)
 			free_thing(take_thing(t->key));
 	} while (t);
+}
+
+void free_things_of(CUcontext context)
+{
+	free_those(is_in_context, context);
+}
+
+void free_things_from(CUmemoryPool pool)
+{
+	free_those(is_from_pool, pool);
 }
 
 uint64_t new_address(uint64_t bytes)
