@@ -2,48 +2,71 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tape.h"
 
+#include <stdlib.h>
+
 #include "str.h"
+#include "xalloc.h"
+
+/* Most watchers have read all there is: what only a reader needs is made for it. */
+struct tape_slice {
+	struct list on_shelf;
+	struct tape *tape;
+	struct buf bytes; /* of the file, from `at` on */
+	int64_t at;       /* absolute */
+	struct buf data;  /* of the last piece */
+};
 
 void tape_shelf_init(struct tape_shelf *shelf)
 {
-	list_init(&shelf->tapes);
+	list_init(&shelf->slices);
 	shelf->count = 0;
 }
 
 static void drop_slice(struct tape *t)
 {
-	if (!list_empty(&t->on_shelf)) {
-		list_remove(&t->on_shelf);
-		t->shelf->count--;
-	}
-	buf_fini(&t->slice);
-	buf_fini(&t->data);
-	t->slice_at = t->at;
+	struct tape_slice *s = t->slice;
+
+	if (!s)
+		return;
+	list_remove(&s->on_shelf);
+	t->shelf->count--;
+	buf_fini(&s->bytes);
+	buf_fini(&s->data);
+	free(s);
+	t->slice = NULL;
+}
+
+static void put_last(struct tape_slice *s)
+{
+	list_remove(&s->on_shelf);
+	list_append(&s->tape->shelf->slices, &s->on_shelf);
 }
 
 /* Whoever has one may be held up by others on its connection before the first use of it: so
  * it counts from its reading on. */
-static void keep_slice(struct tape *t)
+static void keep_slice(struct tape *t, const uint8_t *bytes, size_t len)
 {
 	struct tape_shelf *shelf = t->shelf;
+	struct tape_slice *oldest;
 
-	if (list_empty(&t->on_shelf))
-		shelf->count++;
-	list_remove(&t->on_shelf);
-	list_append(&shelf->tapes, &t->on_shelf);
-	if (shelf->count > TAPE_SLICES_MAX)
-		drop_slice(list_entry(list_first(&shelf->tapes), struct tape, on_shelf));
+	drop_slice(t);
+	t->slice = xcalloc(1, sizeof(*t->slice));
+	t->slice->tape = t;
+	t->slice->at = t->at;
+	buf_add(&t->slice->bytes, bytes, len);
+	list_append(&shelf->slices, &t->slice->on_shelf);
+	oldest = list_entry(list_first(&shelf->slices), struct tape_slice, on_shelf);
+	if (++shelf->count > TAPE_SLICES_MAX)
+		drop_slice(oldest->tape);
 }
 
 void tape_init(struct tape *t, struct tape_shelf *shelf, struct relay *relay,
 	const char *job, int64_t at)
 {
 	*t = (struct tape){ .relay = relay, .shelf = shelf, .at = at, .dry_end = -1 };
-	list_init(&t->on_shelf);
 	str_put(t->job, sizeof(t->job), "%s", job);
 	if (OUTPUT_ATTEMPT(t->at) == 0)
 		t->at = OUTPUT_OFFSET(1, 0);
-	t->slice_at = t->at;
 }
 
 int64_t tape_live_end(struct relay *relay, const char *job, int32_t attempt)
@@ -61,12 +84,13 @@ void tape_fini(struct tape *t)
 /* The frame at `at`, if it lies whole in the slice and below the limit. */
 static enum frame_found read_frame(const struct tape *t, int64_t limit, struct frame *f)
 {
-	size_t skip = (size_t)(t->at - t->slice_at);
+	const struct tape_slice *s = t->slice;
+	size_t skip = s ? (size_t)(t->at - s->at) : 0;
 	enum frame_found found;
 
-	if (skip >= t->slice.len)
+	if (!s || skip >= s->bytes.len)
 		return FRAME_SHORT;
-	found = frame_read(t->slice.data + skip, t->slice.len - skip, f);
+	found = frame_read(s->bytes.data + skip, s->bytes.len - skip, f);
 	if (found == FRAME_OK && t->at + (int64_t)f->size > limit)
 		return FRAME_SHORT;
 	return found;
@@ -90,6 +114,7 @@ static bool is_same_moment(int64_t first_ns, int64_t ns)
 enum tape_found tape_next(struct tape *t, int64_t limit, struct tape_piece *out)
 {
 	struct frame f;
+	struct buf *data;
 	enum frame_found found;
 
 	if (t->at >= limit)
@@ -99,22 +124,23 @@ enum tape_found tape_next(struct tape *t, int64_t limit, struct tape_piece *out)
 		drop_slice(t);
 		return is_dry(t, limit) ? TAPE_DRY : TAPE_MORE;
 	}
-	keep_slice(t);
+	put_last(t->slice);
+	data = &t->slice->data;
 
 	*out = (struct tape_piece){
 		.stream = f.stream, .offset = t->at, .wall_ns = f.wall_ns
 	};
-	buf_clear(&t->data);
+	buf_clear(data);
 	do {
-		buf_add(&t->data, f.data, f.len);
+		buf_add(data, f.data, f.len);
 		t->at += (int64_t)f.size;
 		if (read_frame(t, limit, &f) != FRAME_OK)
 			break;
 	} while (f.stream == out->stream && is_same_moment(out->wall_ns, f.wall_ns) &&
-		 t->data.len + f.len <= TAPE_PIECE_MAX);
+		 data->len + f.len <= TAPE_PIECE_MAX);
 	out->next_offset = t->at;
-	out->data = t->data.data;
-	out->len = t->data.len;
+	out->data = data->data;
+	out->len = data->len;
 	return TAPE_PIECE;
 }
 
@@ -134,18 +160,14 @@ void tape_filled(struct tape *t, const uint8_t *bytes, size_t len, int64_t end)
 	int64_t limit = t->asked_limit;
 	struct frame f;
 
-	buf_clear(&t->slice);
-	buf_add(&t->slice, bytes, len);
-	t->slice_at = t->at;
+	keep_slice(t, bytes, len);
 	t->dry_end = -1;
-	keep_slice(t);
 	if (read_frame(t, limit, &f) == FRAME_OK)
 		return;
+	drop_slice(t);
 	/* An earlier attempt's file is complete: at its end the next one goes on. */
-	if (OUTPUT_ATTEMPT(t->at) < OUTPUT_ATTEMPT(limit)) {
-		t->at = t->slice_at = OUTPUT_OFFSET(OUTPUT_ATTEMPT(t->at) + 1, 0);
-		buf_clear(&t->slice);
-	} else {
+	if (OUTPUT_ATTEMPT(t->at) < OUTPUT_ATTEMPT(limit))
+		t->at = OUTPUT_OFFSET(OUTPUT_ATTEMPT(t->at) + 1, 0);
+	else
 		t->dry_end = end;
-	}
 }

@@ -23,23 +23,22 @@
 #define TAPE_SLICES_MAX 64 /* in memory, of one shelf */
 
 struct tape_shelf {
-	struct list tapes; /* with a slice in use; the latest is the last */
+	struct list slices; /* the one used latest is the last */
 	size_t count;
 };
 
 void tape_shelf_init(struct tape_shelf *shelf);
 
+struct tape_slice; /* opaque */
+
 struct tape {
 	struct relay *relay;
 	struct tape_shelf *shelf;
-	struct list on_shelf;
-	char job[ID_SIZE];
-	int64_t at;          /* absolute offset of the next frame */
-	struct buf slice;    /* the file's bytes from slice_at on */
-	int64_t slice_at;    /* absolute */
-	int64_t asked_limit; /* of the last tape_fill() */
+	struct tape_slice *slice; /* what was read of the file; NULL: nothing */
+	int64_t at;               /* absolute offset of the next frame */
+	int64_t asked_limit;      /* of the last tape_fill() */
 	int64_t dry_end; /* nothing was at `at` when the file ended here; -1 = not known */
-	struct buf data; /* of the last piece */
+	char job[ID_SIZE];
 };
 
 /* One or more frames of one stream, one after the other, written at about the same time. */

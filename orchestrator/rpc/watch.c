@@ -18,32 +18,31 @@
 #define CUT_MAX 3 /* bytes of a character that its frame cut */
 
 struct watch {
-	struct asker asker; /* first */
-	char job[ID_SIZE];
+	struct asker asker;  /* first */
 	bool whole_messages; /* SubmitJob: output fills `message` too */
+	bool opened;         /* the job is known to exist */
+	bool result_known;
 	struct relay_watch relay_watch;
-	struct tape tape;
+	struct tape tape; /* says which job it is */
 
 	int64_t after;        /* sequence of the last state event that was sent */
 	int64_t resumed;      /* events up to this one are known to the watcher */
+	int64_t output_at;    /* of the last event that was sent */
 	enum job_state state; /* of that event: an output event's state */
 	int32_t attempt;
-	int64_t output_at; /* of that event */
-	bool opened;       /* the job is known to exist */
 
 	struct store_events events; /* a slice of the store's; owned */
 	size_t event_at;
 
 	struct { /* the start of a character, held back until the rest of it comes */
 		uint8_t bytes[CUT_MAX];
-		size_t len;
+		uint8_t len;
 	} cut[STREAMS];
 
 	float progress; /* last sent */
 	char *progress_text;
 	uint8_t *result;
 	size_t result_len;
-	bool result_known;
 };
 
 static void drop_events(struct watch *w)
@@ -92,7 +91,6 @@ static struct watch *new_watch(
 {
 	struct watch *w = asker_new(call, sizeof(*w), fini_watch);
 
-	str_put(w->job, sizeof(w->job), "%s", job);
 	w->relay_watch.ctx = w;
 	w->relay_watch.wake = wake;
 	w->state = JOB_SCHEDULING;
@@ -125,11 +123,11 @@ static enum next_event next_event(struct watch *w, const struct job_state_event 
 	}
 	if (w->opened && job_state_final(w->state))
 		return NEXT_OVER;
-	if (core_job(core, w->job, &view, NULL) < 0)
+	if (core_job(core, w->tape.job, &view, NULL) < 0)
 		return NEXT_ASK;
 	if (view.committed_sequence <= w->after)
 		return NEXT_NONE;
-	ev = core_job_event(core, w->job, w->after + 1);
+	ev = core_job_event(core, w->tape.job, w->after + 1);
 	if (!ev)
 		return NEXT_ASK;
 	*out = ev;
@@ -145,7 +143,7 @@ static void on_events(void *ctx, struct store_events *events, const struct err *
 		return;
 	if (failed) {
 		if (failed->code == ERR_NOT_FOUND)
-			no_such_job(&e, w->job);
+			no_such_job(&e, w->tape.job);
 		rpc_fail(w->asker.call, e.code ? &e : failed);
 		return;
 	}
@@ -157,7 +155,7 @@ static void on_events(void *ctx, struct store_events *events, const struct err *
 		/* A finished job, and its watcher knows more events than there are. */
 		struct job_view view;
 
-		if (core_job(relay_core(w->asker.rpc->config.relay), w->job, &view,
+		if (core_job(relay_core(w->asker.rpc->config.relay), w->tape.job, &view,
 			    NULL) < 0) {
 			wire_call_finish(w->asker.call, WIRE_OK, NULL);
 			return;
@@ -169,8 +167,8 @@ static void on_events(void *ctx, struct store_events *events, const struct err *
 static void ask_events(struct watch *w)
 {
 	w->asker.asked = true;
-	store_get_events(
-		relay_store(w->asker.rpc->config.relay), w->job, w->after, on_events, w);
+	store_get_events(relay_store(w->asker.rpc->config.relay), w->tape.job, w->after,
+		on_events, w);
 }
 
 static void on_result(void *ctx, struct store_result *result, const struct err *failed)
@@ -206,13 +204,13 @@ static void send_message(struct watch *w, const Cumulus__Orchestrator__JobEvent 
 
 static void send_event(struct watch *w, const struct job_state_event *ev)
 {
-	Cumulus__Orchestrator__JobEvent m = event_message(w->job, ev);
+	Cumulus__Orchestrator__JobEvent m = event_message(w->tape.job, ev);
 	bool known = ev->sequence <= w->resumed;
 
 	if (ev->state == JOB_COMPLETED && !known && !w->result_known) {
 		w->asker.asked = true;
-		store_get_result(
-			relay_store(w->asker.rpc->config.relay), w->job, on_result, w);
+		store_get_result(relay_store(w->asker.rpc->config.relay), w->tape.job,
+			on_result, w);
 		return;
 	}
 	if (w->result_known) {
@@ -245,12 +243,12 @@ static int64_t output_limit(struct watch *w, const struct job_state_event *next)
 	if (job_state_final(w->state))
 		return w->output_at; /* a watcher may know the end and miss output */
 	/* An event that is not committed yet already divides the output. */
-	coming = core_job_event(relay_core(h), w->job, w->after + 1);
+	coming = core_job_event(relay_core(h), w->tape.job, w->after + 1);
 	if (coming)
 		return coming->output_at;
 	if (w->attempt < 1 || w->state == JOB_SCHEDULING)
 		return 0;
-	return tape_live_end(h, w->job, w->attempt);
+	return tape_live_end(h, w->tape.job, w->attempt);
 }
 
 static void on_bytes(void *ctx, const uint8_t *bytes, size_t len, int64_t end,
@@ -277,7 +275,7 @@ static char *message_text(struct watch *w, const struct tape_piece *p)
 	buf_add(&joined, w->cut[p->stream].bytes, w->cut[p->stream].len);
 	buf_add(&joined, p->data, p->len);
 	whole = utf8_whole(joined.data, joined.len);
-	w->cut[p->stream].len = joined.len - whole;
+	w->cut[p->stream].len = (uint8_t)(joined.len - whole);
 	memcpy(w->cut[p->stream].bytes, joined.data + whole, joined.len - whole);
 
 	char *text = utf8_replace(joined.data, whole, NULL);
@@ -297,7 +295,7 @@ static void send_piece(struct watch *w, const struct tape_piece *p)
 	out.timestamp_ns = p->wall_ns;
 	out.data.data = (uint8_t *)(uintptr_t)p->data;
 	out.data.len = p->len;
-	m.job_id = w->job;
+	m.job_id = w->tape.job;
 	m.state = wire_state(w->state);
 	m.attempt = w->attempt;
 	m.output = &out;
@@ -313,8 +311,8 @@ static bool is_live(const struct watch *w)
 {
 	struct job_view view;
 
-	return core_job(relay_core(w->asker.rpc->config.relay), w->job, &view, NULL) ==
-		       0 &&
+	return core_job(relay_core(w->asker.rpc->config.relay), w->tape.job, &view,
+		       NULL) == 0 &&
 	       !job_state_final(view.facts->state);
 }
 
@@ -347,8 +345,8 @@ static bool go_on_with_progress(struct watch *w)
 	Cumulus__Orchestrator__JobEvent m = CUMULUS__ORCHESTRATOR__JOB_EVENT__INIT;
 	struct job_view view;
 
-	if (w->state != JOB_RUNNING ||
-		core_job(relay_core(w->asker.rpc->config.relay), w->job, &view, NULL) < 0)
+	if (w->state != JOB_RUNNING || core_job(relay_core(w->asker.rpc->config.relay),
+					       w->tape.job, &view, NULL) < 0)
 		return false;
 	if (view.progress == w->progress &&
 		strcmp(view.progress_text, w->progress_text ? w->progress_text : "") == 0)
@@ -356,7 +354,7 @@ static bool go_on_with_progress(struct watch *w)
 	free(w->progress_text);
 	w->progress_text = xstrdup(view.progress_text);
 	w->progress = view.progress;
-	m.job_id = w->job;
+	m.job_id = w->tape.job;
 	m.state = wire_state(w->state);
 	m.attempt = w->attempt;
 	m.progress = w->progress;
@@ -398,7 +396,7 @@ void watch_on_pull(struct wire_call *call)
 
 static void begin(struct watch *w)
 {
-	relay_watch(w->asker.rpc->config.relay, w->job, &w->relay_watch);
+	relay_watch(w->asker.rpc->config.relay, w->tape.job, &w->relay_watch);
 	wire_call_wake(w->asker.call);
 }
 
