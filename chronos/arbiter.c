@@ -759,17 +759,14 @@ static void arbitrate(struct chronos_arbiter *a, uint32_t device, uint64_t now_n
 static int retire(const struct share_map *m, uint32_t device, struct chronos_error *e)
 {
 	struct device_file *d = m->at;
-	int rc = chronos_mutex_lock(&d->header.lock);
 
-	if (rc == EOWNERDEAD)
-		rc = pthread_mutex_consistent(&d->header.lock);
-	if (rc != 0)
+	if (chronos_lock_take(&d->header.lock, &m->me) == ETIMEDOUT)
 		return chronos_fail(e, CHRONOS_TIMEOUT,
-			"the lock of device %u is held, or damaged", device);
+			"another process holds the lock of device %u", device);
 	bool in_use = chronos_share_any_lives(m->fd);
 	if (!in_use)
 		d->retired = 1;
-	pthread_mutex_unlock(&d->header.lock);
+	chronos_lock_give(&d->header.lock);
 	if (in_use)
 		return chronos_fail(e, CHRONOS_CONFLICT,
 			"programs that take turns by themselves are on device %u: an "

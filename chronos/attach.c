@@ -14,59 +14,19 @@
 
 /* ---- forks ---- */
 
-/* All attachments of this process, so that a child can let go of them. */
-static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct chronos_attachment *all;
-static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
-
-static void before_fork(void)
-{
-	pthread_mutex_lock(&all_lock);
-}
-
-static void in_parent(void)
-{
-	pthread_mutex_unlock(&all_lock);
-}
-
 /* The life locks are of the open files that the child shares: closing them leaves the
  * locks to the parent alone. */
-static void in_child(void)
+static void in_child(struct fork_watch *w)
 {
-	for (struct chronos_attachment *a = all; a; a = a->next) {
-		__atomic_store_n(&a->forked, 1, __ATOMIC_RELEASE);
-		pthread_mutex_init(&a->lock, NULL);
-		close(a->partition_map.fd);
-		close(a->device_map.fd);
-		a->partition_map.fd = a->device_map.fd = -1;
-	}
-	pthread_mutex_init(&all_lock, NULL);
-}
+	struct chronos_attachment *a =
+		(struct chronos_attachment *)((char *)w -
+					      offsetof(struct chronos_attachment, forks));
 
-static void watch_forks(void)
-{
-	pthread_atfork(before_fork, in_parent, in_child);
-}
-
-static void enlist(struct chronos_attachment *a)
-{
-	pthread_once(&fork_once, watch_forks);
-	pthread_mutex_lock(&all_lock);
-	a->next = all;
-	a->link = &all;
-	if (all)
-		all->link = &a->next;
-	all = a;
-	pthread_mutex_unlock(&all_lock);
-}
-
-static void strike_off(struct chronos_attachment *a)
-{
-	pthread_mutex_lock(&all_lock);
-	*a->link = a->next;
-	if (a->next)
-		a->next->link = a->link;
-	pthread_mutex_unlock(&all_lock);
+	__atomic_store_n(&a->forked, 1, __ATOMIC_RELEASE);
+	pthread_mutex_init(&a->lock, NULL);
+	close(a->partition_map.fd);
+	close(a->device_map.fd);
+	a->partition_map.fd = a->device_map.fd = -1;
 }
 
 static bool is_forked(const struct chronos_attachment *a)
@@ -77,19 +37,21 @@ static bool is_forked(const struct chronos_attachment *a)
 /* ---- joining ---- */
 
 /* Nothing is half done in these files after a death: what is summed up is summed anew. */
-static int lock_file(struct share_header *h, struct chronos_error *e)
+static int lock_file(const struct share_map *m, struct chronos_error *e)
 {
-	int rc = chronos_mutex_lock(&h->lock);
+	struct share_header *h = m->at;
 
-	if (rc == EOWNERDEAD)
-		rc = pthread_mutex_consistent(&h->lock);
-	if (rc == ETIMEDOUT)
+	if (chronos_lock_take(&h->lock, &m->me) == ETIMEDOUT)
 		return chronos_fail(e, CHRONOS_TIMEOUT,
 			"another process of the partition holds its lock");
-	if (rc != 0)
-		return chronos_fail(
-			e, CHRONOS_UNAVAILABLE, "the lock of a share is damaged");
 	return 0;
+}
+
+static void unlock_file(const struct share_map *m)
+{
+	struct share_header *h = m->at;
+
+	chronos_lock_give(&h->lock);
 }
 
 /* Forget the clients that died.  File locked. */
@@ -135,7 +97,7 @@ static int join_memory(struct chronos_attachment *a, struct chronos_error *e)
 {
 	struct partition_file *p = a->p;
 
-	if (lock_file(&p->header, e) < 0)
+	if (lock_file(&a->partition_map, e) < 0)
 		return -1;
 	a->p_client = SHARE_CLIENTS_MAX;
 	uint32_t i = take_slot(a);
@@ -152,7 +114,7 @@ static int join_memory(struct chronos_attachment *a, struct chronos_error *e)
 		a->inflight = &k->inflight;
 		a->settled_ns = &k->settled_ns;
 	}
-	pthread_mutex_unlock(&p->header.lock);
+	unlock_file(&a->partition_map);
 	if (a->p_client == SHARE_CLIENTS_MAX)
 		return chronos_fail(e, CHRONOS_EXHAUSTED,
 			"the partition has %d processes already", SHARE_CLIENTS_MAX);
@@ -163,11 +125,11 @@ static int join_device(struct chronos_attachment *a, struct chronos_error *e)
 {
 	if (a->arbitrated)
 		return chronos_ask_seat(a, e);
-	if (lock_file(&a->d->header, e) < 0)
+	if (lock_file(&a->device_map, e) < 0)
 		return -1;
 	bool retired = a->d->retired;
 	bool sits = !retired && chronos_lease_sit(a, e);
-	pthread_mutex_unlock(&a->d->header.lock);
+	unlock_file(&a->device_map);
 	if (retired)
 		return chronos_fail(e, CHRONOS_UNAVAILABLE,
 			"an arbiter has just taken over device %u: join again",
@@ -282,6 +244,7 @@ struct chronos_attachment *chronos_attach(
 	a->arg = j->arg;
 	a->p_client = a->d_client = SHARE_CLIENTS_MAX;
 	pthread_mutex_init(&a->lock, NULL);
+	chronos_forks_watch(&a->forks, in_child);
 	int rc;
 	if (j->device >= CHRONOS_DEVICES_MAX || !j->drain || !j->name)
 		rc = chronos_fail(e, CHRONOS_INVALID,
@@ -294,7 +257,6 @@ struct chronos_attachment *chronos_attach(
 		rc = join_memory(a, e);
 	if (rc == 0)
 		rc = join_device(a, e);
-	enlist(a);
 	if (rc < 0) {
 		chronos_detach(a);
 		return NULL;
@@ -306,7 +268,7 @@ void chronos_detach(struct chronos_attachment *a)
 {
 	if (!a)
 		return;
-	strike_off(a);
+	chronos_forks_unwatch(&a->forks);
 	if (!is_forked(a)) {
 		if (a->seat || a->d_client < SHARE_CLIENTS_MAX)
 			chronos_lease_leave(a);
@@ -390,10 +352,10 @@ int chronos_charge(struct chronos_attachment *a, uint64_t bytes, struct chronos_
 			e, CHRONOS_NOT_FOUND, "a forked child must join anew");
 	if (has_ended(a))
 		return ended(e);
-	if (lock_file(&a->p->header, e) < 0)
+	if (lock_file(&a->partition_map, e) < 0)
 		return -1;
 	int rc = charge(a, bytes, e);
-	pthread_mutex_unlock(&a->p->header.lock);
+	unlock_file(&a->partition_map);
 	return rc;
 }
 

@@ -6,7 +6,7 @@
  */
 #include "error.h"
 #include "fault.h"
-#include "state.h"
+#include "share.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -175,20 +175,6 @@ static int make_state(int dirfd, const char *boot_id, struct chronos_error *e)
 	return 0;
 }
 
-/* In a program that was started without standard output, what it prints would otherwise
- * end in the state. */
-static int leave_standard_fds(int *fd)
-{
-	if (*fd > STDERR_FILENO)
-		return 0;
-	int moved = fcntl(*fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-	if (moved < 0)
-		return -1;
-	close(*fd);
-	*fd = moved;
-	return 0;
-}
-
 enum attach {
 	ATTACHED,
 	ATTACH_NOTHING, /* no state, or one of another boot */
@@ -196,17 +182,15 @@ enum attach {
 };
 
 /* Map the state that is there, if it may and can be used, into c. */
-static enum attach attach(
-	struct chronos *c, int dirfd, const char *boot_id, struct chronos_error *e)
+static enum attach attach(struct chronos *c, const char *boot_id, struct chronos_error *e)
 {
 	struct state_header h = { 0 };
 	struct stat st;
 
-	FD_GUARD fd = openat(
-		dirfd, STATE_FILE_NAME, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	FD_GUARD fd = chronos_share_open(c->dirfd, STATE_FILE_NAME, O_RDWR);
 	if (fd < 0 && errno == ENOENT)
 		return ATTACH_NOTHING;
-	if (fd < 0 || leave_standard_fds(&fd) < 0 || fstat(fd, &st) < 0) {
+	if (fd < 0 || fstat(fd, &st) < 0) {
 		chronos_fail_sys(e, "open the state");
 		return ATTACH_FAILED;
 	}
@@ -232,25 +216,25 @@ static enum attach attach(
 	if (!c->state)
 		return ATTACH_FAILED;
 	c->fd = take_fd(&fd);
-	return ATTACHED;
+	return chronos_state_take_number(c, e) < 0 ? ATTACH_FAILED : ATTACHED;
 }
 
-static int attach_or_make(struct chronos *c, int dirfd, struct chronos_error *e)
+static int attach_or_make(struct chronos *c, struct chronos_error *e)
 {
 	char boot_id[STATE_BOOT_ID_BYTES];
 
 	if (chronos_boot_id(boot_id, e) < 0)
 		return -1;
 
-	enum attach how = attach(c, dirfd, boot_id, e);
+	enum attach how = attach(c, boot_id, e);
 	if (how == ATTACH_NOTHING) {
 		/* Whoever had the directory before us may have made it by now. */
-		if (lock_directory(dirfd, e) < 0)
+		if (lock_directory(c->dirfd, e) < 0)
 			return -1;
-		how = attach(c, dirfd, boot_id, e);
-		if (how == ATTACH_NOTHING && make_state(dirfd, boot_id, e) == 0)
-			how = attach(c, dirfd, boot_id, e);
-		flock(dirfd, LOCK_UN);
+		how = attach(c, boot_id, e);
+		if (how == ATTACH_NOTHING && make_state(c->dirfd, boot_id, e) == 0)
+			how = attach(c, boot_id, e);
+		flock(c->dirfd, LOCK_UN);
 	}
 	return how == ATTACHED ? 0 : -1;
 }
@@ -283,6 +267,34 @@ static void name_directory(const char *dir, struct chronos_error *e)
 	snprintf(e->text, sizeof e->text, "%.120s: %.130s", dir, inner.text);
 }
 
+/* Its number is its parent's.  It takes its own at once: later it may be another user's
+ * process, who may not open the file. */
+static void in_child(struct fork_watch *w)
+{
+	struct chronos *c =
+		(struct chronos *)((char *)w - offsetof(struct chronos, forks));
+
+	close_fd(&c->me.fd);
+	c->me = (struct lock_holder){ .fd = -1 };
+	(void)!chronos_state_take_number(c, NULL);
+}
+
+static struct chronos *handle_new(const char *dir)
+{
+	struct chronos *c = calloc(1, sizeof *c);
+	char *copy = strdup(dir);
+
+	if (!c || !copy) {
+		free(c);
+		free(copy);
+		return NULL;
+	}
+	c->dir = copy;
+	c->fd = c->dirfd = c->me.fd = -1;
+	chronos_forks_watch(&c->forks, in_child);
+	return c;
+}
+
 struct chronos *chronos_open(const char *dir, struct chronos_error *e)
 {
 	dir = directory_of(dir);
@@ -291,26 +303,18 @@ struct chronos *chronos_open(const char *dir, struct chronos_error *e)
 		chronos_fail(e, CHRONOS_INVALID, "the name of the directory is empty");
 		return NULL;
 	}
-	struct chronos *c = calloc(1, sizeof *c);
-	if (c) {
-		c->fd = -1;
-		c->dirfd = -1;
-		c->dir = strdup(dir);
-	}
-	if (!c || !c->dir) {
+	struct chronos *c = handle_new(dir);
+	if (!c) {
 		errno = ENOMEM;
 		chronos_fail_sys(e, "open %.150s", dir);
-		chronos_close(c);
 		return NULL;
 	}
-
-	FD_GUARD dirfd = open_directory(dir, e);
-	if (dirfd < 0 || attach_or_make(c, dirfd, e) < 0 || audit(c, e) < 0) {
+	c->dirfd = open_directory(dir, e);
+	if (c->dirfd < 0 || attach_or_make(c, e) < 0 || audit(c, e) < 0) {
 		name_directory(dir, e);
 		chronos_close(c);
 		return NULL;
 	}
-	c->dirfd = take_fd(&dirfd);
 	return c;
 }
 
@@ -318,9 +322,11 @@ void chronos_close(struct chronos *c)
 {
 	if (!c)
 		return;
+	chronos_forks_unwatch(&c->forks);
 	if (c->state)
 		munmap(c->state, sizeof *c->state);
 	close_fd(&c->fd);
+	close_fd(&c->me.fd);
 	close_fd(&c->dirfd);
 	free(c->dir);
 	free(c);

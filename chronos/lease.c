@@ -65,23 +65,18 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
 
 /* ---- the device's lock ---- */
 
-static int lock_device(struct device_file *d, struct chronos_error *e)
+/* Every store under it stands for itself: after a death there is nothing to repair. */
+static int lock_device(struct chronos_attachment *a, struct chronos_error *e)
 {
-	int rc = chronos_mutex_lock(&d->header.lock);
-
-	/* Every store under it stands for itself: there is nothing to repair. */
-	if (rc == EOWNERDEAD)
-		rc = pthread_mutex_consistent(&d->header.lock);
-	if (rc == 0)
-		return 0;
-	return chronos_fail(e, rc == ETIMEDOUT ? CHRONOS_TIMEOUT : CHRONOS_UNAVAILABLE,
-		"the lock of the device is %s",
-		rc == ETIMEDOUT ? "held by another process" : "damaged");
+	if (chronos_lock_take(&a->d->header.lock, &a->device_map.me) == ETIMEDOUT)
+		return chronos_fail(e, CHRONOS_TIMEOUT,
+			"another process holds the lock of the device");
+	return 0;
 }
 
 static void unlock_device(struct device_file *d)
 {
-	pthread_mutex_unlock(&d->header.lock);
+	chronos_lock_give(&d->header.lock);
 }
 
 static void wake_all(struct device_file *d)
@@ -453,7 +448,7 @@ static int attempt(struct chronos_attachment *a, struct chronos_error *e)
 		return 1;
 	if (a->arbitrated || inflight(a) > 0)
 		return 0;
-	if (lock_device(a->d, e) < 0)
+	if (lock_device(a, e) < 0)
 		return -1;
 	FAULT_POINT("before turn");
 	bool turn = try_turn(a, now_ns);
@@ -559,7 +554,7 @@ static void pass_on(struct chronos_attachment *a, bool at_once)
 {
 	struct device_file *d = a->d;
 
-	if (lock_device(d, NULL) < 0)
+	if (lock_device(a, NULL) < 0)
 		return;
 	charge_time(a);
 	uint64_t now_ns = chronos_now_ns();

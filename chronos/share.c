@@ -60,7 +60,9 @@ bool chronos_share_is_live(int fd, uint32_t slot)
 
 bool chronos_share_any_lives(int fd)
 {
-	struct flock all = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	struct flock all = {
+		.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = SHARE_CLIENTS_MAX
+	};
 
 	return fcntl(fd, F_OFD_GETLK, &all) < 0 || all.l_type != F_UNLCK;
 }
@@ -85,8 +87,7 @@ static int check_header(const struct share_header *h, size_t bytes, const char *
 	if (chronos_boot_id(boot_id, e) < 0)
 		return -1;
 	if (memcmp(h->magic, SHARE_MAGIC, sizeof h->magic) != 0 ||
-		h->version != SHARE_VERSION || h->bytes != bytes ||
-		!chronos_mutex_is_ours(&h->lock))
+		h->version != SHARE_VERSION || h->bytes != bytes)
 		return chronos_fail(e, CHRONOS_UNAVAILABLE,
 			"%s is not a file of this chronos; remove it to begin anew",
 			name);
@@ -149,13 +150,15 @@ static int map_open(int dirfd, const char *name, struct share_map *m, bool for_w
 	if (at == MAP_FAILED)
 		return chronos_fail_sys(e, "map %s", name);
 	m->at = at;
+	if (for_writing && chronos_holder_init(&m->me, m->fd) < 0)
+		return chronos_fail_sys(e, "take part in the lock of %s", name);
 	return check_header(at, m->bytes, name, e);
 }
 
 int chronos_share_map(int dirfd, const char *name, size_t bytes, bool for_writing,
 	struct share_map *out, struct chronos_error *e)
 {
-	struct share_map m = { -1, NULL, bytes };
+	struct share_map m = { .fd = -1, .bytes = bytes };
 
 	/* Success without a mapping is not possible, but the analyser does not know. */
 	if (map_open(dirfd, name, &m, for_writing, e) < 0 || !m.at) {
@@ -200,7 +203,6 @@ static int fill_header(const struct chronos *c, struct share_header *h, size_t b
 	h->bytes = (uint32_t)bytes;
 	h->generation = c->state->header.generation;
 	h->id = id;
-	chronos_mutex_init(&h->lock);
 	memcpy(h->magic, SHARE_MAGIC, sizeof h->magic);
 	return 0;
 }

@@ -17,6 +17,7 @@
  */
 #pragma once
 
+#include "forks.h"
 #include "state.h"
 
 #define PARTITION_FILE_NAME "partition-"
@@ -24,7 +25,7 @@
 #define SHARE_MAGIC         "CHRSHARE" /* 8 bytes, no NUL */
 
 enum {
-	SHARE_VERSION = 2,
+	SHARE_VERSION = 3,
 	SHARE_CLIENTS_MAX = 4096, /* in one file */
 	SHARE_SEATS_MAX = 256,    /* partitions joined on one device */
 	/* Up to so many clients, whoever joins looks which have died; of more, only each
@@ -50,10 +51,8 @@ struct share_header {
 	char boot_id[STATE_BOOT_ID_BYTES];
 	uint32_t generation; /* of the state that it belongs to */
 	uint32_t id;         /* of the partition; in a device's file its index */
-	union {
-		pthread_mutex_t lock;
-		char lock_room[64];
-	};
+	struct shared_lock lock;
+	char reserved[60];
 };
 
 enum share_client_state { CLIENT_FREE = 0, CLIENT_JOINED = 1 };
@@ -168,6 +167,7 @@ struct share_map {
 	int fd;
 	void *at;
 	size_t bytes;
+	struct lock_holder me; /* where it is mapped for writing */
 };
 
 struct chronos_attachment {
@@ -198,7 +198,7 @@ struct chronos_attachment {
 	uint64_t timed_ns;      /* which is this */
 	uint64_t kernel_ns;     /* estimate of one launch */
 
-	struct chronos_attachment *next, **link; /* of all in this process */
+	struct fork_watch forks;
 };
 
 /* ---- share.c ---- */
@@ -233,7 +233,7 @@ int chronos_device_file_make(const struct chronos *c, uint32_t index,
 bool chronos_share_live(int fd, uint32_t slot);
 /* Does another open file hold it? */
 bool chronos_share_is_live(int fd, uint32_t slot);
-/* Does another hold any of them? */
+/* Does another hold any slot's? */
 bool chronos_share_any_lives(int fd);
 
 /* ---- attach.c ---- */

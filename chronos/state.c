@@ -4,11 +4,14 @@
 
 #include "error.h"
 #include "fault.h"
+#include "share.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 static uint64_t clock_ns(clockid_t clock)
 {
@@ -21,37 +24,6 @@ static uint64_t clock_ns(clockid_t clock)
 uint64_t chronos_now_ns(void)
 {
 	return clock_ns(CLOCK_BOOTTIME);
-}
-
-/* NORMAL, because thread ids may be equal in two PID namespaces: a recursive lock would
- * then let both in, and an error-checking one would see a deadlock. */
-void chronos_mutex_init(pthread_mutex_t *lock)
-{
-	pthread_mutexattr_t attr;
-
-	pthread_mutexattr_init(&attr);
-	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_NORMAL);
-	pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
-	pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
-	pthread_mutex_init(lock, &attr);
-	pthread_mutexattr_destroy(&attr);
-}
-
-/* A lock of another kind, read from a file, could wait without a limit or make the C
- * library assert: compare with the kind that we make. */
-bool chronos_mutex_is_ours(const pthread_mutex_t *lock)
-{
-#ifdef __GLIBC__
-	pthread_mutex_t ours;
-
-	memset(&ours, 0, sizeof ours);
-	chronos_mutex_init(&ours);
-	bool same = lock->__data.__kind == ours.__data.__kind;
-	pthread_mutex_destroy(&ours);
-	return same;
-#else
-#error "say here how to tell what kind a mutex is of"
-#endif
 }
 
 void chronos_state_init(struct state *s, const char *boot_id, uint32_t generation)
@@ -67,7 +39,6 @@ void chronos_state_init(struct state *s, const char *boot_id, uint32_t generatio
 	h->lock_bytes = sizeof h->lock;
 	h->generation = generation;
 	memcpy(h->boot_id, boot_id, strnlen(boot_id, STATE_BOOT_ID_BYTES - 1));
-	chronos_mutex_init(&h->lock);
 	memcpy(h->magic, STATE_MAGIC, sizeof h->magic);
 }
 
@@ -78,7 +49,7 @@ static bool layout_is_ours(const struct state_header *h)
 	       h->device_slots == CHRONOS_DEVICES_MAX &&
 	       h->partition_bytes == sizeof(struct partition_record) &&
 	       h->partition_slots == CHRONOS_PARTITIONS_MAX &&
-	       h->lock_bytes == sizeof(pthread_mutex_t);
+	       h->lock_bytes == sizeof h->lock;
 }
 
 static enum state_fit refuse(struct chronos_error *e, const char *why)
@@ -105,8 +76,6 @@ enum state_fit chronos_state_check_header(const struct state_header *h,
 		return refuse(e, "another build of chronos made it, with another layout");
 	if (file_bytes != sizeof(struct state))
 		return refuse(e, "it is cut off or overlong; remove it to begin anew");
-	if (!chronos_mutex_is_ours(&h->lock))
-		return refuse(e, "its lock is damaged; remove it to begin anew");
 	return STATE_FITS;
 }
 
@@ -194,59 +163,60 @@ static int check_file(const struct chronos *c, struct chronos_error *e)
 	return 0;
 }
 
-/* The monotonic clock, so that a wall clock set back makes nobody wait for hours; but
- * ThreadSanitizer sees only the older call that uses the wall clock. */
-static int lock_until_limit(pthread_mutex_t *lock)
+/* By an open file that is not the mapped one, which a child's mapping would keep open. */
+int chronos_state_take_number(struct chronos *c, struct chronos_error *e)
 {
-	struct timespec until;
+	struct stat own, mapped;
+	int fd = chronos_share_open(c->dirfd, STATE_FILE_NAME, O_RDWR);
 
-#ifdef __SANITIZE_THREAD__
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += CHRONOS_LOCK_WAIT_MS / 1000;
-	return pthread_mutex_timedlock(lock, &until);
-#else
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += CHRONOS_LOCK_WAIT_MS / 1000;
-	return pthread_mutex_clocklock(lock, CLOCK_MONOTONIC, &until);
-#endif
+	if (fd < 0 || fstat(fd, &own) < 0 || fstat(c->fd, &mapped) < 0) {
+		chronos_fail_sys(e, "open the state of %.150s once more", c->dir);
+	} else if (own.st_ino != mapped.st_ino || own.st_dev != mapped.st_dev) {
+		chronos_fail(e, CHRONOS_UNAVAILABLE,
+			"%.150s/" STATE_FILE_NAME
+			" was replaced while in use; open it again",
+			c->dir);
+	} else if (chronos_holder_init(&c->me, fd) < 0) {
+		chronos_fail_sys(e, "take part in the lock of %.150s", c->dir);
+	} else {
+		return 0;
+	}
+	if (fd >= 0)
+		close(fd);
+	return -1;
 }
 
-int chronos_mutex_lock(pthread_mutex_t *lock)
-{
-	int rc = pthread_mutex_trylock(lock);
-
-	return rc == EBUSY ? lock_until_limit(lock) : rc;
-}
-
-/* The records need no repair after a death; but look.  A damaged file is marked: leaving
- * the lock inconsistent would say the same, but glibc's trylock then keeps the lock. */
+/* The records need no repair after a death; but look. */
 static void take_over(struct state *s)
 {
 	FAULT_POINT("take over");
 	if (chronos_state_audit(s, NULL) < 0)
 		s->header.damaged = 1;
-	pthread_mutex_consistent(&s->header.lock);
-}
-
-static int lock_failed(const struct chronos *c, int rc, struct chronos_error *e)
-{
-	if (rc == ETIMEDOUT)
-		return chronos_fail(e, CHRONOS_TIMEOUT,
-			"another process has held the lock of %.100s for %d s", c->dir,
-			CHRONOS_LOCK_WAIT_MS / 1000);
-	return chronos_fail(
-		e, CHRONOS_UNAVAILABLE, "the lock of %.100s is damaged", c->dir);
 }
 
 int chronos_state_lock(struct chronos *c, struct chronos_error *e)
 {
+	int cancel_state;
+
 	if (check_file(c, e) < 0)
 		return -1;
-	int rc = chronos_mutex_lock(&c->state->header.lock);
+	if (!c->me.number)
+		return chronos_fail(e, CHRONOS_UNAVAILABLE,
+			"this forked process could not open %.150s/" STATE_FILE_NAME
+			" once more; open it again",
+			c->dir);
+	/* A thread that ended in between would keep the lock. */
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+	int rc = chronos_lock_take(&c->state->header.lock, &c->me);
+	if (rc == ETIMEDOUT) {
+		pthread_setcancelstate(cancel_state, NULL);
+		return chronos_fail(e, CHRONOS_TIMEOUT,
+			"another process has held the lock of %.100s for %d s", c->dir,
+			CHRONOS_LOCK_WAIT_MS / 1000);
+	}
+	c->cancel_state = cancel_state;
 	if (rc == EOWNERDEAD)
 		take_over(c->state);
-	else if (rc != 0)
-		return lock_failed(c, rc, e);
 	FAULT_POINT("locked");
 	if (c->state->header.damaged) {
 		chronos_state_unlock(c);
@@ -259,6 +229,9 @@ int chronos_state_lock(struct chronos *c, struct chronos_error *e)
 
 void chronos_state_unlock(struct chronos *c)
 {
+	int cancel_state = c->cancel_state;
+
 	FAULT_POINT("unlock");
-	pthread_mutex_unlock(&c->state->header.lock);
+	chronos_lock_give(&c->state->header.lock);
+	pthread_setcancelstate(cancel_state, NULL);
 }

@@ -16,14 +16,17 @@
 #pragma once
 
 #include "chronos.h"
+#include "forks.h"
+#include "shared_lock.h"
 
 #include <pthread.h>
+#include <stddef.h>
 
 #define STATE_FILE_NAME "state"
 #define STATE_MAGIC     "CHRONOS\n" /* 8 bytes, no NUL */
 
 enum {
-	STATE_VERSION = 1,
+	STATE_VERSION = 2,
 	STATE_BOOT_ID_BYTES = 40, /* 36 and NULs */
 };
 
@@ -53,18 +56,15 @@ struct state_header {
 	uint32_t partition_slots;
 	char boot_id[STATE_BOOT_ID_BYTES];
 	uint32_t generation; /* random; starts the series of ids */
-	uint32_t lock_bytes; /* sizeof(pthread_mutex_t): differs between ABIs */
+	uint32_t lock_bytes;
 	uint64_t reserved[6];
 
 	uint64_t created;         /* partitions ever made: the serial of the last */
 	uint32_t partitions_used; /* slots from here on are free */
 	uint32_t damaged;         /* 1: found so after a death; not to be used again */
 	uint32_t reserved_2[12];
-	union {
-		pthread_mutex_t lock;
-		char lock_room[128];
-	};
-	char reserved_3[3776];
+	struct shared_lock lock;
+	char reserved_3[3900];
 };
 
 struct device_record {
@@ -113,16 +113,10 @@ struct chronos {
 	struct state *state; /* mapped */
 	char *dir;           /* as it was given; owned */
 	int dirfd;
+	struct lock_holder me; /* of this process alone; a forked child takes its own */
+	struct fork_watch forks;
+	int cancel_state; /* of the thread that holds the lock, before it did */
 };
-
-/* Robust and shared among processes. */
-void chronos_mutex_init(pthread_mutex_t *lock);
-/* Is it of the kind that chronos_mutex_init() makes?  A mutex read from a file may be
- * anything. */
-bool chronos_mutex_is_ours(const pthread_mutex_t *lock);
-/* Wait at most CHRONOS_LOCK_WAIT_MS: 0, EOWNERDEAD (taken; what its holder left may be
- * half done), ETIMEDOUT, or another errno of a damaged mutex. */
-int chronos_mutex_lock(pthread_mutex_t *lock);
 
 /* The id of this boot, a NUL-terminated text. */
 int chronos_boot_id(char boot_id[STATE_BOOT_ID_BYTES], struct chronos_error *e);
@@ -139,6 +133,9 @@ enum state_fit {
 /* Judge a header read from a file of file_bytes. */
 enum state_fit chronos_state_check_header(const struct state_header *h,
 	uint64_t file_bytes, const char *boot_id, struct chronos_error *e);
+
+/* Take a number for the lock.  In a forked child too, with e NULL. */
+int chronos_state_take_number(struct chronos *c, struct chronos_error *e);
 
 /* Take the lock, at most CHRONOS_LOCK_WAIT_MS, and see to what a dead holder left.
  * CHRONOS_UNAVAILABLE when the file was removed, cut or damaged meanwhile. */

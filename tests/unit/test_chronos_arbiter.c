@@ -546,7 +546,7 @@ static void an_arbiter_that_has_not_got_the_devices_yet_does_not_serve(void **st
 	assert_ok(t, chronos_share_map(t->c->dirfd, "device-0",
 			     sizeof(struct device_file), true, &m, &t->e));
 	struct device_file *device = m.at;
-	assert_int_equal(chronos_mutex_lock(&device->header.lock), 0);
+	assert_int_equal(chronos_lock_take(&device->header.lock, &m.me), 0);
 	pid_t pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0)
@@ -555,7 +555,7 @@ static void an_arbiter_that_has_not_got_the_devices_yet_does_not_serve(void **st
 		sleep_ms(1);
 	assert_true(chronos_arbiter_lives(t->c->dirfd));
 	assert_false(chronos_arbiter_serves(t->c));
-	pthread_mutex_unlock(&device->header.lock);
+	chronos_lock_give(&device->header.lock);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
 	assert_false(chronos_arbiter_serves(t->c));

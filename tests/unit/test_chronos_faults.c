@@ -5,12 +5,15 @@
  * its critical sections.  CHRONOS_KILLS in the environment says how often a process is
  * killed at each of them (default 20), CHRONOS_RACERS how many race (default 100).
  */
+#include "state.h"
 #include "test_chronos.h"
 
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 
 /* Where this process is to be killed; only ever set in a child. */
 static const char *deadly_point;
@@ -176,6 +179,102 @@ static void processes_of_one_number_in_several_namespaces_exclude_each_other(voi
 	assert_true(w->grants > 0);
 	assert_books_are_right(t, 2);
 	munmap(w, sizeof *w);
+}
+
+/* A child that is process 1 of a namespace of its own, or -1 where that is not permitted. */
+static pid_t in_own_namespace(
+	struct place *t, void (*then)(struct place *, const int[2]), const int link[2])
+{
+	pid_t pid = -1;
+	int tell[2], status;
+
+	assert_int_equal(pipe(tell), 0);
+	pid_t outer = fork();
+	assert_true(outer >= 0);
+	if (outer == 0) {
+		if (unshare(CLONE_NEWPID) < 0)
+			_exit(0);
+		pid = fork();
+		if (pid == 0) {
+			close(link[1]);
+			then(t, link);
+			_exit(1);
+		}
+		_exit(write(tell[1], &pid, sizeof pid) == sizeof pid ? 0 : 1);
+	}
+	close(tell[1]);
+	assert_int_equal(waitpid(outer, &status, 0), outer);
+	assert_int_equal(status, 0);
+	if (read(tell[0], &pid, sizeof pid) != sizeof pid)
+		pid = -1;
+	close(tell[0]);
+	return pid;
+}
+
+/* Until the test ends. */
+static void hold_the_lock(struct place *t, const int link[2])
+{
+	char byte;
+
+	if (getpid() == 1 && chronos_state_lock(t->c, &t->e) == 0 &&
+		write(link[0], "x", 1) == 1)
+		(void)!read(link[0], &byte, 1);
+}
+
+static void wait_for_the_lock(struct place *t, const int link[2])
+{
+	(void)link;
+	(void)!chronos_state_lock(t->c, &t->e);
+}
+
+static void until_it_waits(pid_t pid)
+{
+	char path[64], text[64];
+
+	snprintf(path, sizeof path, "/proc/%d/syscall", pid);
+	for (int ms = 0; ms < 60000; ms++) {
+		const struct timespec pause = { 0, 1000000 };
+		FILE *f = fopen(path, "r");
+		if (!f)
+			fail_msg("process %d has gone", pid);
+		bool waits = fgets(text, sizeof text, f) && atoi(text) == SYS_futex;
+		fclose(f);
+		if (waits)
+			return;
+		nanosleep(&pause, NULL);
+	}
+	fail_msg("process %d does not wait", pid);
+}
+
+/* To the kernel, which knows who holds a robust mutex by its number, the dead waiter would
+ * be the holder. */
+static void a_waiter_that_is_killed_frees_nobody_elses_lock(void **state)
+{
+	struct place *t = *state;
+	struct chronos_partition p;
+	int link[2];
+	char byte;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, link), 0);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	pid_t holder = in_own_namespace(t, hold_the_lock, link);
+	if (holder < 0) {
+		print_message("PID namespaces are not permitted here\n");
+		skip();
+	}
+	close(link[0]);
+	assert_int_equal(read(link[1], &byte, 1), 1);
+	pid_t waiter = in_own_namespace(t, wait_for_the_lock, link);
+	until_it_waits(waiter);
+	kill(waiter, SIGKILL);
+	assert_int_equal(waitpid(waiter, NULL, 0), waiter);
+	assert_refused(t, CHRONOS_TIMEOUT, create(t, "0", 10, SECONDS(60), NULL, &p));
+	/* The holder's own death does. */
+	kill(holder, SIGKILL);
+	assert_int_equal(waitpid(holder, NULL, 0), holder);
+	assert_ok(t, create(t, "0", 10, SECONDS(60), NULL, &p));
+	prctl(PR_SET_CHILD_SUBREAPER, 0);
+	close(link[1]);
 }
 
 static void of_many_processes_one_makes_the_state(void **state)
@@ -538,6 +637,7 @@ int main(void)
 		with_devices(never_do_two_hold_six_tenths_of_a_device),
 		with_devices(
 			processes_of_one_number_in_several_namespaces_exclude_each_other),
+		with_devices(a_waiter_that_is_killed_frees_nobody_elses_lock),
 		cmocka_unit_test(of_many_processes_one_makes_the_state),
 		with_devices(threads_share_a_handle),
 		with_devices(a_process_killed_at_any_point_leaves_the_books_right),
@@ -545,5 +645,6 @@ int main(void)
 		cmocka_unit_test(one_killed_while_it_makes_the_state_is_no_obstacle),
 		with_devices(a_process_killed_at_any_time_leaves_the_books_right),
 	};
+	cmocka_set_test_filter(getenv("CHRONOS_TEST"));
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

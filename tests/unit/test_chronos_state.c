@@ -169,15 +169,22 @@ static void foreign_older_and_newer_files_are_refused(void **state)
 	assert_int_equal(active(t), 1);
 }
 
-static void a_lock_of_another_kind_is_refused(void **state)
+/* Whatever it says: a holder that does not live holds nothing. */
+static void a_lock_that_nobody_holds_is_free_whatever_it_says(void **state)
 {
 	struct place *t = *state;
+	struct chronos_partition p;
+	static const uint32_t words[] = { 1, 0x7fffffff, 0x80000000, 0xffffffff,
+		0x12345678 };
 
-	close_place(t);
-	for (uint32_t kind = 0; kind < 128; kind++) {
-		overwrite_u32(t, HEADER(lock.__data.__kind), kind);
-		assert_open_refused(t, CHRONOS_UNAVAILABLE);
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+		overwrite_u32(t, HEADER(lock), words[i]);
+		assert_ok(t, create(t, "0", 1, SECONDS(60), NULL, &p));
+		close_place(t);
+		overwrite_u32(t, HEADER(lock), words[i]);
+		open_place(t);
 	}
+	assert_books_are_right(t, 2);
 }
 
 static void what_is_no_file_of_ours_is_refused(void **state)
@@ -389,6 +396,41 @@ static void a_lock_that_is_never_given_back_is_an_error_after_its_limit(void **s
 	close(ready[1]);
 }
 
+/* The child has its parent's open files, but not what they stand for. */
+static void a_child_that_lives_on_keeps_no_lock_of_its_killed_parent(void **state)
+{
+	struct place *t = *state;
+	struct chronos_partition p;
+	int ready[2], hold[2], status;
+	char byte;
+
+	assert_int_equal(pipe(ready), 0);
+	assert_int_equal(pipe(hold), 0);
+	pid_t parent = fork();
+	if (parent == 0) {
+		close(hold[1]);
+		if (chronos_state_lock(t->c, &t->e) < 0)
+			_exit(1);
+		if (fork() == 0) {
+			(void)!write(ready[1], "x", 1);
+			(void)!read(hold[0], &byte, 1);
+			_exit(0);
+		}
+		for (;;)
+			pause();
+	}
+	close(hold[0]);
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	assert_int_equal(kill(parent, SIGKILL), 0);
+	assert_int_equal(waitpid(parent, &status, 0), parent);
+	assert_true(WIFSIGNALED(status));
+	assert_ok(t, create(t, "0", 1, SECONDS(60), NULL, &p));
+	assert_books_are_right(t, 2);
+	close(hold[1]);
+	close(ready[0]);
+	close(ready[1]);
+}
+
 static void what_a_program_prints_never_ends_in_the_state(void **state)
 {
 	struct place *t = *state;
@@ -498,7 +540,7 @@ int main(void)
 		with_one(an_open_handle_notices_that_the_state_was_cut),
 		with_one(a_file_of_another_size_is_refused),
 		with_one(foreign_older_and_newer_files_are_refused),
-		with_one(a_lock_of_another_kind_is_refused),
+		with_one(a_lock_that_nobody_holds_is_free_whatever_it_says),
 		with_one(what_is_no_file_of_ours_is_refused),
 		with_one(a_directory_that_others_may_change_is_refused),
 		with_one(a_directory_without_parent_is_named),
@@ -509,6 +551,7 @@ int main(void)
 		with_one(a_device_beyond_its_whole_is_refused),
 		with_one(junk_in_the_records_neither_crashes_nor_hangs),
 		with_one(a_lock_that_is_never_given_back_is_an_error_after_its_limit),
+		with_one(a_child_that_lives_on_keeps_no_lock_of_its_killed_parent),
 		with_one(what_a_program_prints_never_ends_in_the_state),
 		with_one(what_a_dying_holder_damaged_is_refused_by_all),
 		with_one(a_group_may_use_what_the_directorys_owner_made),
