@@ -232,7 +232,7 @@ static void on_listed(struct sim *sim, struct event *ev)
 void sim_start_core(struct sim *sim)
 {
 	const struct core_config config = {
-		.setup_limit_ns = 600 * S,
+		.setup_limit_ns = sim->setup_limit,
 		.grace_ns = 3 * S,
 		.worker_down_after_ns = 15 * S,
 		.unknown_after_ns = 300 * S,
@@ -373,6 +373,7 @@ static void run_seed(struct sim *sim)
 	sim->rng.state = sim->seed * 0x2545f4914f6cdd1d + 1;
 	sim->now = (struct core_time){ .boot_ns = 100 * S, .wall_ns = 1700000000 * S };
 	sim->process = 1;
+	sim->setup_limit = rng_time(&sim->rng, 10 * S, 600 * S);
 	workers_init(sim);
 	sim_start_core(sim);
 	clients_init(sim);

@@ -81,6 +81,7 @@ struct folder {
 	uint32_t device_count, hundredths;
 	int32_t duration_s;
 	bool stopping, hangs;
+	bool given_up; /* cancelled or finished in the store, when its worker said Hello */
 	uint64_t life; /* events of an earlier life are void */
 };
 
@@ -170,6 +171,7 @@ struct sim {
 	struct core_time now;
 	bool healing;
 	int64_t wake_at;
+	int64_t setup_limit; /* of the core; a short one strikes between two crashes */
 	uint64_t sessions, lives, orders;
 	uint64_t inputs, crashes;
 	struct event **heap; /* heap[0] is not used */

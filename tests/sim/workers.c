@@ -375,6 +375,9 @@ static void take_welcome(struct sim *sim, struct sim_worker *w, const struct eff
 			continue;
 		if (f->ours == (want->want == WANT_LEFT_ALONE))
 			sim_fail(sim, "%s.%d: whose is it?", f->job, f->attempt);
+		if (f->given_up && want->want == WANT_RUN_ON)
+			sim_fail(sim, "%s.%d is given up, and told to run on", f->job,
+				f->attempt);
 		if (want->committed_report > f->acknowledged)
 			f->acknowledged = want->committed_report;
 		if (want->want == WANT_FORGOTTEN) {
@@ -505,6 +508,15 @@ static void on_device(struct sim *sim, struct event *ev)
 	sim_drain(sim);
 }
 
+/* Once stored it is for ever: whatever the core learns meanwhile, it has to say stop. */
+static bool given_up(const struct sim *sim, const struct folder *f)
+{
+	const struct row *row = store_row(sim, f->job);
+
+	return row && row->facts.attempt == f->attempt &&
+	       (row->facts.cancel_requested || job_state_final(row->facts.state));
+}
+
 static void on_hello(struct sim *sim, struct event *ev)
 {
 	struct sim_worker *w = ev->worker;
@@ -522,9 +534,10 @@ static void on_hello(struct sim *sim, struct event *ev)
 	for (size_t i = 0; i < w->device_count; i++)
 		devices[i] = device_now(w, i);
 	for (size_t i = 0; i < w->folder_count && i < 256; i++) {
-		const struct folder *f = w->folders[i];
+		struct folder *f = w->folders[i];
 		struct core_run *r = &runs[h.run_count++];
 
+		f->given_up = given_up(sim, f);
 		*r = (struct core_run){ .attempt = f->attempt,
 			.phase = f->phase,
 			.output_end = f->output,
