@@ -157,6 +157,12 @@ static const char version_6[] =
 	"DROP INDEX jobs_finished;"
 	"CREATE INDEX jobs_finished ON jobs (completed_ns) WHERE live = 0;";
 
+/* Jobs that had finished before version 5 show what versions of then told: the size of the
+ * last attempt's file. */
+static const char version_7[] =
+	"UPDATE jobs SET output_bytes = output_end & 0xffffffffff "
+	"WHERE live = 0 AND output_bytes = 0;";
+
 const char *const schema_steps[] = {
 	version_1,
 	version_2,
@@ -164,6 +170,7 @@ const char *const schema_steps[] = {
 	version_4,
 	version_5,
 	version_6,
+	version_7,
 };
 const size_t schema_step_count = sizeof(schema_steps) / sizeof(*schema_steps);
 
