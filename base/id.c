@@ -27,13 +27,28 @@ void id_format(char out[ID_SIZE], char kind, const uint8_t random[ID_RANDOM])
 	*at = '\0';
 }
 
+static void fill(uint8_t *random, size_t size)
+{
+	if (getrandom(random, size, 0) != (ssize_t)size)
+		abort();
+}
+
 void id_make(char out[ID_SIZE], char kind)
 {
 	uint8_t random[ID_RANDOM];
 
-	if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
-		abort();
+	fill(random, sizeof(random));
 	id_format(out, kind, random);
+}
+
+void id_make_at(char out[ID_SIZE], char kind, int64_t wall_ns)
+{
+	const uint64_t step = (uint64_t)wall_ns >> 23;
+	uint8_t bits[ID_RANDOM] = { (uint8_t)(step >> 16), (uint8_t)(step >> 8),
+		(uint8_t)step };
+
+	fill(bits + 3, sizeof(bits) - 3);
+	id_format(out, kind, bits);
 }
 
 bool id_valid(const char *text, char kind)

@@ -149,10 +149,11 @@ struct submitting {
 static void submit_now(struct relay *relay, core_token token, struct submission *s,
 	const struct core_known_key *known)
 {
+	const struct core_time *now = relay_now(relay);
 	char id[ID_SIZE];
 
-	id_make(id, 'j');
-	core_submit(relay->core, relay_now(relay), token, id, s, known);
+	id_make_at(id, 'j', now->wall_ns);
+	core_submit(relay->core, now, token, id, s, known);
 	relay_turn(relay);
 }
 

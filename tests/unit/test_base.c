@@ -198,6 +198,23 @@ static void ids_have_one_form(void **state)
 	assert_false(run_name_parse("../etc", job, &attempt));
 }
 
+/* Of one moment: nearly the same place among all ids, and no two alike. */
+static void ids_of_one_moment_stand_together(void **state)
+{
+	(void)state;
+	const int64_t now = INT64_C(1790000000123456789), later = now + (1 << 23);
+	char first[ID_SIZE], second[ID_SIZE], third[ID_SIZE];
+
+	id_make_at(first, 'j', now);
+	id_make_at(second, 'j', now);
+	id_make_at(third, 'j', later);
+	assert_true(id_valid(first, 'j'));
+	assert_memory_equal(first, second, strlen("j-") + 4);
+	assert_string_not_equal(first, second);
+	assert_true(strcmp(third, first) > 0);
+	assert_true(strcmp(third, second) > 0);
+}
+
 static void digests_are_sha256(void **state)
 {
 	(void)state;
@@ -302,6 +319,7 @@ int main(void)
 		cmocka_unit_test(a_quoted_value_is_short_and_harmless),
 		cmocka_unit_test(a_table_finds_what_was_added_until_it_is_removed),
 		cmocka_unit_test(ids_have_one_form),
+		cmocka_unit_test(ids_of_one_moment_stand_together),
 		cmocka_unit_test(digests_are_sha256),
 		cmocka_unit_test(a_file_is_replaced_whole_and_read_bounded),
 		cmocka_unit_test(a_tree_is_removed_without_following_links),
