@@ -189,6 +189,7 @@ struct chronos_partition {
 	uint64_t expires_ns;   /* CLOCK_BOOTTIME */
 	uint64_t left_ns;      /* until it expires, when this was filled */
 	bool burst;
+	bool dmem; /* the kernel holds it to its memory as well: chronos_note_dmem() */
 };
 
 /* Take the share of every device named, or of none, under one id.
@@ -211,6 +212,12 @@ CHRONOS_API CHRONOS_CHECKED int chronos_renew(struct chronos *c, const char *nam
 /* Give its shares back: of time at once, of memory too if no process is joined, and else
  * when the last of them has ended.  The same holds when it expires.  Owner and root only. */
 CHRONOS_API CHRONOS_CHECKED int chronos_release(
+	struct chronos *c, const char *name, struct chronos_error *e);
+
+/* Note that whoever starts the partition's programs does so in a control group that the
+ * kernel holds to the share of the devices' memory (dmem.max), so that chronos_usage() says
+ * so.  Nothing is set by it.  Owner and root only. */
+CHRONOS_API CHRONOS_CHECKED int chronos_note_dmem(
 	struct chronos *c, const char *name, struct chronos_error *e);
 
 CHRONOS_API CHRONOS_CHECKED int chronos_find(struct chronos *c, const char *name,
@@ -291,7 +298,8 @@ struct chronos_usage {
 	 * flight, by more than 0.3 ms, and for how long, all together.  Part of time_ns. */
 	uint64_t overruns;
 	uint64_t overrun_ns;
-	/* "arbitrated" or "cooperative" once it can be joined, "off" before; static */
+	/* "arbitrated" or "cooperative" once it can be joined, "off" before; with "+dmem"
+	 * where the kernel holds its memory as well, then "dmem" for "off"; static */
 	const char *enforcement;
 };
 

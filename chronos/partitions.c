@@ -130,6 +130,7 @@ void chronos_partition_show(const struct state *s, const struct partition_record
 	out->owner = p->owner;
 	out->hundredths = p->memory_hundredths;
 	out->burst = p->flags & PARTITION_BURST;
+	out->dmem = p->flags & PARTITION_DMEM;
 	out->created_ns = p->created_ns;
 	out->expires_ns = p->expires_ns;
 	out->left_ns = p->expires_ns > now_ns ? p->expires_ns - now_ns : 0;
@@ -198,6 +199,19 @@ int chronos_release(struct chronos *c, const char *name, struct chronos_error *e
 		/* It may have ended while it had processes, which are gone by now. */
 		chronos_share_sweep(c, now_ns);
 	}
+	chronos_state_unlock(c);
+	return rc;
+}
+
+int chronos_note_dmem(struct chronos *c, const char *name, struct chronos_error *e)
+{
+	struct partition_record *p = NULL;
+
+	if (chronos_state_lock(c, e) < 0)
+		return -1;
+	int rc = chronos_record_find_own(c->state, name, chronos_now_ns(), &p, e);
+	if (p)
+		__atomic_store_n(&p->flags, p->flags | PARTITION_DMEM, __ATOMIC_RELAXED);
 	chronos_state_unlock(c);
 	return rc;
 }

@@ -510,6 +510,14 @@ static int fill_usage(struct chronos *c, const struct chronos_partition *p, int 
 	return 0;
 }
 
+static const char *with_dmem(const char *enforcement)
+{
+	if (strcmp(enforcement, "off") == 0)
+		return "dmem";
+	return strcmp(enforcement, "arbitrated") == 0 ? "arbitrated+dmem"
+						      : "cooperative+dmem";
+}
+
 int chronos_usage(struct chronos *c, const struct chronos_partition *p, uint32_t device,
 	struct chronos_usage *out, struct chronos_error *e)
 {
@@ -534,7 +542,10 @@ int chronos_usage(struct chronos *c, const struct chronos_partition *p, uint32_t
 	} else if (errno != ENOENT) {
 		rc = chronos_fail_sys(e, "open %s", name.text);
 	}
-	if (rc == 0)
-		*out = u;
-	return rc;
+	if (rc < 0)
+		return -1;
+	if (p->dmem)
+		u.enforcement = with_dmem(u.enforcement);
+	*out = u;
+	return 0;
 }

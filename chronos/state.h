@@ -43,7 +43,7 @@ enum partition_state {
 };
 
 /* Bits of a record's flags: append, never renumber. */
-enum { PARTITION_BURST = 1 };
+enum { PARTITION_BURST = 1, PARTITION_DMEM = 2 };
 
 /* The first 128 bytes keep their meaning in every version. */
 struct state_header {
@@ -88,7 +88,7 @@ struct partition_record {
 	uint32_t memory_hundredths;
 	uint32_t time_hundredths; /* equal to memory's in this version */
 	uint32_t owner;
-	uint32_t flags;    /* PARTITION_BURST */
+	uint32_t flags;    /* PARTITION_BURST, PARTITION_DMEM */
 	uint32_t joinable; /* 1: it has, or had, a file of its own: see share.h */
 	uint32_t reserved;
 

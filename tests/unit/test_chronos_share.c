@@ -105,6 +105,39 @@ static void processes_of_a_partition_share_its_quota(void **state)
 	end_holder(other);
 }
 
+static const char *enforcement(struct place *t, const char *id)
+{
+	struct chronos_partition p;
+	struct chronos_usage u;
+
+	assert_ok(t, chronos_find(t->c, id, &p, &t->e));
+	assert_ok(t, chronos_usage(t->c, &p, 0, &u, &t->e));
+	return u.enforcement;
+}
+
+static void a_partition_that_the_kernel_holds_too_says_so(void **state)
+{
+	struct place *t = *state;
+	struct chronos_partition p, other;
+
+	assert_ok(t, create(t, "0", 50, SECONDS(60), "held", &p));
+	assert_ok(t, create(t, "0", 50, SECONDS(60), NULL, &other));
+	assert_string_equal(enforcement(t, p.id), "off");
+	assert_ok(t, chronos_note_dmem(t->c, p.id, &t->e));
+	assert_ok(t, chronos_note_dmem(t->c, "held", &t->e));
+	assert_string_equal(enforcement(t, p.id), "dmem");
+	struct chronos_attachment *a = must_join(t, p.id);
+	assert_string_equal(enforcement(t, p.id), "cooperative+dmem");
+	assert_string_equal(enforcement(t, other.id), "off");
+	chronos_detach(a);
+
+	/* Its record is another's next time. */
+	assert_ok(t, chronos_release(t->c, p.id, &t->e));
+	assert_refused(t, CHRONOS_NOT_FOUND, chronos_note_dmem(t->c, p.id, &t->e));
+	assert_ok(t, create(t, "0", 50, SECONDS(60), "held", &p));
+	assert_string_equal(enforcement(t, p.id), "off");
+}
+
 static void what_a_killed_process_held_comes_back(void **state)
 {
 	struct place *t = *state;
@@ -453,6 +486,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		sentence(the_quota_is_the_share_to_the_byte),
 		sentence(processes_of_a_partition_share_its_quota),
+		sentence(a_partition_that_the_kernel_holds_too_says_so),
 		sentence(what_a_killed_process_held_comes_back),
 		sentence(other_partitions_and_devices_have_their_own),
 		sentence(a_released_partition_takes_nothing_more),

@@ -52,6 +52,7 @@ class _Partition(ctypes.Structure):
         ("expires_ns", ctypes.c_uint64),
         ("left_ns", ctypes.c_uint64),
         ("burst", ctypes.c_bool),
+        ("dmem", ctypes.c_bool),
     ]
 
 
