@@ -249,6 +249,9 @@ static json_t *make_resources(const struct cgroup_limits *l)
 			json_pack("{s:I, s:i}", "quota",
 				(json_int_t)(l->cpus * CPU_PERIOD_US), "period",
 				CPU_PERIOD_US));
+	if (l->dmem)
+		json_object_set_new(
+			resources, "unified", json_pack("{s:s}", "dmem.max", l->dmem));
 	return resources;
 }
 

@@ -21,6 +21,7 @@
 #include "cleanup.h"
 #include "clock.h"
 #include "device_filter.h"
+#include "dmem.h"
 #include "file.h"
 #include "str.h"
 #include "xalloc.h"
@@ -481,6 +482,8 @@ int cgroup_make(struct cgroup *g, const struct cgroup_limits *limits, struct err
 		limit_pids(g, limits->pids, e) < 0 || limit_cpu(g, limits->cpus, e) < 0 ||
 		limit_devices(g, limits, e) < 0)
 		return -1;
+	if (limits->dmem && dmem_write(g->dirs[CGROUP_MEMORY], limits->dmem, e) < 0)
+		return -1;
 	return open_for_joining(g, e);
 }
 
@@ -715,4 +718,25 @@ int cgroup_prepare(struct err *e)
 	if (mkdir(parent, 0755) < 0 && errno != EEXIST)
 		return err_sys(e, "make %s", parent);
 	return hand_down(parent, e);
+}
+
+int cgroup_prepare_dmem(struct err *e)
+{
+	if (!is_unified())
+		return err_set(e, ERR_UNSUPPORTED,
+			"control groups of version 1 have no controller dmem");
+	CLEANUP(free_ptr) char *own = own_dir_v2(e);
+	if (!own || dmem_hand_down(own, e) < 0)
+		return -1;
+	CLEANUP(free_ptr) char *parent = str_fmt("%s/" PARENT, own);
+	return dmem_hand_down(parent, e);
+}
+
+char *cgroup_dmem_regions(void)
+{
+	struct err none;
+	CLEANUP(free_ptr) char *own = is_unified() ? own_dir_v2(&none) : NULL;
+	CLEANUP(free_ptr) char *parent = own ? str_fmt("%s/" PARENT, own) : NULL;
+
+	return parent ? dmem_regions(ROOT, parent) : NULL;
 }

@@ -45,6 +45,7 @@ struct cgroup_limits {
 	double cpus;                         /* 0: none */
 	const struct cgroup_device *devices; /* besides null, zero, tty and such */
 	size_t device_count;
+	const char *dmem; /* lines for a dmem.max, NULL: none; version 2 only */
 };
 
 struct cgroup_counts {
@@ -57,6 +58,12 @@ struct cgroup_counts {
  * group into its child `supervisor` and hands the controllers down.  Elsewhere nothing.
  * ERR_UNSUPPORTED names the controller that is missing. */
 int cgroup_prepare(struct err *e) MUST_CHECK;
+
+/* After it, so that runs can be limited in their use of devices' memory (dmem.h).
+ * ERR_UNSUPPORTED: this machine does not offer it. */
+int cgroup_prepare_dmem(struct err *e) MUST_CHECK;
+/* The regions that runs can be limited in, as dmem_regions() has them; NULL: none. */
+char *cgroup_dmem_regions(void);
 
 /* Where the group of this name is to be.  Nothing is made yet.  everywhere: a runtime makes
  * it, in every hierarchy that there is. */

@@ -186,6 +186,7 @@ void runner_close(struct runner *r)
 	runtime_fini(&r->runtime);
 	hold_fini(&r->hold);
 	gpus_fini(&r->gpus);
+	free(r->dmem);
 	chronos_close(r->chronos);
 	run_output_close(&r->output);
 	run_log_close(&r->log);

@@ -56,6 +56,7 @@ struct runner {
 	struct chronos *chronos;
 	struct chronos_partition partition;
 	struct gpus gpus;
+	char *dmem; /* owned; what the kernel holds it to, NULL: nothing */
 	struct hold hold;
 	struct hold_usage usage;
 	struct runtime runtime;

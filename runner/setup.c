@@ -16,6 +16,7 @@
 #include "bundle.h"
 #include "cleanup.h"
 #include "clock.h"
+#include "dmem.h"
 #include "environment.h"
 #include "fault.h"
 #include "file.h"
@@ -168,11 +169,28 @@ static struct cgroup_limits group_limits(const struct runner *r)
 		.cpus = r->limits.cpus,
 		.devices = r->gpus.rules,
 		.device_count = r->gpus.node_count,
+		.dmem = r->dmem,
 	};
+}
+
+/* Where the kernel counts the devices' memory it holds the job to its share of it. */
+static void plan_dmem(struct runner *r)
+{
+	CLEANUP(free_ptr) char *regions = cgroup_dmem_regions();
+	struct dmem_share shares[GPUS_MAX];
+
+	if (!regions)
+		return;
+	for (size_t i = 0; i < r->gpus.count; i++)
+		shares[i] = (struct dmem_share){ r->gpus.devices[i].pci,
+			r->partition.hundredths };
+	r->dmem = dmem_limits(regions, shares, r->gpus.count);
 }
 
 static int make_cgroup(struct runner *r)
 {
+	plan_dmem(r);
+
 	const struct cgroup_limits limits = group_limits(r);
 	struct err e;
 
@@ -442,6 +460,8 @@ static int log_start(struct runner *r)
 		return fail(r, &e);
 	fault_point("started");
 	if (chronos_renew(r->chronos, r->partition.id, (uint64_t)life, NULL, &ce) < 0)
+		return fail_partition(r, ce.text);
+	if (r->dmem && chronos_note_dmem(r->chronos, r->partition.id, &ce) < 0)
 		return fail_partition(r, ce.text);
 	return 0;
 }

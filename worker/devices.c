@@ -5,8 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cgroup.h"
 #include "cleanup.h"
 #include "clock.h"
+#include "dmem.h"
 #include "layers.h"
 #include "log.h"
 #include "str.h"
@@ -131,8 +133,9 @@ void devices_close(struct devices *d)
 
 /* ---- what holds jobs to their shares */
 
-static const char *enforcement_of(const struct devices *d, enum chronos_kind kind)
+static const char *enforcement_of(const struct devices *d, const struct device *it)
 {
+	enum chronos_kind kind = it->facts.kind;
 	unsigned int layers = d->root_folder ? layers_for(d->root_folder, kind, 1) : 0;
 	bool cuda = kind == CHRONOS_KIND_NVIDIA || kind == CHRONOS_KIND_MIG;
 
@@ -140,8 +143,9 @@ static const char *enforcement_of(const struct devices *d, enum chronos_kind kin
 		return "off: simulated";
 	if (!layers || (cuda && !(layers & 1U << LAYER_CUDA)))
 		return cuda ? "off: no CUDA library" : "off: no library";
-	return chronos_arbiter_serves(d->chronos) ? "arbitrated"
-						  : "arbitrated: no arbiter serves";
+	if (!chronos_arbiter_serves(d->chronos))
+		return "arbitrated: no arbiter serves";
+	return it->dmem ? "arbitrated+dmem" : "arbitrated";
 }
 
 bool devices_need_arbiter(const struct devices *d)
@@ -154,7 +158,7 @@ bool devices_need_arbiter(const struct devices *d)
 
 static void set_enforcement(const struct devices *d, struct device *it)
 {
-	const char *now = enforcement_of(d, it->facts.kind);
+	const char *now = enforcement_of(d, it);
 
 	if (it->enforcement && strcmp(it->enforcement, now) == 0)
 		return;
@@ -269,6 +273,7 @@ void devices_look_do(struct devices_look *look)
 	if (!look->chronos)
 		return;
 	look->began_ns = clock_boot_ns();
+	look->dmem = cgroup_dmem_regions();
 	for (size_t i = 0; i < look->release_count; i++) {
 		struct devices_release *it = &look->releases[i];
 
@@ -370,9 +375,9 @@ static void compare_uses(struct devices *d, struct devices_look *look)
 			mark_changed(d, d->uses[i].usage.device);
 }
 
-static void update(
-	struct devices *d, struct device *it, const struct chronos_device *facts)
+static void update(struct devices *d, struct device *it, const struct devices_look *look)
 {
+	const struct chronos_device *facts = find_facts(look, it->facts.uuid);
 	uint32_t foreign;
 
 	if (!facts || !facts->present) {
@@ -382,6 +387,7 @@ static void update(
 	set_health(it, d->problem);
 	it->facts = *facts;
 	make_printable(it->facts.name);
+	it->dmem = look->dmem && dmem_shows(look->dmem, facts->pci);
 	set_enforcement(d, it);
 	foreign = foreign_of(d, facts->index);
 	if (foreign != it->foreign_hundredths)
@@ -410,7 +416,7 @@ bool devices_look_end(
 		d->partition_count = look->partition_count;
 		look->partitions = NULL;
 		for (size_t i = 0; i < d->count; i++)
-			update(d, &d->list[i], find_facts(look, d->list[i].facts.uuid));
+			update(d, &d->list[i], look);
 		for (size_t i = 0; i < d->partition_count && !again; i++)
 			again = is_left_over(d, &d->partitions[i], known, user);
 	}
@@ -418,6 +424,7 @@ bool devices_look_end(
 	free(look->devices);
 	free(look->uses);
 	free(look->releases);
+	free(look->dmem);
 	*look = (struct devices_look){ 0 };
 	return again;
 }

@@ -21,7 +21,8 @@ struct device {
 	char health[DEVICE_HEALTH_SIZE]; /* "ok", or what is wrong with it */
 	uint32_t foreign_hundredths; /* held by partitions that are not this worker's */
 	const char *enforcement;     /* what holds jobs to their shares; static */
-	bool changed;                /* since the owner last cleared it */
+	bool dmem;    /* the kernel holds its jobs to their memory (dmem.max) */
+	bool changed; /* since the owner last cleared it */
 };
 
 /* What one partition has of one device. */
@@ -82,6 +83,7 @@ struct devices_look {
 	size_t partition_count;
 	struct device_use *uses; /* owned; found */
 	size_t use_count;
+	char *dmem;       /* owned; regions of devices' memory, NULL: none */
 	int64_t began_ns; /* boottime */
 	struct err why;   /* code ERR_NONE: it worked */
 };

@@ -498,6 +498,16 @@ static char *folder_of(const char *path)
 	return end ? str_fmt("%.*s", (int)(end - path), path) : xstrdup(".");
 }
 
+/* Jobs run without it too: their devices' enforcement says which of them are held. */
+static void prepare_dmem(void)
+{
+	struct err e = { 0 };
+
+	if (cgroup_prepare_dmem(&e) < 0 && e.code != ERR_UNSUPPORTED)
+		log_warn("the kernel will hold no job to its share of device memory",
+			"why", e.text, NULL);
+}
+
 /* Build what jobs see as / and try it with an empty container. */
 static int try_container(struct worker *w, struct err *e)
 {
@@ -521,6 +531,7 @@ static int try_container(struct worker *w, struct err *e)
 
 	if (!start || cgroup_prepare(e) < 0)
 		return -1;
+	prepare_dmem();
 	w->root_path = rootfs_build(w->home.path, &sources, e);
 	if (!w->root_path)
 		return -1;

@@ -1571,8 +1571,9 @@ type GPUDevice struct {
 	Uuid             string                 `protobuf:"bytes,16,opt,name=uuid,proto3" json:"uuid,omitempty"`
 	Kind             string                 `protobuf:"bytes,17,opt,name=kind,proto3" json:"kind,omitempty"` // nvidia, mig, opencl, opencl-cpu, simulated
 	ForeignAmount    float32                `protobuf:"fixed32,18,opt,name=foreign_amount,json=foreignAmount,proto3" json:"foreign_amount,omitempty"`
-	// What keeps jobs on it within their shares: "arbitrated", perhaps with what is wrong
-	// behind a colon; "off" or "off: why" where nothing does.
+	// What keeps jobs on it within their shares: "arbitrated", with "+dmem" where the kernel
+	// holds their memory too, perhaps with what is wrong behind a colon; "off" or "off: why"
+	// where nothing does.
 	Enforcement   string `protobuf:"bytes,19,opt,name=enforcement,proto3" json:"enforcement,omitempty"`
 	MemoryUsedMb  int32  `protobuf:"varint,20,opt,name=memory_used_mb,json=memoryUsedMb,proto3" json:"memory_used_mb,omitempty"`
 	unknownFields protoimpl.UnknownFields

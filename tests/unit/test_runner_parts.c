@@ -18,6 +18,7 @@
 #include "channel.h"
 #include "cleanup.h"
 #include "device_filter.h"
+#include "dmem.h"
 #include "exits.h"
 #include "file.h"
 #include "procs.h"
@@ -371,6 +372,106 @@ static void a_filtered_group_opens_no_other_device(void **state)
 	assert_int_equal(after, EPERM);
 }
 
+/* ---- devices' memory ---- */
+
+/* Kernel's own, NVIDIA's with another way to write the place, and lines that are none. */
+static const char capacity[] = "drm/0000:03:00.0/vram0 1000\n"
+			       "drm/0000:03:00.0/vram1 555\n"
+			       "nvidia/00000000:3B:00.0/vidmem 85899345920\n"
+			       "drm/card0/vram 7\n"
+			       "noise\n"
+			       "drm/0000:05:00.0/vram0 max\n"
+			       "drm/0000:13:00.0/vram0 100\n";
+
+static void each_region_of_a_device_is_held_to_the_share(void **state)
+{
+	(void)state;
+	const struct dmem_share shares[] = { { "0000:03:00.0", 30 }, { "", 50 },
+		{ "0000:3b:00.0", 1 } };
+	CLEANUP(free_ptr) char *limits = dmem_limits(capacity, shares, 3);
+
+	assert_string_equal(limits, "drm/0000:03:00.0/vram0 300\n"
+				    "drm/0000:03:00.0/vram1 166\n"
+				    "nvidia/00000000:3B:00.0/vidmem 858993459\n");
+}
+
+static void a_device_without_a_region_is_not_held(void **state)
+{
+	(void)state;
+	static const char *const others[] = { "", "0000:04:00.0", "0000:03:00", "3:00.0",
+		"0001:03:00.0", "0000:05:00.0", "card0",
+		"0000:03:00.0/vram0 and much more than a place" };
+
+	assert_true(dmem_shows(capacity, "0000:13:00.0"));
+	assert_true(dmem_shows(capacity, "0000:3b:00.0"));
+	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++) {
+		const struct dmem_share share = { others[i], 50 };
+
+		assert_false(dmem_shows(capacity, others[i]));
+		assert_null(dmem_limits(capacity, &share, 1));
+	}
+	assert_false(dmem_shows("", "0000:13:00.0"));
+	assert_null(dmem_limits("", NULL, 0));
+}
+
+static void put_group_file(const char *folder, const char *file, const char *text)
+{
+	struct err e;
+	CLEANUP(close_fd) int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	assert_int_equal(file_write(fd, file, text, strlen(text), 0600, false, &e), 0);
+}
+
+static void assert_group_file(const char *folder, const char *file, const char *text)
+{
+	struct err e;
+	CLEANUP(free_ptr) char *path = str_fmt("%s/%s", folder, file);
+	CLEANUP(buf_fini) struct buf found = { 0 };
+
+	assert_int_equal(file_read(AT_FDCWD, path, 4096, &found, &e), 0);
+	CLEANUP(free_ptr) char *its = buf_take_str(&found);
+	assert_string_equal(its, text);
+}
+
+/* Folders as the kernel would show them: no kernel here need have the controller. */
+static void a_group_is_limited_once_its_parent_hands_the_controller_down(void **state)
+{
+	(void)state;
+	char root[] = "/tmp/test_runner_parts.XXXXXX";
+	struct err e;
+
+	assert_non_null(mkdtemp(root));
+	CLEANUP(free_ptr) char *group = str_fmt("%s/cumulus", root);
+	assert_int_equal(mkdir(group, 0700), 0);
+	put_group_file(root, "dmem.capacity", capacity);
+
+	put_group_file(group, "cgroup.controllers", "cpu memory dmemory pids\n");
+	put_group_file(group, "cgroup.subtree_control", "cpu memory\n");
+	assert_int_equal(dmem_hand_down(group, &e), -1);
+	assert_int_equal(e.code, ERR_UNSUPPORTED);
+	assert_null(dmem_regions(root, group));
+	assert_int_equal(dmem_write(group, "x 1\n", &e), -1);
+	assert_int_equal(e.code, ERR_NOT_FOUND);
+
+	put_group_file(group, "cgroup.controllers", "cpu memory dmem\n");
+	put_group_file(group, "cgroup.subtree_control", "");
+	assert_null(dmem_regions(root, group));
+	assert_int_equal(dmem_hand_down(group, &e), 0);
+	assert_group_file(group, "cgroup.subtree_control", "+dmem");
+	put_group_file(
+		group, "cgroup.subtree_control", "cpu dmem\n"); /* the kernel's answer */
+	CLEANUP(free_ptr) char *regions = dmem_regions(root, group);
+	assert_string_equal(regions, capacity);
+
+	put_group_file(group, "dmem.max", "");
+	assert_int_equal(dmem_write(group, "drm/0000:03:00.0/vram0 300\n", &e), 0);
+	assert_group_file(group, "dmem.max", "drm/0000:03:00.0/vram0 300\n");
+	put_group_file(root, "dmem.capacity", "");
+	CLEANUP(free_ptr) char *none = dmem_regions(root, group);
+	assert_false(dmem_shows(none, "0000:03:00.0"));
+	assert_int_equal(tree_remove(AT_FDCWD, root, &e), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -384,6 +485,10 @@ int main(void)
 		cmocka_unit_test(a_group_comes_back_from_its_text_and_no_other_does),
 		cmocka_unit_test(a_process_is_its_pid_and_start_time),
 		cmocka_unit_test(a_filtered_group_opens_no_other_device),
+		cmocka_unit_test(each_region_of_a_device_is_held_to_the_share),
+		cmocka_unit_test(a_device_without_a_region_is_not_held),
+		cmocka_unit_test(
+			a_group_is_limited_once_its_parent_hands_the_controller_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

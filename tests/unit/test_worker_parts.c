@@ -1,4 +1,4 @@
-/* test_worker_parts.c - user id ranges, the worker's folder, packages, distributions. */
+/* test_worker_parts.c - user ids, the worker's folder, packages, reports, devices. */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -26,6 +26,7 @@
 #include "str.h"
 #include "tail.h"
 #include "uids.h"
+#include "xalloc.h"
 
 #define ALL_MAPPED "         0          0 4294967295\n"
 
@@ -607,6 +608,82 @@ static void limits_that_are_left_out_come_from_the_machine(void **state)
 	assert_int_equal(m.setup_limit, 600);
 }
 
+/* ---- what holds jobs to their shares */
+
+static bool any_run(void *user, const char *name, int32_t attempt)
+{
+	(void)user;
+	(void)name;
+	(void)attempt;
+	return true;
+}
+
+/* A root folder of jobs with the libraries in it, which nobody loads here. */
+static void put_libraries(const struct place *p)
+{
+	struct err e = { 0 };
+	CLEANUP(free_ptr) char *path = str_fmt("%s/opt/cumulus/lib", p->path);
+
+	assert_int_equal(dir_make_path(path, 0755, &e), 0);
+	CLEANUP(close_fd) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	put(fd, "libchronos-job.so", "");
+	put(fd, "libchronos-opencl.so", "");
+	put(fd, "libchronos-cuda.so", "");
+}
+
+/* What the worker says of its device when the kernel has these regions. */
+static const char *enforcement_with(struct devices *d, const char *regions)
+{
+	struct devices_look look;
+
+	devices_look_begin(d, &look, any_run, NULL);
+	devices_look_do(&look);
+	assert_int_equal(look.why.code, ERR_NONE);
+	free(look.dmem);
+	look.dmem = regions ? xstrdup(regions) : NULL;
+	d->list[0].changed = false;
+	devices_look_end(d, &look, any_run, NULL);
+	return d->list[0].enforcement;
+}
+
+static void a_device_whose_memory_the_kernel_counts_says_so(void **state)
+{
+	struct place p = place_make();
+	struct chronos_device gpu = { .kind = CHRONOS_KIND_NVIDIA,
+		.present = true,
+		.uuid = "GPU-1",
+		.name = "A GPU",
+		.pci = "0000:3b:00.0",
+		.memory_bytes = UINT64_C(1) << 30 };
+	struct devices d = { .list = xcalloc(1, sizeof(*d.list)), .count = 1 };
+	uint64_t wait_ns;
+
+	(void)state;
+	d.list[0].facts = gpu;
+	d.chronos_dir = str_fmt("%s/chronos", p.path);
+	d.chronos = chronos_open(d.chronos_dir, NULL);
+	assert_int_equal(chronos_devices_register(d.chronos, &gpu, 1, NULL), 0);
+	put_libraries(&p);
+	devices_set_root(&d, p.path);
+	assert_string_equal(d.list[0].enforcement, "arbitrated: no arbiter serves");
+
+	struct chronos_arbiter *arbiter = chronos_arbiter_open(d.chronos_dir, NULL);
+	assert_int_equal(chronos_arbiter_serve(arbiter, &wait_ns, NULL), 0);
+	assert_string_equal(enforcement_with(&d, NULL), "arbitrated");
+	assert_string_equal(
+		enforcement_with(&d, "drm/0000:03:00.0/vram0 1000\n"), "arbitrated");
+	assert_string_equal(enforcement_with(&d, "nvidia/0000:3b:00.0/vidmem 1000\n"),
+		"arbitrated+dmem");
+	assert_true(d.list[0].changed);
+	assert_string_equal(enforcement_with(&d, ""), "arbitrated");
+	assert_true(d.list[0].changed);
+	chronos_arbiter_close(arbiter);
+	assert_string_equal(enforcement_with(&d, "nvidia/0000:3b:00.0/vidmem 1000\n"),
+		"arbitrated: no arbiter serves");
+	devices_close(&d);
+	place_remove(&p);
+}
+
 /* ---- distributions */
 
 static void names_and_versions_come_from_the_metadata(void **state)
@@ -661,6 +738,7 @@ int main(void)
 		cmocka_unit_test(a_new_stream_goes_on_from_what_the_other_side_has),
 		cmocka_unit_test(a_start_is_checked_field_by_field),
 		cmocka_unit_test(limits_that_are_left_out_come_from_the_machine),
+		cmocka_unit_test(a_device_whose_memory_the_kernel_counts_says_so),
 		cmocka_unit_test(names_and_versions_come_from_the_metadata),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
