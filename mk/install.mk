@@ -15,7 +15,7 @@ HELPERS    := $(filter-out $(COMMANDS),$(notdir $(PROGRAMS)))
 # Below lib: libraries, what our programs load into jobs, the harness.
 INSTALLED_LIBRARIES := $(patsubst $(BUILD)/lib/%,%,$(filter-out %.pc,$(LIBRARIES))) libchronos.a
 SETTINGS   := cumulusd.yaml cumulus-worker.yaml
-UNITS      := cumulusd.service cumulus-worker.service
+UNITS      := cumulusd.service cumulus-worker.service chronos-arbiter.service
 INSTALL    := install -D
 TO         := $(DESTDIR)$(PREFIX)
 SYSCONFDIR ?= $(if $(filter /usr /usr/local,$(PREFIX)),,$(PREFIX))/etc

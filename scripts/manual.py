@@ -35,19 +35,6 @@ def settings_of(program):
     return found
 
 
-CHRONOS_COMMAND = re.compile(r"^  (\w+)(?: (.*))?\n {6}(\S.*)$", re.M)
-CHRONOS_OPTION = re.compile(r"^  (--[a-z-]+(?: <\w+>)?(?:, --[a-z-]+)?)(?:  +(.*(?:\n {20,}\S.*)*))?$", re.M)
-
-
-def chronos_help(program):
-    """Its commands, options and whatever stands below them."""
-    parts = re.split(r"^(Commands|Options|Examples|Exit codes): ?\n?", output(program, "help"),
-                     flags=re.M)
-    by_name = dict(zip(parts[1::2], parts[2::2]))
-    assert set(by_name) >= {"Commands", "Options", "Examples", "Exit codes"}, by_name.keys()
-    return by_name
-
-
 # ---- roff
 
 
@@ -196,25 +183,57 @@ def config_page(table, daemons):
     return lines
 
 
+CHRONOS_INTRO = """Chronos divides GPUs into partitions: a share of a device's memory and of its time,
+for one owner and for a while.  Shares never add up to more than the device, whoever asks and however many
+ask at once; a partition outlives the command that made it, and expires by itself."""
+
+CHRONOS_NAMES = """A device is an index (0) or a uuid.  A partition is an id (p-3fa07c21), a prefix of one that
+fits only one (p-3f), or the key that it was created with."""
+
+CHRONOS_VARIABLES = [
+    ("CHRONOS_DIR", "where the state is kept; --dir wins"),
+    ("CHRONOS_PARTITION, CHRONOS_DEVICE, CHRONOS_DEVICE_UUID",
+     "set by chronos run for the layers: the partition, its devices' indices and uuids"),
+    ("NO_COLOR", "when set and not empty, no colours"),
+    ("TERM", "when dumb, plain lines as on a pipe")]
+
+CHRONOS_FILES = [
+    ("/run/chronos/state", "the partitions, of this boot"),
+    ("/run/chronos/device-N", "the turns on a device"),
+    ("/run/chronos/partition-ID", "what the programs of a partition have"),
+    ("/run/chronos/arbiter", "held by the arbiter that serves")]
+
+
+def chronos_option(flag):
+    argument = f" \\fI{roff(flag['argument'].strip('<>'))}\\fR" if flag["argument"] else ""
+    return [".TP", f"\\fB{roff(flag['name'])}\\fR{argument}", roff(flag["purpose"])]
+
+
 def chronos_page(program):
-    text = chronos_help(program)
+    table = json.loads(output(program, "help", "--json"))
     lines = page("chronos", 1, "shares of GPUs, their limits and their time")
     lines += [".SH SYNOPSIS", ".B chronos", "\\fIcommand\\fR [\\fIarguments\\fR] [\\fIoptions\\fR]",
-              ".SH DESCRIPTION",
-              "Chronos divides GPUs into partitions: a part of a device's memory and of its time, for",
-              "a while.  Shares never add up to more than the device, and they expire.", ".SH COMMANDS"]
-    commands = CHRONOS_COMMAND.findall(text["Commands"])
-    # Each has a line of its own and one of what it does; none may be passed over.
-    assert commands and 2 * len(commands) == len(text["Commands"].split("\n\n")[0].splitlines())
-    for name, grammar, what in commands:
-        lines += [".TP", f"\\fB{name}\\fR {roff(grammar)}".rstrip(), roff(what)]
-    lines += [".SH OPTIONS"]
-    for name, what in CHRONOS_OPTION.findall(text["Options"]):
-        lines += [".TP", f"\\fB{roff(name)}\\fR", roff(" ".join(what.split())) or "this text, the version"]
-    codes, _, rest = text["Exit codes"].partition("\n")
-    lines += [".SH EXAMPLES", *verbatim(text["Examples"], True), ".SH EXIT STATUS", roff(codes) + "."]
-    if rest.strip():
-        lines += [".SH NOTES", roff(rest.strip())]
+              ".SH DESCRIPTION", roff(CHRONOS_INTRO), ".PP", roff(CHRONOS_NAMES), ".PP",
+              "Enforcement is off for a program that does not join its partition;", ".B chronos run",
+              "starts one that does.", ".B chronos doctor", "says what holds here.", ".SH COMMANDS"]
+    for c in table["commands"]:
+        lines += [f".SS chronos {c['name']} {roff(c['grammar'])}".rstrip(),
+                  roff(c["purpose"][:1].upper() + c["purpose"][1:] + ".")]
+        if c["details"]:
+            lines += [".PP", roff(c["details"])]
+        for flag in c["options"]:
+            lines += chronos_option(flag)
+    lines += [".SH OPTIONS", "Every command has these, and they may stand anywhere but behind the",
+              "command of", ".BR \"chronos run\" :"]
+    for flag in table["options"]:
+        lines += chronos_option(flag)
+    lines += [".SH EXIT STATUS", *exit_rows(table["exit_codes"]), ".SH ENVIRONMENT"]
+    for name, what in CHRONOS_VARIABLES:
+        lines += [".TP", f".B {roff(name)}", roff(what)]
+    lines += [".SH FILES"]
+    for name, what in CHRONOS_FILES:
+        lines += [".TP", f".I {roff(name)}", what]
+    lines += [".SH EXAMPLES", *verbatim("".join(c["examples"] for c in table["commands"]), True)]
     return lines + [".SH SEE ALSO", ".BR cumulus (1)"]
 
 

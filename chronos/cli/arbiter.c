@@ -1,6 +1,7 @@
 /* arbiter.c - chronos arbiter: gives the turns of the devices until it is told to end. */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli.h"
+#include "notify.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +19,7 @@
 
 #define NS_PER_S UINT64_C(1000000000)
 
-enum { IDLE_MAX_S = 365 * 86400 };
+enum { IDLE_MAX_S = 365 * 86400, READY_FD = STDERR_FILENO + 1 };
 
 static uint64_t monotonic_ns(void)
 {
@@ -65,9 +66,9 @@ static bool wait_for_work(int arbiter_fd, int signal_fd, uint64_t wait_ns)
 	return n > 0 && fds[1].revents;
 }
 
-/* Without partitions for so long, it ends; 0: it never does. */
+/* Without partitions for so long, it ends; 0: it never does.  *why: what ended it. */
 static enum exit_code serve(const struct cli *cli, struct chronos_arbiter *a,
-	int signal_fd, uint64_t idle_limit_ns)
+	int signal_fd, uint64_t idle_limit_ns, const char **why)
 {
 	uint64_t idle_since_ns = monotonic_ns();
 	struct chronos_error e = { 0 };
@@ -77,6 +78,7 @@ static enum exit_code serve(const struct cli *cli, struct chronos_arbiter *a,
 		if (chronos_arbiter_serve(a, &wait_ns, &e) < 0)
 			return show_failure(cli, &e);
 		uint64_t now_ns = monotonic_ns();
+		*why = "no partition can be joined";
 		if (chronos_arbiter_partitions(a) > 0)
 			idle_since_ns = now_ns;
 		else if (idle_limit_ns && now_ns - idle_since_ns >= idle_limit_ns)
@@ -85,6 +87,7 @@ static enum exit_code serve(const struct cli *cli, struct chronos_arbiter *a,
 			uint64_t left_ns = idle_since_ns + idle_limit_ns - now_ns;
 			wait_ns = left_ns < wait_ns ? left_ns : wait_ns;
 		}
+		*why = "it was told to";
 		if (wait_for_work(chronos_arbiter_fd(a), signal_fd, wait_ns))
 			return EXIT_DONE;
 	}
@@ -100,20 +103,46 @@ static enum exit_code show_ready(const struct cli *cli)
 	else
 		show(BADGE_OK, "Arbiter serves, process %d", pid);
 	fflush(stdout);
+	notify_ready();
 	return rc;
 }
 
-/* Until it is told to end. */
-static enum exit_code arbitrate(const struct cli *cli)
+static void show_end(const struct cli *cli, const char *why)
+{
+	notify_stopping();
+	if (cli->json)
+		show_json(json_pack("{s:b, s:s}", "serving", 0, "why", why));
+	else
+		show(BADGE_INFO, "Arbiter ends: %s", why);
+}
+
+/* From here on nobody waits for it, and it keeps nobody's folder. */
+static void leave_caller(int ready_fd)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	(void)!chdir("/");
+	dup2(null, STDIN_FILENO);
+	dup2(null, STDOUT_FILENO);
+	dup2(null, STDERR_FILENO);
+	close(null);
+	(void)!write(ready_fd, "", 1);
+	close(ready_fd);
+}
+
+/* Until it is told to end.  ready_fd: one byte when it serves; -1: nobody waits. */
+static enum exit_code arbitrate(const struct cli *cli, int ready_fd)
 {
 	struct chronos_error e = { 0 };
 	uint64_t idle_s = 0;
+	const char *why = "";
 
 	if (cli->idle_exit && !read_number(cli->idle_exit, 1, IDLE_MAX_S, &idle_s))
 		return show_usage_error(cli,
 			"--idle-exit \"%.32s\" is not a whole number of seconds from 1 to "
 			"%d",
 			cli->idle_exit, IDLE_MAX_S);
+	notify_init();
 	struct chronos *c = open_with_devices(cli, &e);
 	if (!c)
 		return show_failure(cli, &e);
@@ -124,55 +153,54 @@ static enum exit_code arbitrate(const struct cli *cli)
 	if (!a)
 		return show_failure(cli, &e);
 	enum exit_code rc = show_ready(cli);
+	if (rc == EXIT_DONE && ready_fd >= 0)
+		leave_caller(ready_fd);
 	if (rc == EXIT_DONE)
-		rc = serve(cli, a, signal_fd, idle_s * NS_PER_S);
+		rc = serve(cli, a, signal_fd, idle_s * NS_PER_S, &why);
 	chronos_arbiter_close(a);
 	close(signal_fd);
+	if (rc == EXIT_DONE)
+		show_end(cli, why);
 	return rc;
 }
 
-/* Start it once more, in its own session and away from the caller's files, so that it
- * outlives who started it; say what it says when it is ready, or how it failed. */
+/* The child's part: its own session, and of the caller's files only those on which it says
+ * that it serves, or why it does not. */
+static _Noreturn void become_arbiter(const struct cli *cli, int ready_fd)
+{
+	setsid();
+	dup2(ready_fd, READY_FD);
+	fcntl(READY_FD, F_SETFD, FD_CLOEXEC);
+	close_range(READY_FD + 1, ~0u, 0);
+	enum exit_code rc = arbitrate(cli, READY_FD);
+	fflush(NULL);
+	_exit((int)rc);
+}
+
+/* Start it once more, so that it outlives who started it; back when it serves, or ends. */
 static enum exit_code start_in_background(const struct cli *cli)
 {
-	char line[1024];
-	int fds[2], status;
+	int ready[2], status;
+	char byte;
 
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return show_error(cli, "system", "cannot make a pipe", EXIT_INTERNAL);
+	if (pipe2(ready, O_CLOEXEC) < 0)
+		return show_error(cli, "system", "Cannot make a pipe", EXIT_INTERNAL);
 	fflush(NULL);
 	pid_t pid = fork();
-	if (pid == 0) {
-		setsid();
-		int null = open("/dev/null", O_RDWR);
-		dup2(null, STDIN_FILENO);
-		dup2(fds[1], STDOUT_FILENO);
-		dup2(fds[1], STDERR_FILENO);
-		close_range(STDERR_FILENO + 1, ~0u, 0);
-		enum exit_code rc = arbitrate(cli);
-		fflush(NULL);
-		_exit((int)rc);
-	}
-	close(fds[1]);
-	/* One line: that it is ready, or why it is not. */
-	FILE *said = fdopen(fds[0], "r");
-	bool spoke = pid > 0 && said && fgets(line, sizeof line, said);
-	if (said)
-		fclose(said);
-	if (!spoke)
-		return show_error(
-			cli, "system", "the arbiter did not start", EXIT_INTERNAL);
-	pid_t ended = 0;
-	bool failed = strstr(line, cli->json ? "\"error\"" : "ERROR") != NULL;
-	if (failed)
-		ended = waitpid(pid, &status, 0);
-	fputs(line, failed ? stderr : stdout);
-	if (ended != pid)
+	if (pid == 0)
+		become_arbiter(cli, ready[1]);
+	close(ready[1]);
+	ssize_t n = pid > 0 ? read(ready[0], &byte, 1) : -1;
+	close(ready[0]);
+	if (n == 1)
 		return EXIT_DONE;
-	return WIFEXITED(status) ? (enum exit_code)WEXITSTATUS(status) : EXIT_INTERNAL;
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
+		return show_error(
+			cli, "system", "The arbiter did not start", EXIT_INTERNAL);
+	return (enum exit_code)WEXITSTATUS(status);
 }
 
 enum exit_code run_arbiter(const struct cli *cli)
 {
-	return cli->background ? start_in_background(cli) : arbitrate(cli);
+	return cli->background ? start_in_background(cli) : arbitrate(cli, -1);
 }

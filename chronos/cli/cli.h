@@ -3,6 +3,7 @@
 #pragma once
 
 #include "chronos.h"
+#include "columns.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -35,20 +36,49 @@ struct cli {
 	bool version;
 };
 
+/* What a command takes beside what all take. */
+enum takes {
+	TAKES_USER = 1,
+	TAKES_KEY = 2,
+	TAKES_BURST = 4,
+	TAKES_BACKGROUND = 8,
+	TAKES_IDLE_EXIT = 16,
+	TAKES_COMMAND = 32,  /* arguments: those of a command to start */
+	TAKES_ONE_MORE = 64, /* argument, or not */
+};
+
 struct command {
 	const char *name;
 	size_t args;
-	const char *needs; /* "'create' command requires ..."; NULL when it takes none */
-	const char *grammar; /* what follows the name in the usage */
-	const char *purpose;
-	bool takes_user_and_key; /* and --burst */
-	bool takes_more;         /* arguments: those of a command to start */
-	bool takes_background;   /* and --idle-exit */
+	const char *needs;    /* "'create' command requires ..."; NULL: takes none */
+	const char *grammar;  /* what follows the name in the usage, without options */
+	const char *purpose;  /* one line */
+	const char *details;  /* lines of at most 88; NULL: there is no more to say */
+	const char *examples; /* lines, each with its newline; NULL: none */
+	unsigned takes;
 	enum exit_code (*run)(const struct cli *cli);
 };
 
+struct option_text {
+	const char *name, *argument, *purpose;
+	enum takes takes; /* of which commands; 0: of all */
+};
+
+/* ---- help.c ---- */
+
 extern const struct command commands[];
 extern const size_t command_count;
+extern const struct option_text option_texts[];
+extern const size_t option_count;
+
+/* NULL: there is none of that name. */
+const struct command *find_command(const char *name);
+/* All commands in short. */
+void show_usage(FILE *out);
+/* One command, or all where it is NULL. */
+enum exit_code show_help(const struct cli *cli, const struct command *about);
+enum exit_code show_no_command(const struct cli *cli, const char *name);
+enum exit_code run_help(const struct cli *cli);
 
 /* ---- commands.c ---- */
 
@@ -62,8 +92,18 @@ struct chronos *open_with_devices(const struct cli *cli, struct chronos_error *e
 /* Decimal digits and nothing else, from min to max. */
 bool read_number(const char *text, uint64_t min, uint64_t max, uint64_t *n);
 
+/* Is it something that could name a partition? */
+enum exit_code check_partition(const struct cli *cli, const char *name);
+
 json_t *json_of_list(
 	struct chronos *c, const struct chronos_partition *list, size_t count);
+
+enum exit_code run_create(const struct cli *cli);
+enum exit_code run_list(const struct cli *cli);
+enum exit_code run_renew(const struct cli *cli);
+enum exit_code run_release(const struct cli *cli);
+enum exit_code run_stats(const struct cli *cli);
+enum exit_code run_available(const struct cli *cli);
 
 /* ---- arbiter.c ---- */
 
@@ -93,6 +133,7 @@ enum badge { BADGE_OK, BADGE_INFO, BADGE_WARNING, BADGE_ERROR };
 void show(enum badge badge, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+enum exit_code exit_code_of(const struct chronos_error *e);
 /* Tell of a failure in the form that was asked for, and give the code to end with. */
 enum exit_code show_failure(const struct cli *cli, const struct chronos_error *e);
 enum exit_code show_usage_error(const struct cli *cli, const char *format, ...)
@@ -115,13 +156,23 @@ struct usage_sum {
 	const char *enforcement;
 };
 struct usage_sum usage_of(struct chronos *c, const struct chronos_partition *p);
+/* The same, device by device: begins with usage_none(), and adds the i-th device of the
+ * partition, which *u then tells of alone.  False: it could not be found out. */
+struct usage_sum usage_none(void);
+bool usage_add(struct chronos *c, const struct chronos_partition *p, size_t i,
+	struct usage_sum *sum, struct chronos_usage *u);
 /* Add it to the JSON of its partition. */
 void json_add_usage(json_t *partition, const struct usage_sum *u);
 
-void show_usage(FILE *out);
-void show_partition_table(
+enum exit_code show_partition_table(
 	struct chronos *c, const struct chronos_partition *list, size_t count);
-void show_usages(struct chronos *c, const struct chronos_partition *list, size_t count);
+
+/* The table of what partitions have; `time` is what they had of their devices' time. */
+void usage_table_init(struct table *t);
+void usage_table_add(struct table *t, const struct chronos_partition *p,
+	const struct usage_sum *u, const char *time);
+enum exit_code show_usages(
+	struct chronos *c, const struct chronos_partition *list, size_t count);
 void show_devices(const struct chronos *c, const struct chronos_stats *stats,
 	const struct chronos_device *devices, size_t count);
 /* "75.0%", and in words and colour on a terminal. */
@@ -137,3 +188,14 @@ struct user_text {
 	char text[64];
 };
 struct user_text user_text(uint32_t uid); /* its name, or its number */
+
+/* "0-3,5" */
+struct devices_text {
+	char text[CHRONOS_DEVICES_MAX * 3];
+};
+struct devices_text devices_text(const struct chronos_partition *p);
+
+uint64_t megabytes(uint64_t bytes);
+
+/* A copy without what a terminal would obey. */
+const char *printable(char *out, size_t size, const char *text);

@@ -5,8 +5,11 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static const uint64_t NS_PER_S = 1000000000;
 
@@ -116,15 +119,29 @@ static int know_devices(const struct cli *cli, struct chronos *c, struct chronos
 	return 0;
 }
 
-/* Whoever asked for no directory in particular is told that there may be others. */
+/* Says whose the directory is, as that is what one has to know. */
+static void explain_denial(const struct cli *cli, struct chronos_error *e)
+{
+	const char *dir = cli->dir ? cli->dir : getenv("CHRONOS_DIR");
+	size_t used = strlen(e->text);
+	struct stat st;
+
+	if (stat(dir && *dir ? dir : CHRONOS_DEFAULT_DIR, &st) < 0)
+		snprintf(e->text + used, sizeof e->text - used,
+			"; be root, or use a directory of your own (--dir)");
+	else if (st.st_uid != geteuid())
+		snprintf(e->text + used, sizeof e->text - used,
+			"; the directory is %s's: be that user, root or in a group that "
+			"may write it, or use one of your own (--dir)",
+			user_text(st.st_uid).text);
+}
+
 struct chronos *open_directory(const struct cli *cli, struct chronos_error *e)
 {
 	struct chronos *c = chronos_open(cli->dir, e);
-	size_t used = strlen(e->text);
 
-	if (!c && e->code == CHRONOS_DENIED && !cli->dir && !getenv("CHRONOS_DIR"))
-		snprintf(e->text + used, sizeof e->text - used,
-			"; be root, or use a directory of your own (--dir)");
+	if (!c && e->code == CHRONOS_DENIED)
+		explain_denial(cli, e);
 	return c;
 }
 
@@ -145,6 +162,14 @@ static struct chronos *open_plain(const struct cli *cli, struct chronos_error *e
 	return cli->devices ? open_with_devices(cli, e) : open_directory(cli, e);
 }
 
+enum exit_code check_partition(const struct cli *cli, const char *name)
+{
+	if (*name)
+		return EXIT_DONE;
+	return show_usage_error(cli, "The partition is empty: give its id, the beginning "
+				     "of one, or its key (chronos list shows them)");
+}
+
 /* ---- create ---- */
 
 static void show_created(
@@ -158,29 +183,62 @@ static void show_created(
 	show(BADGE_INFO, "Duration: %s", duration_text(p->left_ns + NS_PER_S - 1).text);
 	if (cli->user)
 		show(BADGE_INFO, "User: %s", user_text(p->owner).text);
-	show(BADGE_INFO, "Enforcement: %s", chronos_enforcement(NULL));
+	show(BADGE_INFO,
+		"Enforcement: %s for programs that do not join; start one that does: "
+		"chronos run %s -- <command>",
+		chronos_enforcement(NULL), p->id);
+}
+
+static enum exit_code show_created_json(
+	struct chronos *c, const struct chronos_partition *p, bool existed)
+{
+	json_t *value = json_of_partition(p);
+
+	json_object_set_new(value, "existed", json_boolean(existed));
+	json_object_set_new(value, "enforcement", json_string(chronos_enforcement(c)));
+	return show_json(value);
+}
+
+/* Who never learnt the id cannot release it. */
+static enum exit_code take_back(
+	const struct cli *cli, struct chronos *c, const struct chronos_partition *p)
+{
+	struct chronos_error e = { 0 }, why = { .code = CHRONOS_SYSTEM };
+
+	if (chronos_release(c, p->id, &why) < 0)
+		snprintf(e.text, sizeof e.text,
+			"the answer could not be written, and %s stays: %.150s", p->id,
+			why.text);
+	else
+		snprintf(e.text, sizeof e.text,
+			"the answer could not be written, so partition %s was released",
+			p->id);
+	e.code = CHRONOS_SYSTEM;
+	return show_failure(cli, &e);
 }
 
 static enum exit_code create(const struct cli *cli, struct chronos_request *r)
 {
 	struct chronos_error e = { 0 };
 	struct chronos_partition p;
+	enum exit_code rc = EXIT_DONE;
 	bool existed;
 
+	/* A reader that is gone must not end this before it has cleaned up. */
+	signal(SIGPIPE, SIG_IGN);
 	CHRONOS_GUARD c = open_with_devices(cli, &e);
 	if (!c || chronos_create(c, r, &p, &existed, &e) < 0)
 		return show_failure(cli, &e);
-	if (!cli->json) {
+	if (cli->json)
+		rc = show_created_json(c, &p, existed);
+	else
 		show_created(cli, &p, existed);
-		return EXIT_DONE;
-	}
-	json_t *value = json_of_partition(&p);
-	json_object_set_new(value, "existed", json_boolean(existed));
-	json_object_set_new(value, "enforcement", json_string(chronos_enforcement(c)));
-	return show_json(value);
+	if (fflush(stdout) != 0 || ferror(stdout) || rc != EXIT_DONE)
+		return existed ? rc : take_back(cli, c, &p);
+	return EXIT_DONE;
 }
 
-static enum exit_code run_create(const struct cli *cli)
+enum exit_code run_create(const struct cli *cli)
 {
 	const char *devices[CHRONOS_DEVICES_MAX];
 	struct chronos_request r = {
@@ -192,7 +250,10 @@ static enum exit_code run_create(const struct cli *cli)
 	if ((size_t)snprintf(list, sizeof list, "%s", cli->args[0]) < sizeof list)
 		r.device_count = split_devices(list, devices);
 	if (r.device_count == 0)
-		return show_usage_error(cli, "Invalid device index: %.64s", cli->args[0]);
+		return show_usage_error(cli,
+			"Invalid device index: \"%.64s\" is not an index, a uuid, or "
+			"several with a comma between them",
+			cli->args[0]);
 	if (chronos_share_parse(cli->args[1], &r.hundredths, &e) < 0)
 		return show_failure(cli, &e);
 
@@ -227,7 +288,7 @@ static enum exit_code show_list_json(struct chronos *c,
 		"{s:o, s:s}", "partitions", partitions, "enforcement", enforcement));
 }
 
-static enum exit_code run_list(const struct cli *cli)
+enum exit_code run_list(const struct cli *cli)
 {
 	struct chronos_error e = { 0 };
 	struct chronos_partition *list;
@@ -242,18 +303,20 @@ static enum exit_code run_list(const struct cli *cli)
 	else if (count == 0)
 		show(BADGE_INFO, "No active partitions");
 	else
-		show_partition_table(c, list, count);
+		rc = show_partition_table(c, list, count);
 	chronos_partitions_free(list);
 	return rc;
 }
 
-static enum exit_code run_renew(const struct cli *cli)
+enum exit_code run_renew(const struct cli *cli)
 {
 	struct chronos_error e = { 0 };
 	struct chronos_partition p;
 	uint64_t duration_ns = 0;
 
-	enum exit_code rc = read_duration(cli, cli->args[1], &duration_ns);
+	enum exit_code rc = check_partition(cli, cli->args[0]);
+	if (rc == EXIT_DONE)
+		rc = read_duration(cli, cli->args[1], &duration_ns);
 	if (rc != EXIT_DONE)
 		return rc;
 	CHRONOS_GUARD c = open_plain(cli, &e);
@@ -266,11 +329,14 @@ static enum exit_code run_renew(const struct cli *cli)
 	return EXIT_DONE;
 }
 
-static enum exit_code run_release(const struct cli *cli)
+enum exit_code run_release(const struct cli *cli)
 {
 	struct chronos_error e = { 0 };
 	struct chronos_partition p;
 
+	enum exit_code rc = check_partition(cli, cli->args[0]);
+	if (rc != EXIT_DONE)
+		return rc;
 	/* Found first, so that the whole id can be told; it is the id that is released. */
 	CHRONOS_GUARD c = open_plain(cli, &e);
 	if (!c || chronos_find(c, cli->args[0], &p, &e) < 0 ||
@@ -284,49 +350,43 @@ static enum exit_code run_release(const struct cli *cli)
 
 /* ---- stats, available ---- */
 
-static enum exit_code show_stats_json(const struct chronos *c,
+static enum exit_code show_stats_json(struct chronos *c,
 	const struct chronos_stats *stats, const struct chronos_device *devices,
-	size_t count)
+	size_t device_count, const struct chronos_partition *list, size_t count)
 {
-	json_t *list = json_array();
+	json_t *all = json_array();
 
-	for (size_t i = 0; i < count; i++)
-		json_array_append_new(list, json_of_device(&devices[i]));
-	return show_json(json_pack("{s:s, s:b, s:s, s:I, s:i, s:I, s:o}", "enforcement",
-		stats->enforcement, "arbiter", chronos_arbiter_serves(c), "directory",
-		stats->dir, "generation", (json_int_t)stats->generation, "partitions",
-		(int)stats->partitions, "created", (json_int_t)stats->created, "devices",
-		list));
+	for (size_t i = 0; i < device_count; i++)
+		json_array_append_new(all, json_of_device(&devices[i]));
+	return show_json(json_pack("{s:s, s:b, s:s, s:I, s:I, s:o, s:o}", "enforcement",
+		stats->enforcement, "arbiter", (int)chronos_arbiter_serves(c),
+		"directory", stats->dir, "generation", (json_int_t)stats->generation,
+		"created", (json_int_t)stats->created, "devices", all, "partitions",
+		json_of_list(c, list, count)));
 }
 
-static enum exit_code show_all_usages(const struct cli *cli, struct chronos *c)
-{
-	struct chronos_error e = { 0 };
-	struct chronos_partition *list;
-	size_t count;
-
-	if (chronos_list(c, &list, &count, &e) < 0)
-		return show_failure(cli, &e);
-	show_usages(c, list, count);
-	chronos_partitions_free(list);
-	return EXIT_DONE;
-}
-
-static enum exit_code run_stats(const struct cli *cli)
+enum exit_code run_stats(const struct cli *cli)
 {
 	struct chronos_device devices[CHRONOS_DEVICES_MAX];
 	struct chronos_error e = { 0 };
+	struct chronos_partition *list;
 	struct chronos_stats stats;
-	size_t count;
+	size_t device_count, count;
+	enum exit_code rc;
 
 	CHRONOS_GUARD c = open_with_devices(cli, &e);
 	if (!c || chronos_stats(c, &stats, &e) < 0 ||
-		chronos_devices(c, devices, CHRONOS_DEVICES_MAX, &count, &e) < 0)
+		chronos_devices(c, devices, CHRONOS_DEVICES_MAX, &device_count, &e) < 0 ||
+		chronos_list(c, &list, &count, &e) < 0)
 		return show_failure(cli, &e);
-	if (cli->json)
-		return show_stats_json(c, &stats, devices, count);
-	show_devices(c, &stats, devices, count);
-	return show_all_usages(cli, c);
+	if (cli->json) {
+		rc = show_stats_json(c, &stats, devices, device_count, list, count);
+	} else {
+		show_devices(c, &stats, devices, device_count);
+		rc = show_usages(c, list, count);
+	}
+	chronos_partitions_free(list);
+	return rc;
 }
 
 static const struct chronos_device *find_device(
@@ -342,7 +402,7 @@ static const struct chronos_device *find_device(
 	return NULL;
 }
 
-static enum exit_code run_available(const struct cli *cli)
+enum exit_code run_available(const struct cli *cli)
 {
 	struct chronos_device devices[CHRONOS_DEVICES_MAX];
 	struct chronos_error e = { 0 };
@@ -354,8 +414,15 @@ static enum exit_code run_available(const struct cli *cli)
 	const struct chronos_device *d = find_device(devices, count, cli->args[0]);
 	if (!d) {
 		e.code = CHRONOS_NOT_FOUND;
-		snprintf(e.text, sizeof e.text, "Invalid device index: %.64s (%zu known)",
-			cli->args[0], count);
+		if (count == 0)
+			snprintf(e.text, sizeof e.text,
+				"Invalid device index: %.64s: no device is known; "
+				"chronos --devices says which there are",
+				cli->args[0]);
+		else
+			snprintf(e.text, sizeof e.text,
+				"Invalid device index: %.64s (there are 0 to %zu)",
+				cli->args[0], count - 1);
 		return show_failure(cli, &e);
 	}
 	if (cli->json)
@@ -363,87 +430,3 @@ static enum exit_code run_available(const struct cli *cli)
 	show_available(d);
 	return EXIT_DONE;
 }
-
-/* ---- help ---- */
-
-void show_usage(FILE *out)
-{
-	fputs("Usage: chronos <command> [arguments] [options]\n\nCommands:\n", out);
-	for (size_t i = 0; i < command_count; i++)
-		fprintf(out, "  %s%s%s\n      %s\n", commands[i].name,
-			*commands[i].grammar ? " " : "", commands[i].grammar,
-			commands[i].purpose);
-	fputs("\nOptions:\n"
-	      "  --user <username>  create for this user (root only)\n"
-	      "  --burst            create: may use time that nobody else wants\n"
-	      "  --key <key>        create, or find the partition that has this key\n"
-	      "  --background       arbiter: go on after this command has ended\n"
-	      "  --idle-exit <s>    arbiter: end when no partition was joinable for so "
-	      "long\n"
-	      "  --json             answer in JSON\n"
-	      "  --dir <directory>  where the state is kept ($CHRONOS_DIR, or else "
-	      "/run/chronos)\n"
-	      "  --devices <which>  tell the directory its devices: auto, simulated:N,\n"
-	      "                     opencl-cpu or none; a new one asks for auto itself\n"
-	      "  --help, --version\n"
-	      "\nExamples:\n"
-	      "  chronos create 0 0.5 3600            half of GPU 0 for an hour\n"
-	      "  chronos create 0,1 1 600             all of GPU 0 and of GPU 1\n"
-	      "  chronos create 0 0.25 600 --user bob\n"
-	      "  chronos renew p-3f 600               an id may be shortened\n"
-	      "  chronos run p-3f -- python3 train.py\n"
-	      "  chronos release p-3fa07c21\n"
-	      "  chronos available 0\n"
-	      "\nExit codes: 0 done, 2 usage, 3 refused, 4 permission, 5 not found, "
-	      "6 internal\n"
-	      "Enforcement is off for a program that does not join its partition; "
-	      "chronos "
-	      "run\nstarts one that does. chronos doctor says what holds here.\n",
-		out);
-}
-
-static enum exit_code run_help(const struct cli *cli)
-{
-	if (!cli->json) {
-		show_usage(stdout);
-		return EXIT_DONE;
-	}
-	json_t *list = json_array();
-	for (size_t i = 0; i < command_count; i++)
-		json_array_append_new(list,
-			json_pack("{s:s, s:s, s:s}", "name", commands[i].name, "grammar",
-				commands[i].grammar, "purpose", commands[i].purpose));
-	return show_json(json_pack("{s:o}", "commands", list));
-}
-
-const struct command commands[] = {
-	{ "create", 3, "device index, memory fraction, and duration",
-		"<device>[,<device>...] <memory_fraction> <duration_seconds> "
-		"[--user <username>] [--key <key>] [--burst]",
-		"take a share of one or several devices, all or none", true, false, false,
-		run_create },
-	{ "list", 0, NULL, "", "show the active partitions", false, false, false,
-		run_list },
-	{ "renew", 2, "partition id and duration", "<partition> <duration_seconds>",
-		"let a partition (id, prefix or key) expire that long from now", false,
-		false, false, run_renew },
-	{ "release", 1, "partition id", "<partition>", "give a partition's share back",
-		false, false, false, run_release },
-	{ "stats", 0, NULL, "", "show the devices, what is taken, and what is enforced",
-		false, false, false, run_stats },
-	{ "run", 2, "partition id and a command", "<partition> -- <command> [arguments]",
-		"start a program that is held to the partition", false, true, false,
-		run_run },
-	{ "arbiter", 0, NULL, "[--background] [--idle-exit <seconds>]",
-		"give the turns of the devices to programs that need not be trusted",
-		false, false, true, run_arbiter },
-	{ "watch", 0, NULL, "", "show the devices and partitions anew each second", false,
-		false, false, run_watch },
-	{ "doctor", 0, NULL, "", "say what holds programs to their shares here", false,
-		false, false, run_doctor },
-	{ "available", 1, "device index", "<device>", "show how much of a device is free",
-		false, false, false, run_available },
-	{ "help", 0, NULL, "", "show this", false, false, false, run_help },
-};
-
-const size_t command_count = sizeof commands / sizeof *commands;

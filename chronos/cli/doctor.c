@@ -2,18 +2,51 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli.h"
 
+#include <dlfcn.h>
+#include <glob.h>
+#include <inttypes.h>
 #include <limits.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 struct finding {
 	const char *means;
 	bool holds;
-	char detail[PATH_MAX + 160];
+	char detail[PATH_MAX + 256];
+	const char *remedy; /* how to get it, or more; NULL: no word */
 };
 
-enum { FINDINGS = 6 };
+enum { FINDINGS_MAX = 12 };
+
+struct doctor {
+	struct chronos *c; /* borrowed; NULL: the directory could not be opened */
+	struct chronos_device devices[CHRONOS_DEVICES_MAX];
+	size_t device_count;
+	struct finding found[FINDINGS_MAX];
+	size_t count;
+};
+
+__attribute__((format(printf, 5, 6))) static void find(struct doctor *d,
+	const char *means, bool holds, const char *remedy, const char *format, ...)
+{
+	struct finding *f = &d->found[d->count];
+	va_list args;
+
+	if (d->count == FINDINGS_MAX)
+		return;
+	d->count++;
+	*f = (struct finding){ .means = means, .holds = holds, .remedy = remedy };
+	va_start(args, format);
+	vsnprintf(f->detail, sizeof f->detail, format, args);
+	va_end(args);
+}
+
+/* ---- what the machine has ---- */
 
 static bool file_has_word(const char *path, const char *word)
 {
@@ -46,119 +79,224 @@ static bool in_path(const char *program)
 	return found;
 }
 
-static void look_at_opencl(struct finding *f)
+/* Would a program find it?  In a child: a driver's library may do anything when it is
+ * loaded. */
+static bool can_load(const char *library)
 {
-	char layer[PATH_MAX];
+	int status;
+	pid_t pid = fork();
 
-	f->means = "OpenCL layer (cooperative)";
-	f->holds = find_layer(LAYER_OPENCL, layer, sizeof layer);
-	if (f->holds)
-		snprintf(f->detail, sizeof f->detail,
-			"memory and time of OpenCL programs that chronos run starts: "
-			"%.*s",
-			PATH_MAX - 1, layer);
+	if (pid == 0)
+		_exit(dlopen(library, RTLD_LAZY | RTLD_LOCAL) ? 0 : 1);
+	return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) &&
+	       WEXITSTATUS(status) == 0;
+}
+
+/* ---- one after the other ---- */
+
+static void look_at_directory(struct doctor *d, const struct chronos_error *e)
+{
+	struct chronos_stats stats;
+
+	if (!d->c || chronos_stats(d->c, &stats, NULL) < 0)
+		find(d, "Directory", false, NULL, "%s", e->text);
 	else
-		snprintf(f->detail, sizeof f->detail,
-			"libchronos-opencl.so is not in ../lib beside this program; "
-			"install it there");
+		find(d, "Directory", true, NULL,
+			"%s, of this boot, with %" PRIu32 " partition%s", stats.dir,
+			stats.partitions, stats.partitions == 1 ? "" : "s");
 }
 
-static void look_at_arbiter(const struct chronos *c, struct finding *f)
+static void look_at_devices(struct doctor *d)
 {
-	f->means = "Arbiter";
-	f->holds = chronos_arbiter_serves(c);
-	snprintf(f->detail, sizeof f->detail, "%s",
-		f->holds ? "programs that join need not trust each other"
-			 : "programs that join take turns by themselves and must trust "
-			   "each other; chronos arbiter gives the turns instead");
-}
+	char list[PATH_MAX] = "", name[sizeof d->devices->name];
+	size_t at = 0, present = 0;
 
-static void look_at_cuda(struct finding *f)
-{
-	char layer[PATH_MAX];
-
-	f->means = "CUDA hook (cooperative)";
-	f->holds = find_layer(LAYER_CUDA, layer, sizeof layer);
-	if (f->holds)
-		snprintf(f->detail, sizeof f->detail,
-			"memory and time of CUDA programs that chronos run starts: %.*s",
-			PATH_MAX - 1, layer);
+	for (size_t i = 0; i < d->device_count && at < sizeof list - 1; i++) {
+		const struct chronos_device *one = &d->devices[i];
+		if (!one->present)
+			continue;
+		int n = snprintf(list + at, sizeof list - at,
+			"%sGPU %" PRIu32 ", %s (%s)", present++ ? "; " : "", one->index,
+			printable(name, sizeof name, one->name),
+			chronos_kind_name(one->kind));
+		at += n > 0 ? (size_t)n : 0;
+	}
+	if (present == 0)
+		find(d, "Devices", false,
+			"chronos stats --devices auto looks again; --devices simulated:2 "
+			"makes two to try it out",
+			"no GPU is known");
 	else
-		snprintf(f->detail, sizeof f->detail,
-			"libchronos-cuda.so is not in ../lib/cumulus beside this "
-			"program; install it there");
+		find(d, "Devices", true, NULL, "%s", list);
 }
 
-static void look_at_dmem(struct finding *f)
+static void look_at_arbiter(struct doctor *d)
 {
-	bool there = file_has_word("/sys/fs/cgroup/cgroup.controllers", "dmem");
-
-	f->means = "cgroup dmem";
-	snprintf(f->detail, sizeof f->detail, "%s",
-		there ? "the kernel has it; this version does not set it"
-		      : "this kernel has no dmem controller: it takes Linux 6.14, cgroup "
-			"v2 and a driver that supports it");
+	if (d->c && chronos_arbiter_serves(d->c))
+		find(d, "Arbiter", true, NULL,
+			"gives the turns, so programs that join need not trust each "
+			"other");
+	else
+		find(d, "Arbiter", false,
+			"systemctl enable --now chronos-arbiter, or chronos arbiter "
+			"--background",
+			"none serves: programs that join take turns by themselves and "
+			"must trust each other");
 }
 
-static void look_at_mps(struct finding *f)
+static void look_at_layer(struct doctor *d, enum layer layer, const char *means,
+	const char *file, const char *programs, const char *library)
 {
-	f->means = "NVIDIA MPS limits";
-	snprintf(f->detail, sizeof f->detail, "%s",
-		in_path("nvidia-cuda-mps-control")
-			? "MPS is installed; this version does not set its limits"
-			: "MPS is not installed; it comes with the NVIDIA driver");
+	char path[PATH_MAX];
+
+	if (!find_layer(layer, path, sizeof path))
+		find(d, means, false, "make install puts it there",
+			"%s is not beside this program", file);
+	else if (can_load(library))
+		find(d, means, true, NULL,
+			"memory and time of %s programs that chronos run starts, by %.*s",
+			programs, PATH_MAX - 1, path);
+	else
+		find(d, means, true, NULL,
+			"%s programs that chronos run starts, but %s, which they need, is "
+			"not installed",
+			programs, library);
 }
 
-static void look_at_mig(
-	const struct chronos_device *devices, size_t count, struct finding *f)
+/* Who can open a GPU can use it without asking anybody. */
+static void look_at_nodes(struct doctor *d)
 {
+	static const char *const patterns[] = { "/dev/nvidia[0-9]*", "/dev/dri/renderD*",
+		"/dev/kfd" };
+	const char *means = "Device nodes";
+	const char *remedy = "give the nodes to those who start programs by chronos run; "
+			     "jobs of Cumulus get their own device's only";
+	size_t nodes = 0;
+
+	for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
+		glob_t g;
+		if (glob(patterns[i], 0, NULL, &g) != 0)
+			continue;
+		for (size_t n = 0; n < g.gl_pathc; n++) {
+			struct stat st;
+			nodes++;
+			if (stat(g.gl_pathv[n], &st) == 0 && st.st_mode & S_IWOTH) {
+				find(d, means, false, remedy,
+					"everybody can open %s: a program that was not "
+					"started by chronos run is held to nothing",
+					g.gl_pathv[n]);
+				globfree(&g);
+				return;
+			}
+		}
+		globfree(&g);
+	}
+	if (nodes == 0)
+		find(d, means, false, NULL, "there are none of a GPU");
+	else
+		find(d, means, true, NULL, "not everybody can open them");
+}
+
+static void look_at_mig(struct doctor *d)
+{
+	const char *means = "MIG instances";
 	size_t instances = 0;
 
-	for (size_t i = 0; i < count; i++)
-		instances += devices[i].present && devices[i].kind == CHRONOS_KIND_MIG;
-	f->means = "MIG instances";
-	f->holds = instances > 0;
-	if (f->holds)
-		snprintf(f->detail, sizeof f->detail,
-			"%zu, cut off by the hardware: whole ones (share 1) hold",
+	for (size_t i = 0; i < d->device_count; i++)
+		instances +=
+			d->devices[i].present && d->devices[i].kind == CHRONOS_KIND_MIG;
+	if (instances > 0)
+		find(d, means, true, NULL,
+			"%zu, cut off by the hardware: whole ones (share 1) hold against "
+			"anybody",
 			instances);
 	else
-		snprintf(f->detail, sizeof f->detail,
-			"none; GPUs that can be split are split by nvidia-smi mig, then "
-			"--devices auto lists the instances");
+		find(d, means, false,
+			"split a GPU that can be by nvidia-smi mig; then chronos stats "
+			"--devices auto",
+			"none");
 }
 
-static enum exit_code show_findings_json(const struct finding *f)
+static void look_at_mps(struct doctor *d)
+{
+	if (in_path("nvidia-cuda-mps-control"))
+		find(d, "NVIDIA MPS limits", false, NULL,
+			"MPS is installed; this version does not set its limits");
+	else
+		find(d, "NVIDIA MPS limits", false, NULL,
+			"MPS, which comes with NVIDIA's driver, is not installed; this "
+			"version would not set its limits");
+}
+
+static void look_at_dmem(struct doctor *d)
+{
+	struct utsname kernel = { 0 };
+
+	uname(&kernel);
+	if (file_has_word("/sys/fs/cgroup/cgroup.controllers", "dmem"))
+		find(d, "cgroup dmem", false, NULL,
+			"the kernel has it; this version does not set it");
+	else
+		find(d, "cgroup dmem", false, NULL,
+			"Linux %s has no dmem controller here: it takes 6.14, cgroup v2 "
+			"and a driver that supports it; this version would not set it",
+			kernel.release);
+}
+
+/* ---- the whole ---- */
+
+static enum exit_code show_findings_json(const struct doctor *d)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; i < FINDINGS; i++)
+	for (size_t i = 0; i < d->count; i++) {
+		const struct finding *f = &d->found[i];
 		json_array_append_new(
-			list, json_pack("{s:s, s:b, s:s}", "means", f[i].means, "holds",
-				      (int)f[i].holds, "detail", f[i].detail));
+			list, json_pack("{s:s, s:b, s:s, s:s}", "means", f->means,
+				      "holds", (int)f->holds, "detail", f->detail,
+				      "remedy", f->remedy ? f->remedy : ""));
+	}
 	return show_json(json_pack("{s:o}", "means", list));
 }
 
+static void show_findings(const struct doctor *d)
+{
+	for (size_t i = 0; i < d->count; i++) {
+		const struct finding *f = &d->found[i];
+		show(f->holds ? BADGE_OK : BADGE_INFO, "%s: %s", f->means, f->detail);
+		if (f->remedy)
+			printf("       %s\n", f->remedy);
+	}
+}
+
+/* What cannot be opened is one of the findings, and what this ends with. */
 enum exit_code run_doctor(const struct cli *cli)
 {
-	struct chronos_device devices[CHRONOS_DEVICES_MAX];
-	struct finding f[FINDINGS] = { 0 };
+	struct doctor d = { 0 };
 	struct chronos_error e = { 0 };
-	size_t count;
+	enum exit_code rc = EXIT_DONE;
 
 	CHRONOS_GUARD c = open_with_devices(cli, &e);
-	if (!c || chronos_devices(c, devices, CHRONOS_DEVICES_MAX, &count, &e) < 0)
-		return show_failure(cli, &e);
-	look_at_opencl(&f[0]);
-	look_at_cuda(&f[1]);
-	look_at_dmem(&f[2]);
-	look_at_mps(&f[3]);
-	look_at_mig(devices, count, &f[4]);
-	look_at_arbiter(c, &f[5]);
-	if (cli->json)
-		return show_findings_json(f);
-	for (size_t i = 0; i < FINDINGS; i++)
-		show(f[i].holds ? BADGE_OK : BADGE_INFO, "%s: %s%s", f[i].means,
-			f[i].holds ? "" : "does not hold: ", f[i].detail);
-	return EXIT_DONE;
+	if (!c || chronos_devices(
+			  c, d.devices, CHRONOS_DEVICES_MAX, &d.device_count, &e) < 0)
+		rc = exit_code_of(&e);
+	d.c = c;
+	look_at_directory(&d, &e);
+	if (c)
+		look_at_devices(&d);
+	look_at_arbiter(&d);
+	look_at_layer(&d, LAYER_OPENCL, "OpenCL layer (cooperative)",
+		"../lib/libchronos-opencl.so", "OpenCL", "libOpenCL.so.1");
+	look_at_layer(&d, LAYER_CUDA, "CUDA hook (cooperative)",
+		"../lib/cumulus/libchronos-cuda.so", "CUDA", "libcuda.so.1");
+	look_at_nodes(&d);
+	look_at_mig(&d);
+	look_at_mps(&d);
+	look_at_dmem(&d);
+	if (cli->json) {
+		enum exit_code shown = show_findings_json(&d);
+		return rc == EXIT_DONE ? shown : rc;
+	}
+	show_findings(&d);
+	return rc;
 }

@@ -2,6 +2,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli.h"
 
+#include <ctype.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,8 +36,32 @@ static int take_option(const struct option *options, const char *text, const cha
 	return 0;
 }
 
-/* Options may stand anywhere.  "-1" is an argument, so that what is wrong with it can be
- * said; after "--" everything is one. */
+/* "-1" and "-.5" are wrong arguments, and the place where they stand says why. */
+static bool looks_like_option(const char *text)
+{
+	return text[0] == '-' && text[1] && text[1] != '.' &&
+	       !isdigit((unsigned char)text[1]);
+}
+
+/* What stands behind the partition and the name of a command belongs to that command. */
+static bool is_for_the_command(const char **args, size_t n)
+{
+	const struct command *c = n > 0 ? find_command(args[0]) : NULL;
+
+	return c && c->takes & TAKES_COMMAND && n > c->args;
+}
+
+/* An error must be told in the form that is asked for further on. */
+static bool asks_for_json(char **argv)
+{
+	for (; *argv && strcmp(*argv, "--") != 0; argv++) {
+		if (strcmp(*argv, "--json") == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Options may stand anywhere before a command's own; after "--" there are none. */
 static enum exit_code parse(struct cli *cli, int argc, char **argv, const char **args)
 {
 	const struct option options[] = {
@@ -55,27 +81,30 @@ static enum exit_code parse(struct cli *cli, int argc, char **argv, const char *
 	size_t n = 0;
 	int i = 1;
 
-	while (i < argc) {
-		if (strcmp(argv[i], "--") == 0) {
-			for (i++; i < argc; i++)
-				args[n++] = argv[i];
-			break;
-		}
+	while (i < argc && !is_for_the_command(args, n) && strcmp(argv[i], "--") != 0) {
 		/* argv ends with NULL, so there is always a next. */
 		int took = take_option(options, argv[i], argv[i + 1]);
+		bool unknown = took == 0 && looks_like_option(argv[i]);
+		if (took < 0 || unknown)
+			cli->json |= asks_for_json(argv);
 		if (took < 0)
 			return show_usage_error(cli, "Option %.64s: %s", argv[i],
 				strchr(argv[i], '=') ? "it takes no value"
 						     : "its value is missing");
+		if (unknown)
+			return show_usage_error(cli,
+				"Unknown option: %.64s (chronos help lists them)",
+				argv[i]);
 		if (took == 0) {
-			if (strncmp(argv[i], "--", 2) == 0)
-				return show_usage_error(
-					cli, "Unknown option: %.64s", argv[i]);
 			args[n++] = argv[i];
 			took = 1;
 		}
 		i += took;
 	}
+	if (i < argc && strcmp(argv[i], "--") == 0 && !is_for_the_command(args, n))
+		i++;
+	while (i < argc)
+		args[n++] = argv[i++];
 	if (n > 0) {
 		cli->verb = args[0];
 		cli->args = args + 1;
@@ -84,34 +113,51 @@ static enum exit_code parse(struct cli *cli, int argc, char **argv, const char *
 	return EXIT_DONE;
 }
 
-static const struct command *find_command(const char *name)
+static bool is_given(const struct cli *cli, enum takes one)
 {
-	for (size_t i = 0; i < command_count; i++) {
-		if (strcmp(commands[i].name, name) == 0)
-			return &commands[i];
+	switch (one) {
+	case TAKES_USER:
+		return cli->user;
+	case TAKES_KEY:
+		return cli->key;
+	case TAKES_BURST:
+		return cli->burst;
+	case TAKES_BACKGROUND:
+		return cli->background;
+	case TAKES_IDLE_EXIT:
+		return cli->idle_exit;
+	case TAKES_COMMAND:
+	case TAKES_ONE_MORE:
+		break;
 	}
-	return NULL;
+	return false;
+}
+
+static enum exit_code check_options(const struct cli *cli, const struct command *command)
+{
+	for (size_t i = 0; i < option_count; i++) {
+		const struct option_text *o = &option_texts[i];
+		if (o->takes && !(command->takes & o->takes) && is_given(cli, o->takes))
+			return show_usage_error(
+				cli, "'%s' command takes no %s", command->name, o->name);
+	}
+	return EXIT_DONE;
 }
 
 static enum exit_code check_arguments(
 	const struct cli *cli, const struct command *command)
 {
-	if (!command->takes_user_and_key && (cli->user || cli->key || cli->burst))
-		return show_usage_error(cli, "'%s' command takes no %s", command->name,
-			cli->user  ? "--user"
-			: cli->key ? "--key"
-				   : "--burst");
-	if (!command->takes_background && (cli->background || cli->idle_exit))
-		return show_usage_error(cli, "'%s' command takes no %s", command->name,
-			cli->background ? "--background" : "--idle-exit");
-	if (cli->arg_count == command->args ||
-		(command->takes_more && cli->arg_count > command->args))
+	size_t most = command->takes & TAKES_COMMAND    ? SIZE_MAX
+		      : command->takes & TAKES_ONE_MORE ? command->args + 1
+							: command->args;
+
+	if (cli->arg_count >= command->args && cli->arg_count <= most)
 		return EXIT_DONE;
 	if (!command->needs)
-		return show_usage_error(
-			cli, "'%s' command takes no arguments", command->name);
-	return show_usage_error(
-		cli, "'%s' command requires %s", command->name, command->needs);
+		return show_usage_error(cli, "'%s' command takes no %sarguments",
+			command->name, most ? "more " : "");
+	return show_usage_error(cli, "'%s' command requires %s: chronos %s %s",
+		command->name, command->needs, command->name, command->grammar);
 }
 
 static enum exit_code show_version(const struct cli *cli)
@@ -127,17 +173,20 @@ static enum exit_code run(const struct cli *cli)
 {
 	if (cli->version)
 		return show_version(cli);
-	if (cli->help)
-		return find_command("help")->run(cli);
+	if (!cli->verb && cli->help)
+		return show_help(cli, NULL);
 	if (!cli->verb) {
 		show_usage(stderr);
 		return EXIT_USAGE;
 	}
 	const struct command *command = find_command(cli->verb);
 	if (!command)
-		return show_usage_error(cli,
-			"Invalid command: %.64s (chronos help lists them)", cli->verb);
-	enum exit_code rc = check_arguments(cli, command);
+		return show_no_command(cli, cli->verb);
+	if (cli->help)
+		return show_help(cli, command);
+	enum exit_code rc = check_options(cli, command);
+	if (rc == EXIT_DONE)
+		rc = check_arguments(cli, command);
 	return rc == EXIT_DONE ? command->run(cli) : rc;
 }
 
@@ -153,9 +202,13 @@ int main(int argc, char **argv)
 		rc = run(&cli);
 	free(args);
 	/* An answer that did not reach its reader was not given. */
+	errno = 0;
 	if (fflush(stdout) != 0 || ferror(stdout)) {
-		perror("chronos: write");
-		return EXIT_INTERNAL;
+		char text[128];
+		snprintf(text, sizeof text, "The answer could not be written%s%s",
+			errno ? ": " : "", errno ? strerror(errno) : "");
+		if (rc == EXIT_DONE)
+			rc = show_error(&cli, "system", text, EXIT_INTERNAL);
 	}
 	return (int)rc;
 }

@@ -38,17 +38,25 @@ static enum exit_code fail(
 	return show_failure(cli, &e);
 }
 
-/* Ours first, so that it sees the program's calls before others change them. */
+/* Ours first, so that it sees the program's calls before others change them; and once,
+ * since what is started like this may start more. */
 static int set_first(const char *variable, const char *layer)
 {
 	const char *others = getenv(variable);
-	char *all;
+	char *rest = strdup(others ? others : ""), *at = rest, *one;
+	char *all = strdup(layer);
 
-	if (!others || !*others)
-		return setenv(variable, layer, 1);
-	if (asprintf(&all, "%s:%s", layer, others) < 0)
-		return -1;
-	int rc = setenv(variable, all, 1);
+	while (rest && all && (one = strsep(&at, ":"))) {
+		char *longer;
+		if (!*one || strcmp(one, layer) == 0)
+			continue;
+		if (asprintf(&longer, "%s:%s", all, one) < 0)
+			longer = NULL;
+		free(all);
+		all = longer;
+	}
+	int rc = rest && all ? setenv(variable, all, 1) : -1;
+	free(rest);
 	free(all);
 	return rc;
 }
@@ -122,6 +130,9 @@ enum exit_code run_run(const struct cli *cli)
 	struct chronos_partition p;
 	struct chronos_stats stats;
 
+	enum exit_code rc = check_partition(cli, cli->args[0]);
+	if (rc != EXIT_DONE)
+		return rc;
 	CHRONOS_GUARD c = open_directory(cli, &e);
 	if (!c || chronos_find(c, cli->args[0], &p, &e) < 0 ||
 		chronos_stats(c, &stats, &e) < 0)

@@ -1,7 +1,10 @@
 /* show.c - what chronos prints: badges, tables and JSON. */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli.h"
+#include "screen.h"
+#include "columns.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <pwd.h>
 #include <stdarg.h>
@@ -9,24 +12,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#define GREEN            "\033[32m"
-#define YELLOW           "\033[33m"
-#define RED              "\033[31m"
-#define BLUE             "\033[34m"
-#define PLAIN            "\033[0m"
-
 #define ENFORCEMENT_NOTE "for programs that do not join; see chronos doctor"
-
-static bool in_colour(FILE *out)
-{
-	const char *no_color = getenv("NO_COLOR");
-
-	return isatty(fileno(out)) && !(no_color && *no_color);
-}
 
 static void print_coloured(FILE *out, const char *colour, const char *text)
 {
-	if (in_colour(out))
+	if (screen_in_colour(out))
 		fprintf(out, "%s%s" PLAIN, colour, text);
 	else
 		fputs(text, out);
@@ -49,10 +39,10 @@ __attribute__((format(printf, 2, 0))) static void show_list(
 	enum badge badge, const char *format, va_list args)
 {
 	FILE *out = badge >= BADGE_WARNING ? stderr : stdout;
-	bool terminal = isatty(fileno(out));
+	bool moves = screen_moves(out);
 
 	print_coloured(out, badges[badge].colour,
-		terminal ? badges[badge].sign : badges[badge].plain);
+		moves ? badges[badge].sign : badges[badge].plain);
 	fputc(' ', out);
 	vfprintf(out, format, args);
 	fputc('\n', out);
@@ -80,6 +70,11 @@ static const enum exit_code exit_codes[] = {
 	[CHRONOS_INTERNAL] = EXIT_INTERNAL,
 };
 
+enum exit_code exit_code_of(const struct chronos_error *e)
+{
+	return exit_codes[e->code];
+}
+
 enum exit_code show_error(const struct cli *cli, const char *code, const char *text,
 	enum exit_code exit_code)
 {
@@ -98,7 +93,13 @@ enum exit_code show_error(const struct cli *cli, const char *code, const char *t
 
 enum exit_code show_failure(const struct cli *cli, const struct chronos_error *e)
 {
-	return show_error(cli, chronos_code_name(e->code), e->text, exit_codes[e->code]);
+	char text[sizeof e->text];
+
+	snprintf(text, sizeof text, "%s", e->text);
+	/* The library's texts are parts of sentences; those of a program are whole ones. */
+	if (islower((unsigned char)text[0]) && isalpha((unsigned char)text[1]))
+		text[0] = (char)toupper((unsigned char)text[0]);
+	return show_error(cli, chronos_code_name(e->code), text, exit_code_of(e));
 }
 
 enum exit_code show_usage_error(const struct cli *cli, const char *format, ...)
@@ -130,7 +131,7 @@ struct duration_text duration_text(uint64_t ns)
 	return t;
 }
 
-struct user_text user_text(uint32_t uid)
+static struct user_text look_up_user(uint32_t uid)
 {
 	const struct passwd *user = getpwuid(uid);
 	struct user_text t;
@@ -142,7 +143,41 @@ struct user_text user_text(uint32_t uid)
 	return t;
 }
 
-static uint64_t megabytes(uint64_t bytes)
+/* Remembered: the name service is asked once, not for each of ten thousand partitions. */
+struct user_text user_text(uint32_t uid)
+{
+	static struct {
+		uint32_t uid;
+		struct user_text name; /* "": none yet */
+	} known[64];
+	const size_t i = uid % (sizeof known / sizeof *known);
+
+	if (!*known[i].name.text || known[i].uid != uid) {
+		known[i].uid = uid;
+		known[i].name = look_up_user(uid);
+	}
+	return known[i].name;
+}
+
+struct devices_text devices_text(const struct chronos_partition *p)
+{
+	struct devices_text t = { "" };
+	size_t at = 0;
+
+	for (size_t i = 0; i < p->device_count; i++) {
+		size_t first = i;
+		while (i + 1 < p->device_count && p->devices[i + 1] == p->devices[i] + 1)
+			i++;
+		at += (size_t)snprintf(t.text + at, sizeof t.text - at, "%s%" PRIu32,
+			first ? "," : "", p->devices[first]);
+		if (i > first)
+			at += (size_t)snprintf(t.text + at, sizeof t.text - at,
+				"%c%" PRIu32, i > first + 1 ? '-' : ',', p->devices[i]);
+	}
+	return t;
+}
+
+uint64_t megabytes(uint64_t bytes)
 {
 	return bytes >> 20;
 }
@@ -198,21 +233,35 @@ json_t *json_of_device(const struct chronos_device *d)
 
 /* ---- what partitions have ---- */
 
+struct usage_sum usage_none(void)
+{
+	return (struct usage_sum){ .known = true, .enforcement = "off" };
+}
+
+bool usage_add(struct chronos *c, const struct chronos_partition *p, size_t i,
+	struct usage_sum *sum, struct chronos_usage *u)
+{
+	if (chronos_usage(c, p, p->devices[i], u, NULL) < 0) {
+		*sum = (struct usage_sum){ .enforcement = "unknown" };
+		return false;
+	}
+	sum->quota_bytes += u->quota_bytes;
+	sum->used_bytes += u->used_bytes;
+	sum->time_ns += u->time_ns;
+	sum->refusals += u->refusals;
+	sum->clients += u->clients;
+	if (sum->known)
+		sum->enforcement = u->enforcement;
+	return true;
+}
+
 struct usage_sum usage_of(struct chronos *c, const struct chronos_partition *p)
 {
-	struct usage_sum sum = { .known = true, .enforcement = "off" };
+	struct usage_sum sum = usage_none();
+	struct chronos_usage u;
 
-	for (size_t i = 0; i < p->device_count; i++) {
-		struct chronos_usage u;
-		if (chronos_usage(c, p, p->devices[i], &u, NULL) < 0)
-			return (struct usage_sum){ .enforcement = "unknown" };
-		sum.quota_bytes += u.quota_bytes;
-		sum.used_bytes += u.used_bytes;
-		sum.time_ns += u.time_ns;
-		sum.refusals += u.refusals;
-		sum.clients += u.clients;
-		sum.enforcement = u.enforcement;
-	}
+	for (size_t i = 0; i < p->device_count && usage_add(c, p, i, &sum, &u); i++)
+		continue;
 	return sum;
 }
 
@@ -230,127 +279,145 @@ void json_add_usage(json_t *partition, const struct usage_sum *u)
 	json_object_set_new(partition, "clients", json_integer((json_int_t)u->clients));
 }
 
-void show_usages(struct chronos *c, const struct chronos_partition *list, size_t count)
-{
-	if (count > 0)
-		puts("\nPartitions");
-	for (size_t i = 0; i < count; i++) {
-		struct usage_sum u = usage_of(c, &list[i]);
-		printf("  %s: %" PRIu32 "%%%s, %" PRIu64 " of %" PRIu64 " MB, %" PRIu32
-		       " processes, %.3f s of device time, %" PRIu64
-		       " refusals, enforce: %s\n",
-			list[i].id, list[i].hundredths, list[i].burst ? " burst" : "",
-			megabytes(u.used_bytes), megabytes(u.quota_bytes), u.clients,
-			(double)u.time_ns / 1e9, u.refusals, u.enforcement);
-	}
-}
+/* ---- tables of partitions ---- */
 
-/* ---- the table of partitions ---- */
-
-enum { COLUMNS = 9, CELL_BYTES = 160 };
-
-struct row {
-	char cell[COLUMNS][CELL_BYTES];
+static const struct column list_columns[] = {
+	{ "ID", 0, false, false },
+	{ "Device", 0, false, false },
+	{ "Memory", 0, false, false },
+	{ "Time Left", 0, false, false },
+	{ "Owner", 4, false, false },
+	{ "Status", 5, false, false },
+	{ "Used", 2, false, false },
+	{ "Enforce", 1, false, false },
+	{ "Key", 3, false, true },
 };
 
-static const char *const headings[COLUMNS] = { "ID", "Device", "Memory", "Time Left",
-	"Owner", "Status", "Used", "Enforce", "Key" };
-
-static void fill_row(
-	struct row *row, const struct chronos_partition *p, const struct usage_sum *u)
+static void add_used(struct table *t, const struct usage_sum *u)
 {
-	char *device = row->cell[1];
-	size_t at = (size_t)snprintf(device, CELL_BYTES, "GPU ");
-
-	for (size_t i = 0; i < p->device_count && at < CELL_BYTES; i++)
-		at += (size_t)snprintf(device + at, CELL_BYTES - at, "%s%" PRIu32,
-			i ? "," : "", p->devices[i]);
-	snprintf(row->cell[0], CELL_BYTES, "%s", p->id);
-	snprintf(row->cell[2], CELL_BYTES, "%" PRIu32 "%%", p->hundredths);
-	snprintf(row->cell[3], CELL_BYTES, "%s", duration_text(p->left_ns).text);
-	snprintf(row->cell[4], CELL_BYTES, "%s", user_text(p->owner).text);
-	snprintf(row->cell[5], CELL_BYTES, "ACTIVE");
 	if (u->known)
-		snprintf(row->cell[6], CELL_BYTES, "%" PRIu64 " of %" PRIu64 " MB",
-			megabytes(u->used_bytes), megabytes(u->quota_bytes));
+		table_add(t, "%" PRIu64 " of %" PRIu64 " MB", megabytes(u->used_bytes),
+			megabytes(u->quota_bytes));
 	else
-		snprintf(row->cell[6], CELL_BYTES, "?");
-	snprintf(row->cell[7], CELL_BYTES, "%s", u->enforcement);
-	snprintf(row->cell[8], CELL_BYTES, "%s", p->key);
+		table_add(t, "?");
 }
 
-static void print_rule(const int width[COLUMNS], int columns)
+static void add_list_row(
+	struct table *t, const struct chronos_partition *p, const struct usage_sum *u)
 {
-	for (int c = 0; c < columns; c++) {
-		putchar('+');
-		for (int i = 0; i < width[c] + 2; i++)
-			putchar('-');
-	}
-	puts("+");
+	table_add(t, "%s", p->id);
+	table_add(t, "GPU %s", devices_text(p).text);
+	table_add(t, "%" PRIu32 "%%", p->hundredths);
+	table_add(t, "%s", duration_text(p->left_ns).text);
+	table_add(t, "%s", user_text(p->owner).text);
+	table_add(t, "ACTIVE");
+	add_used(t, u);
+	table_add(t, "%s", u->enforcement);
+	table_add(t, "%s", p->key);
 }
 
-static void print_row(const struct row *row, const int width[COLUMNS], int columns)
+static enum exit_code no_memory(void)
 {
-	for (int c = 0; c < columns; c++)
-		printf("| %-*s ", width[c], row->cell[c]);
-	puts("|");
+	show(BADGE_ERROR, "There is not enough memory for this table");
+	return EXIT_INTERNAL;
 }
 
-static void print_rows(const struct row *rows, size_t count)
-{
-	int width[COLUMNS] = { 0 };
-	/* Keys have a column only where there is one. */
-	int columns = COLUMNS - 1;
-
-	for (size_t i = 0; i < count; i++) {
-		for (int c = 0; c < COLUMNS; c++) {
-			int n = (int)strlen(rows[i].cell[c]);
-			width[c] = n > width[c] ? n : width[c];
-		}
-		if (i > 0 && *rows[i].cell[COLUMNS - 1])
-			columns = COLUMNS;
-	}
-	print_rule(width, columns);
-	for (size_t i = 0; i < count; i++) {
-		print_row(&rows[i], width, columns);
-		if (i == 0)
-			print_rule(width, columns);
-	}
-	print_rule(width, columns);
-}
-
-void show_partition_table(
+enum exit_code show_partition_table(
 	struct chronos *c, const struct chronos_partition *list, size_t count)
 {
-	struct row *rows = calloc(count + 1, sizeof *rows);
+	struct table t;
 
-	if (!rows)
-		return show(BADGE_ERROR, "no memory for %zu partitions", count);
-	for (int i = 0; i < COLUMNS; i++)
-		snprintf(rows[0].cell[i], CELL_BYTES, "%s", headings[i]);
+	table_init(&t, list_columns, sizeof list_columns / sizeof *list_columns);
 	for (size_t i = 0; i < count; i++) {
 		struct usage_sum u = usage_of(c, &list[i]);
-		fill_row(&rows[i + 1], &list[i], &u);
+		add_list_row(&t, &list[i], &u);
 	}
 	puts("Active Partitions");
-	print_rows(rows, count + 1);
+	int rc = table_print_boxed(&t, stdout, screen_columns(stdout));
+	table_fini(&t);
+	if (rc < 0)
+		return no_memory();
 	show(BADGE_INFO, "Total: %zu partition(s)", count);
-	free(rows);
+	return EXIT_DONE;
+}
+
+static const struct column usage_columns[] = {
+	{ "ID", 0, false, false },
+	{ "Device", 0, false, false },
+	{ "Share", 0, true, false },
+	{ "Memory", 0, true, false },
+	{ "Device time", 0, true, false },
+	{ "Time Left", 5, true, false },
+	{ "Processes", 4, true, false },
+	{ "Refusals", 3, true, false },
+	{ "Enforce", 1, false, false },
+	{ "Owner", 6, false, false },
+	{ "Key", 2, false, true },
+};
+
+void usage_table_init(struct table *t)
+{
+	table_init(t, usage_columns, sizeof usage_columns / sizeof *usage_columns);
+}
+
+void usage_table_add(struct table *t, const struct chronos_partition *p,
+	const struct usage_sum *u, const char *time)
+{
+	table_add(t, "%s", p->id);
+	table_add(t, "%s", devices_text(p).text);
+	table_add(t, "%" PRIu32 "%%%s", p->hundredths, p->burst ? " burst" : "");
+	add_used(t, u);
+	table_add(t, "%s", time);
+	table_add(t, "%s", duration_text(p->left_ns).text);
+	table_add(t, "%" PRIu32, u->clients);
+	table_add(t, "%" PRIu64, u->refusals);
+	table_add(t, "%s", u->enforcement);
+	table_add(t, "%s", user_text(p->owner).text);
+	table_add(t, "%s", p->key);
+}
+
+enum exit_code show_usages(
+	struct chronos *c, const struct chronos_partition *list, size_t count)
+{
+	struct table t;
+
+	if (count == 0)
+		return EXIT_DONE;
+	usage_table_init(&t);
+	for (size_t i = 0; i < count; i++) {
+		struct usage_sum u = usage_of(c, &list[i]);
+		char time[32];
+		snprintf(time, sizeof time, "%.3f s", (double)u.time_ns / 1e9);
+		usage_table_add(&t, &list[i], &u, u.known ? time : "?");
+	}
+	puts("\nPartitions");
+	int rc = table_print_plain(&t, stdout, screen_columns(stdout), "  ");
+	table_fini(&t);
+	return rc < 0 ? no_memory() : EXIT_DONE;
 }
 
 /* ---- devices ---- */
+
+const char *printable(char *out, size_t size, const char *text)
+{
+	snprintf(out, size, "%s", text);
+	make_printable(out);
+	return out;
+}
 
 static void show_device(const struct chronos_device *d)
 {
 	uint64_t available = chronos_share_bytes(d->memory_bytes, d->free_hundredths);
 	uint32_t used = CHRONOS_WHOLE - d->free_hundredths;
 
-	printf("\nDevice %" PRIu32 ": %s%s\n", d->index, d->name,
-		d->present ? "" : " (absent)");
+	char name[sizeof d->name], uuid[sizeof d->uuid], pci[sizeof d->pci];
+
+	printf("\nDevice %" PRIu32 ": %s%s\n", d->index,
+		printable(name, sizeof name, d->name), d->present ? "" : " (absent)");
 	printf("  Type: %s\n", chronos_kind_name(d->kind));
-	printf("  UUID: %s\n", d->uuid);
+	printf("  UUID: %s\n", printable(uuid, sizeof uuid, d->uuid));
 	if (*d->pci)
-		printf("  PCI: %s\n", d->pci);
+		printf("  PCI: %s\n", printable(pci, sizeof pci, d->pci));
 	printf("  Memory Total: %" PRIu64 " MB\n", megabytes(d->memory_bytes));
 	if (d->present) {
 		printf("  Memory Used: %" PRIu64 " MB\n",
@@ -392,7 +459,7 @@ void show_available(const struct chronos_device *d)
 
 	snprintf(percent, sizeof percent, "%" PRIu32 ".0%%", free_percent);
 	print_coloured(stdout, colour, percent);
-	if (isatty(fileno(stdout)))
+	if (isatty(STDOUT_FILENO))
 		printf(" available on GPU %" PRIu32, d->index);
 	putchar('\n');
 }

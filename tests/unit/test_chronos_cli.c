@@ -4,6 +4,8 @@
 
 #include <jansson.h>
 #include <limits.h>
+#include <pty.h>
+#include <termios.h>
 
 /* One command's end. */
 struct answer {
@@ -99,7 +101,8 @@ static void a_partition_outlives_the_command_that_made_it(void **state)
 	assert_int_equal(sscanf(a.out, "[OK] Created partition %15s", id), 1);
 	assert_non_null(strstr(a.out, "\n[INFO] Device: GPU 0\n[INFO] Memory: 25%\n"
 				      "[INFO] Duration: 1h 0m\n"));
-	assert_non_null(strstr(a.out, "[INFO] Enforcement: off\n"));
+	assert_non_null(strstr(a.out, "[INFO] Enforcement: off for programs that do not "
+				      "join; start one that does: chronos run p-"));
 
 	assert_done(t, &a, "available 0");
 	assert_string_equal(a.out, "75.0%\n");
@@ -194,7 +197,7 @@ static void wrong_arguments_are_told_and_exit_with_2(void **state)
 	assert_fails(t, 2, "create ,0 0.5 60", "Invalid device index");
 	assert_fails(t, 2, "create 0,0 0.5 60", "twice");
 	assert_fails(t, 2, "create 0 0.5 60 --user no-such-user", "no-such-user");
-	assert_fails(t, 2, "create 0 0.5 60 --key 'a b'", "key");
+	assert_fails(t, 2, "create 0 0.5 60 --key 'a b'", "Key");
 	assert_fails(t, 2, "create 0 0.5 60 --key", "--key");
 	assert_fails(t, 2, "list --user root", "--user");
 	assert_fails(t, 2, "list --frob", "--frob");
@@ -219,10 +222,10 @@ static void each_failure_has_its_exit_code(void **state)
 
 	assert_done(t, &a, "create 0 0.6 60");
 	assert_fails(t, 3, "create 0 0.5 60",
-		"not enough available on device 0: requested 50% (8192 MB), available "
+		"Not enough available on device 0: requested 50% (8192 MB), available "
 		"40%");
-	assert_fails(t, 5, "create 7 0.5 60", "no device 7");
-	assert_fails(t, 5, "create x 0.5 60", "no device x");
+	assert_fails(t, 5, "create 7 0.5 60", "No device 7");
+	assert_fails(t, 5, "create x 0.5 60", "No device x");
 	assert_fails(t, 5, "release p-00000000", "not found");
 	assert_fails(t, 5, "renew nobody 60", "not found");
 	assert_int_equal(mkdir(t->base, 0700), -1);
@@ -257,6 +260,89 @@ static void errors_are_json_too_where_it_was_asked_for(void **state)
 	assert_string_equal(text_of(error, "code"), "not_found");
 	assert_int_equal(number_of(error, "exit_code"), 5);
 	json_decref(value);
+}
+
+static void wrong_words_are_answered_with_the_right_ones(void **state)
+{
+	struct place *t = *state;
+
+	assert_fails(t, 2, "rm p-1", "did you mean release?");
+	assert_fails(t, 2, "liste", "did you mean list?");
+	assert_fails(t, 2, "list -x", "Unknown option: -x");
+	assert_fails(t, 2, "help frobnicate", "Invalid command: frobnicate");
+	assert_fails(t, 2, "help list list", "no more arguments");
+	assert_fails(t, 2, "create 0", "chronos create <device>");
+	assert_fails(t, 2, "release ''", "partition is empty");
+	assert_fails(t, 2, "renew '' 5", "partition is empty");
+	assert_fails(t, 2, "run '' true", "partition is empty");
+	assert_fails(t, 5, "available 9", "there are 0 to 1");
+}
+
+static void an_error_is_json_wherever_json_was_asked_for(void **state)
+{
+	struct place *t = *state;
+	struct answer a;
+
+	chronos(t, &a, "list --frob --json");
+	assert_int_equal(a.code, 2);
+	json_t *value = json_loads(a.err, 0, NULL);
+	assert_string_equal(text_of(json_object_get(value, "error"), "code"), "usage");
+	json_decref(value);
+	chronos(t, &a, "stats --json >/dev/full");
+	assert_int_equal(a.code, 6);
+	value = json_loads(a.err, 0, NULL);
+	assert_string_equal(text_of(json_object_get(value, "error"), "code"), "system");
+	json_decref(value);
+}
+
+/* Nobody else could release it: its id was never told. */
+static void a_partition_whose_answer_is_lost_is_released(void **state)
+{
+	struct place *t = *state;
+	struct answer a;
+
+	chronos(t, &a, "create 0 0.5 60 >/dev/full");
+	assert_int_equal(a.code, 6);
+	assert_non_null(strstr(a.err, "was released"));
+	assert_int_equal(active(t), 0);
+	chronos(t, &a, "create 0 0.5 60 --json >&-");
+	assert_int_equal(a.code, 6);
+	assert_int_equal(active(t), 0);
+	/* One that was there before stays. */
+	assert_done(t, &a, "create 0 0.5 60 --key k");
+	chronos(t, &a, "create 0 0.5 60 --key k >/dev/full");
+	assert_int_equal(a.code, 6);
+	assert_int_equal(active(t), 1);
+}
+
+static void help_says_all_about_each_command(void **state)
+{
+	struct place *t = *state;
+	struct answer asked, option;
+	char line[64], usage[64];
+	json_t *help = json_answer(t, "help --json");
+	const json_t *commands = json_object_get(help, "commands");
+
+	assert_true(json_array_size(commands) > 10);
+	for (size_t i = 0; i < json_array_size(commands); i++) {
+		const json_t *one = json_array_get(commands, i);
+		snprintf(line, sizeof line, "help %s", text_of(one, "name"));
+		snprintf(usage, sizeof usage, "Usage: chronos %s", text_of(one, "name"));
+		assert_done(t, &asked, line);
+		assert_memory_equal(asked.out, usage, strlen(usage));
+		assert_non_null(strstr(asked.out, "\nExit codes:\n"));
+		snprintf(line, sizeof line, "%s --help", text_of(one, "name"));
+		assert_done(t, &option, line);
+		assert_string_equal(option.out, asked.out);
+	}
+	json_decref(help);
+	assert_done(t, &asked, "help");
+	char *examples = strstr(asked.out, "\nExamples:\n");
+	assert_non_null(examples);
+	int n = 0;
+	for (char *at = examples; (at = strstr(at, "\n  chronos ")); at++)
+		n++;
+	assert_true(n >= 6);
 }
 
 /* ---- JSON ---- */
@@ -335,9 +421,42 @@ static void run_starts_a_program_in_its_partition(void **state)
 	assert_non_null(strstr(a.out, "| 0 of 4096 MB |"));
 	assert_non_null(strstr(a.out, "| cooperative |"));
 	assert_done(t, &a, "stats");
-	assert_non_null(strstr(a.out, "25% burst, 0 of 4096 MB"));
-	assert_non_null(strstr(a.out, "enforce: cooperative\n"));
-	assert_non_null(strstr(a.out, "enforce: off\n"));
+	assert_non_null(strstr(a.out, "  25% burst  0 of 4096 MB  "));
+	assert_non_null(strstr(a.out, "  cooperative  "));
+	assert_non_null(strstr(a.out, "  off  "));
+}
+
+static void what_a_command_takes_is_not_for_chronos(void **state)
+{
+	struct place *t = *state;
+	struct answer a;
+
+	assert_done(t, &a, "create 0 0.25 3600 --key k");
+	assert_done(t, &a, "run k sh -c 'echo $0 $*' --json --help -- --version");
+	assert_string_equal(a.out, "--json --help -- --version\n");
+	assert_done(t, &a, "run k -- sh -c 'echo $0 $*' -- --json");
+	assert_string_equal(a.out, "-- --json\n");
+}
+
+/* A sanitized program minds that a library is loaded before its sanitizer. */
+#define TWICE "ASAN_OPTIONS=verify_asan_link_order=0"
+
+static void a_program_started_twice_over_has_each_layer_once(void **state)
+{
+	struct place *t = *state;
+	struct answer a;
+	char layer[PATH_MAX], expected[PATH_MAX + 32];
+
+	assert_non_null(realpath(CHRONOS_LAYER, layer));
+	assert_done(t, &a, "create 0 0.25 3600 --key k");
+	chronos_with(t, &a, TWICE " OPENCL_LAYERS=/another.so",
+		"run k -- " CHRONOS_BIN " run k -- printenv OPENCL_LAYERS");
+	snprintf(expected, sizeof expected, "%s:/another.so\n", layer);
+	assert_string_equal(a.out, expected);
+	chronos_with(
+		t, &a, TWICE, "run k -- " CHRONOS_BIN " run k -- printenv LD_PRELOAD");
+	assert_int_equal(a.code, 0);
+	assert_null(strchr(a.out, ':'));
 }
 
 static void doctor_says_what_holds(void **state)
@@ -348,7 +467,232 @@ static void doctor_says_what_holds(void **state)
 	assert_done(t, &a, "doctor");
 	assert_non_null(strstr(a.out, "[OK] OpenCL layer (cooperative): "));
 	assert_non_null(strstr(a.out, "[OK] CUDA hook (cooperative): "));
+	assert_non_null(
+		strstr(a.out, "[OK] Devices: GPU 0, Simulated GPU 0 (simulated); "));
+	assert_non_null(strstr(a.out, "\n       systemctl enable --now chronos-arbiter"));
 	json_decref(json_answer(t, "doctor --json"));
+	/* What it cannot look at keeps it from nothing else. */
+	chronos(t, &a, "doctor --dir /tmp");
+	assert_int_equal(a.code, 4);
+	assert_non_null(
+		strstr(a.out, "[INFO] Directory: /tmp can be written by everybody"));
+	assert_non_null(strstr(a.out, "[OK] OpenCL layer (cooperative): "));
+}
+
+/* ---- on a terminal ---- */
+
+struct session {
+	pid_t pid;
+	int fd;
+	struct termios before, after;
+	int status;
+	size_t bytes;
+	char out[65536]; /* all that it showed */
+};
+
+/* Starts `chronos <args>`, a line for the shell, on a terminal of that size. */
+static void start_on_terminal(struct place *t, struct session *s, unsigned short rows,
+	unsigned short columns, const char *env, const char *args)
+{
+	const struct winsize size = { .ws_row = rows, .ws_col = columns };
+	char line[1024];
+
+	memset(s, 0, sizeof *s);
+	snprintf(line, sizeof line,
+		"export TERM=xterm CHRONOS_DIR=%s %s; exec " CHRONOS_BIN " %s", t->dir,
+		env, args);
+	s->pid = forkpty(&s->fd, NULL, NULL, &size);
+	assert_true(s->pid >= 0);
+	if (s->pid == 0) {
+		execl("/bin/sh", "sh", "-c", line, NULL);
+		_exit(99);
+	}
+	assert_int_equal(tcgetattr(s->fd, &s->before), 0);
+}
+
+/* False: it ended. */
+static bool read_on(struct session *s)
+{
+	struct pollfd p = { .fd = s->fd, .events = POLLIN };
+
+	if (poll(&p, 1, 60000) <= 0)
+		fail_msg("nothing more than: %s", s->out);
+	ssize_t n = read(s->fd, s->out + s->bytes, sizeof s->out - 1 - s->bytes);
+	if (n > 0)
+		s->bytes += (size_t)n;
+	s->out[s->bytes] = '\0';
+	return n > 0;
+}
+
+static void until_shown(struct session *s, const char *text)
+{
+	while (!strstr(s->out, text)) {
+		if (!read_on(s))
+			fail_msg("it ended without \"%s\": %s", text, s->out);
+	}
+}
+
+static void forget_shown(struct session *s)
+{
+	s->bytes = 0;
+	s->out[0] = '\0';
+}
+
+static void type(struct session *s, const char *keys)
+{
+	assert_int_equal(write(s->fd, keys, strlen(keys)), strlen(keys));
+}
+
+static void until_ended(struct session *s)
+{
+	while (waitpid(s->pid, &s->status, WNOHANG) == 0) {
+		struct pollfd p = { .fd = s->fd, .events = POLLIN };
+		if (poll(&p, 1, 10) > 0 && p.revents & POLLIN)
+			read_on(s);
+	}
+	assert_int_equal(tcgetattr(s->fd, &s->after), 0);
+	while (read_on(s))
+		continue;
+	close(s->fd);
+}
+
+static void assert_given_back(const struct session *s)
+{
+	assert_int_equal(s->after.c_lflag, s->before.c_lflag);
+	const char *left = strstr(s->out, "\033[?25h\033[?1049l");
+	assert_non_null(left);
+	assert_null(strstr(left, "\033[?1049h"));
+}
+
+static void watch_gives_the_terminal_back_however_it_ends(void **state)
+{
+	struct place *t = *state;
+	struct session s;
+	static const struct {
+		const char *keys;
+		int signal_number;
+		int status;
+	} ends[] = { { "q", 0, 0 }, { "\003", 0, 0 }, { "", SIGTERM, SIGTERM },
+		{ "", SIGHUP, SIGHUP } };
+
+	for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+		start_on_terminal(t, &s, 24, 100, "", "watch");
+		until_shown(&s, "q: quit");
+		assert_memory_equal(s.out, "\033[?1049h\033[?25l", 14);
+		type(&s, ends[i].keys);
+		if (ends[i].signal_number)
+			assert_int_equal(kill(s.pid, ends[i].signal_number), 0);
+		until_ended(&s);
+		assert_int_equal(s.status, ends[i].status);
+		assert_given_back(&s);
+	}
+}
+
+static void watch_scrolls_and_follows_the_size(void **state)
+{
+	struct place *t = *state;
+	struct chronos_partition p;
+	struct session s;
+
+	for (int i = 0; i < 20; i++)
+		assert_ok(t, create(t, "0", 1, SECONDS(600), NULL, &p));
+	start_on_terminal(t, &s, 8, 70, "", "watch");
+	until_shown(&s, "lines 1 to 6 of 24");
+	type(&s, "j");
+	until_shown(&s, "lines 2 to 7 of 24");
+	type(&s, "\033[6~");
+	until_shown(&s, "lines 7 to 12 of 24");
+	type(&s, "G");
+	until_shown(&s, p.id);
+	until_shown(&s, "lines 19 to 24 of 24");
+	type(&s, "\033[5~k");
+	until_shown(&s, "lines 14 to 19 of 24");
+	forget_shown(&s);
+	const struct winsize larger = { .ws_row = 30, .ws_col = 200 };
+	assert_int_equal(ioctl(s.fd, TIOCSWINSZ, &larger), 0);
+	until_shown(&s, "Simulated GPU 1");
+	until_shown(&s, "Owner");
+	type(&s, "q");
+	until_ended(&s);
+	assert_int_equal(s.status, 0);
+}
+
+/* As it takes the place of chronos. */
+static void a_signal_reaches_the_program_that_was_started(void **state)
+{
+	struct place *t = *state;
+	struct session s;
+	struct answer a;
+
+	assert_done(t, &a, "create 0 0.25 3600 --key k");
+	start_on_terminal(t, &s, 24, 80, "",
+		"run k -- sh -c 'trap \"exit 7\" TERM; echo ready; while :; do sleep 0.01; done'");
+	until_shown(&s, "ready");
+	assert_int_equal(kill(s.pid, SIGTERM), 0);
+	until_ended(&s);
+	assert_true(WIFEXITED(s.status));
+	assert_int_equal(WEXITSTATUS(s.status), 7);
+}
+
+/* No line is wider than the terminal, not counting what is not shown. */
+static void assert_fits(const char *out, size_t columns)
+{
+	size_t at = 0;
+
+	for (; *out; out++) {
+		if (*out == '\033')
+			out = strchr(out, 'm');
+		else if (*out == '\n')
+			at = 0;
+		else if (*out != '\r' && (*out & 0xc0) != 0x80)
+			at++;
+		if (at > columns)
+			fail_msg("wider than %zu: %s", columns, out);
+	}
+}
+
+static void tables_fit_the_terminal(void **state)
+{
+	struct place *t = *state;
+	struct chronos_partition p;
+	struct session s;
+	char key[100];
+
+	memset(key, 'k', sizeof key - 1);
+	key[sizeof key - 1] = '\0';
+	assert_ok(t, create(t, "0,1", 50, SECONDS(600), key, &p));
+	for (unsigned short columns = 50; columns < 220; columns += 10) {
+		start_on_terminal(t, &s, 24, columns, "", "list");
+		until_ended(&s);
+		assert_int_equal(s.status, 0);
+		assert_fits(s.out, columns);
+		assert_non_null(strstr(s.out, p.id));
+		assert_non_null(strstr(s.out, "GPU 0,1"));
+		/* The widest goes before what is needed more. */
+		assert_true((strstr(s.out, key) != NULL) == (columns >= 180));
+	}
+}
+
+static void colours_are_for_terminals_that_want_them(void **state)
+{
+	struct place *t = *state;
+	struct session s;
+	struct answer a;
+
+	start_on_terminal(t, &s, 24, 80, "", "available 0");
+	until_ended(&s);
+	assert_string_equal(s.out, "\033[32m100.0%\033[0m available on GPU 0\r\n");
+	start_on_terminal(t, &s, 24, 80, "NO_COLOR=1", "available 0");
+	until_ended(&s);
+	assert_string_equal(s.out, "100.0% available on GPU 0\r\n");
+	start_on_terminal(t, &s, 24, 80, "TERM=dumb", "list");
+	until_ended(&s);
+	assert_string_equal(s.out, "[INFO] No active partitions\r\n");
+	start_on_terminal(t, &s, 24, 80, "", "list");
+	until_ended(&s);
+	assert_string_equal(s.out, "\033[34mℹ\033[0m No active partitions\r\n");
+	assert_done(t, &a, "available 0");
+	assert_string_equal(a.out, "100.0%\n");
 }
 
 static void help_and_stats_say_that_nothing_is_enforced(void **state)
@@ -541,6 +885,53 @@ static void an_arbiter_in_the_background_outlives_the_command(void **state)
 	until_arbiter_serves(t, false);
 }
 
+/* It is the answer that is waited for, not the first line. */
+static void an_arbiter_without_devices_serves_all_the_same(void **state)
+{
+	struct place t;
+	struct answer a;
+	char cwd[PATH_MAX] = "", link[64];
+	int pid;
+
+	(void)state;
+	place_init(&t);
+	chronos_with(&t, &a, "LD_LIBRARY_PATH=" FAKE_NVML_DIR " FAKE_NVML=unloaded",
+		"arbiter --background");
+	assert_int_equal(a.code, 0);
+	assert_non_null(strstr(a.err, "[WARNING] No GPU was found"));
+	assert_int_equal(sscanf(a.out, "[OK] Arbiter serves, process %d", &pid), 1);
+	assert_true(arbiter_serves(&t));
+	/* It keeps no folder of who started it. */
+	snprintf(link, sizeof link, "/proc/%d/cwd", pid);
+	assert_int_equal(readlink(link, cwd, sizeof cwd - 1), 1);
+	assert_string_equal(cwd, "/");
+	assert_int_equal(kill(pid, SIGTERM), 0);
+	until_arbiter_serves(&t, false);
+	place_fini(&t);
+}
+
+static void an_arbiter_says_why_it_ends(void **state)
+{
+	struct place *t = *state;
+	struct answer a;
+
+	chronos(t, &a,
+		"arbiter & P=$!; until " CHRONOS_BIN
+		" stats | grep -q 'Arbiter: serves'; do :; done; kill $P; wait $P");
+	assert_int_equal(a.code, 0);
+	assert_non_null(strstr(a.out, "[INFO] Arbiter ends: it was told to\n"));
+	chronos(t, &a, "arbiter --idle-exit 1");
+	assert_int_equal(a.code, 0);
+	assert_non_null(
+		strstr(a.out, "[INFO] Arbiter ends: no partition can be joined\n"));
+	chronos(t, &a,
+		"arbiter & P=$!; until " CHRONOS_BIN
+		" stats | grep -q 'Arbiter: serves'; do :; done; rm $CHRONOS_DIR/state; "
+		"wait $P");
+	assert_int_equal(a.code, 6);
+	assert_non_null(strstr(a.err, "removed or replaced"));
+}
+
 static void an_arbiter_ends_by_itself_when_it_may(void **state)
 {
 	struct place *t = *state;
@@ -569,7 +960,20 @@ int main(void)
 		with_devices(errors_are_json_too_where_it_was_asked_for),
 		with_devices(every_verb_answers_in_json),
 		with_devices(run_starts_a_program_in_its_partition),
+		with_devices(wrong_words_are_answered_with_the_right_ones),
+		with_devices(an_error_is_json_wherever_json_was_asked_for),
+		with_devices(a_partition_whose_answer_is_lost_is_released),
+		with_devices(help_says_all_about_each_command),
+		with_devices(what_a_command_takes_is_not_for_chronos),
+		with_devices(a_program_started_twice_over_has_each_layer_once),
+		with_devices(a_signal_reaches_the_program_that_was_started),
 		with_devices(doctor_says_what_holds),
+		with_devices(watch_gives_the_terminal_back_however_it_ends),
+		with_devices(watch_scrolls_and_follows_the_size),
+		with_devices(tables_fit_the_terminal),
+		with_devices(colours_are_for_terminals_that_want_them),
+		cmocka_unit_test(an_arbiter_without_devices_serves_all_the_same),
+		with_devices(an_arbiter_says_why_it_ends),
 		with_devices(watch_goes_on_until_it_is_stopped),
 		with_devices(an_arbiter_in_the_background_outlives_the_command),
 		with_devices(an_arbiter_ends_by_itself_when_it_may),
