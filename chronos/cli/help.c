@@ -156,19 +156,19 @@ const struct option_text option_texts[] = {
 const size_t option_count = sizeof option_texts / sizeof *option_texts;
 
 static const struct {
-	enum exit_code code;
 	const char *meaning;
+	enum exit_code code;
 	bool of_run; /* alone */
 } exit_texts[] = {
-	{ EXIT_DONE, "done", false },
-	{ EXIT_USAGE, "usage: an argument is wrong", false },
-	{ EXIT_REFUSED, "refused: not enough is free, or it is there already", false },
-	{ EXIT_PERMISSION, "permission: another user's partition or directory", false },
-	{ EXIT_NOT_FOUND, "not found: no such device or partition, or it has ended",
+	{ "done", EXIT_DONE, false },
+	{ "usage: an argument is wrong", EXIT_USAGE, false },
+	{ "refused: not enough is free, or it is there already", EXIT_REFUSED, false },
+	{ "permission: another user's partition or directory", EXIT_PERMISSION, false },
+	{ "not found: no such device or partition, or it has ended", EXIT_NOT_FOUND,
 		false },
-	{ EXIT_INTERNAL, "internal: the state, a driver or the system failed", false },
-	{ EXIT_CANNOT_START, "run: the command cannot be started", true },
-	{ EXIT_NO_COMMAND, "run: there is no such command", true },
+	{ "internal: the state, a driver or the system failed", EXIT_INTERNAL, false },
+	{ "run: the command cannot be started", EXIT_CANNOT_START, true },
+	{ "run: there is no such command", EXIT_NO_COMMAND, true },
 };
 
 enum { EXIT_TEXTS = sizeof exit_texts / sizeof *exit_texts };

@@ -249,6 +249,8 @@ bool usage_add(struct chronos *c, const struct chronos_partition *p, size_t i,
 	sum->used_bytes += u->used_bytes;
 	sum->time_ns += u->time_ns;
 	sum->refusals += u->refusals;
+	sum->overruns += u->overruns;
+	sum->overrun_ns += u->overrun_ns;
 	sum->clients += u->clients;
 	if (sum->known)
 		sum->enforcement = u->enforcement;
@@ -276,6 +278,9 @@ void json_add_usage(json_t *partition, const struct usage_sum *u)
 		partition, "used_bytes", json_integer((json_int_t)u->used_bytes));
 	json_object_set_new(partition, "time_ns", json_integer((json_int_t)u->time_ns));
 	json_object_set_new(partition, "refusals", json_integer((json_int_t)u->refusals));
+	json_object_set_new(partition, "overruns", json_integer((json_int_t)u->overruns));
+	json_object_set_new(
+		partition, "overrun_ns", json_integer((json_int_t)u->overrun_ns));
 	json_object_set_new(partition, "clients", json_integer((json_int_t)u->clients));
 }
 
@@ -350,6 +355,7 @@ static const struct column usage_columns[] = {
 	{ "Time Left", 5, true, false },
 	{ "Processes", 4, true, false },
 	{ "Refusals", 3, true, false },
+	{ "Overruns", 3, true, false },
 	{ "Enforce", 1, false, false },
 	{ "Owner", 6, false, false },
 	{ "Key", 2, false, true },
@@ -371,6 +377,11 @@ void usage_table_add(struct table *t, const struct chronos_partition *p,
 	table_add(t, "%s", duration_text(p->left_ns).text);
 	table_add(t, "%" PRIu32, u->clients);
 	table_add(t, "%" PRIu64, u->refusals);
+	if (u->overruns)
+		table_add(t, "%" PRIu64 " (%.3f s)", u->overruns,
+			(double)u->overrun_ns / 1e9);
+	else
+		table_add(t, "0");
 	table_add(t, "%s", u->enforcement);
 	table_add(t, "%s", user_text(p->owner).text);
 	table_add(t, "%s", p->key);

@@ -479,6 +479,46 @@ static void doctor_says_what_holds(void **state)
 	assert_non_null(strstr(a.out, "[OK] OpenCL layer (cooperative): "));
 }
 
+static void no_work(void *arg)
+{
+	(void)arg;
+}
+
+/* A launch that goes on for longer than a lease is one that stays past its end. */
+static void leases_that_are_overrun_are_shown(void **state)
+{
+	struct place *t = *state;
+	const struct timespec kernel = { 0, 50000000 };
+	struct chronos_joining j = { .dir = t->dir, .device = 0, .drain = no_work };
+	struct chronos_partition p;
+	struct answer a;
+
+	assert_ok(t, create(t, "0", 50, SECONDS(600), NULL, &p));
+	j.name = p.id;
+	struct chronos_attachment *joined = chronos_attach(&j, &t->e);
+	assert_non_null(joined);
+	assert_ok(t, chronos_charge(joined, 3 << 20, &t->e));
+	assert_ok(t, chronos_launch(joined, &t->e));
+	nanosleep(&kernel, NULL);
+	chronos_launch_done(joined, 1);
+	chronos_settle(joined);
+	static const char *const verbs[] = { "list --json", "stats --json" };
+	for (int i = 0; i < 2; i++) {
+		json_t *told = json_answer(t, verbs[i]);
+		json_t *one = json_array_get(json_object_get(told, "partitions"), 0);
+		assert_int_equal(number_of(one, "overruns"), 1);
+		assert_true(number_of(one, "overrun_ns") > 0);
+		assert_true(number_of(one, "time_ns") > number_of(one, "overrun_ns"));
+		assert_int_equal(number_of(one, "used_bytes"), 3 << 20);
+		assert_int_equal(number_of(one, "clients"), 1);
+		json_decref(told);
+	}
+	assert_done(t, &a, "stats");
+	assert_non_null(strstr(a.out, "  3 of 8192 MB  "));
+	assert_non_null(strstr(a.out, "  1 (0."));
+	chronos_detach(joined);
+}
+
 /* ---- on a terminal ---- */
 
 struct session {
@@ -968,6 +1008,7 @@ int main(void)
 		with_devices(a_program_started_twice_over_has_each_layer_once),
 		with_devices(a_signal_reaches_the_program_that_was_started),
 		with_devices(doctor_says_what_holds),
+		with_devices(leases_that_are_overrun_are_shown),
 		with_devices(watch_gives_the_terminal_back_however_it_ends),
 		with_devices(watch_scrolls_and_follows_the_size),
 		with_devices(tables_fit_the_terminal),
