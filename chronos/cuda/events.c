@@ -1,35 +1,30 @@
-/* events.c - a tree of events under one lock. */
+/* events.c - a table of events under one lock. */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "events.h"
 
+#include "table.h"
+
 #include <pthread.h>
-#include <search.h>
 #include <stdlib.h>
 
 struct recorded {
-	CUevent event;
+	struct table_entry entry; /* key: the event */
 	struct stream_mark mark;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static void *tree;
-static uint32_t count;
+static struct table table;
+static size_t count; /* of the table, for a look without the lock */
 
-static int compare(const void *x, const void *y)
+static bool none_is_known(void)
 {
-	const struct recorded *a = x, *b = y;
-
-	return ((uintptr_t)a->event > (uintptr_t)b->event) -
-	       ((uintptr_t)a->event < (uintptr_t)b->event);
+	return !__atomic_load_n(&count, __ATOMIC_ACQUIRE);
 }
 
 /* Lock held. */
 static struct recorded *find(CUevent event)
 {
-	const struct recorded like = { .event = event };
-	struct recorded **at = tfind(&like, &tree, compare);
-
-	return at ? *at : NULL;
+	return (struct recorded *)table_find(&table, (uintptr_t)event);
 }
 
 static struct recorded *add(CUevent event)
@@ -38,18 +33,15 @@ static struct recorded *add(CUevent event)
 
 	if (!r)
 		return NULL;
-	r->event = event;
-	if (!tsearch(r, &tree, compare)) {
-		free(r);
-		return NULL;
-	}
-	__atomic_add_fetch(&count, 1, __ATOMIC_RELEASE);
+	r->entry.key = (uintptr_t)event;
+	table_add(&table, &r->entry);
+	__atomic_store_n(&count, table.count, __ATOMIC_RELEASE);
 	return r;
 }
 
 void events_recorded(CUevent event, const struct stream_mark *mark)
 {
-	if (!mark->stream && !__atomic_load_n(&count, __ATOMIC_ACQUIRE))
+	if (!mark->stream && none_is_known())
 		return;
 	pthread_mutex_lock(&lock);
 	struct recorded *r = find(event);
@@ -65,7 +57,7 @@ struct stream_mark events_mark(CUevent event)
 {
 	struct stream_mark none = { 0 };
 
-	if (!__atomic_load_n(&count, __ATOMIC_ACQUIRE))
+	if (none_is_known())
 		return none;
 	pthread_mutex_lock(&lock);
 	const struct recorded *r = find(event);
@@ -77,21 +69,17 @@ struct stream_mark events_mark(CUevent event)
 
 void events_remove(CUevent event)
 {
-	if (!__atomic_load_n(&count, __ATOMIC_ACQUIRE))
+	if (none_is_known())
 		return;
 	pthread_mutex_lock(&lock);
-	struct recorded *r = find(event);
-	if (r) {
-		tdelete(r, &tree, compare);
-		__atomic_sub_fetch(&count, 1, __ATOMIC_RELEASE);
-		free(r);
-	}
+	free(table_take(&table, (uintptr_t)event));
+	__atomic_store_n(&count, table.count, __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&lock);
 }
 
 void events_in_child(void)
 {
 	pthread_mutex_init(&lock, NULL);
-	tree = NULL;
+	table = (struct table){ 0 };
 	count = 0;
 }

@@ -1,17 +1,17 @@
-/* held.c - a tree of charges for each of some locks. */
+/* held.c - a table of charges for each of some locks. */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "held.h"
 
 #include "reach.h"
+#include "table.h"
 
 #include <pthread.h>
-#include <search.h>
 #include <stdlib.h>
 
-enum { SHARDS = 64 };
+enum { SHARDS = 64, KIND_SHIFT = 60 };
 
 struct held {
-	uint64_t key;
+	struct table_entry entry; /* key: an address or a handle, and the kind */
 	enum held_kind kind;
 	uint64_t bytes;
 	struct device *device;
@@ -20,19 +20,15 @@ struct held {
 
 static struct shard {
 	pthread_mutex_t lock;
-	void *tree; /* of struct held, by key and kind */
-} shards[SHARDS] = { [0 ... SHARDS - 1] = { PTHREAD_MUTEX_INITIALIZER, NULL } };
+	struct table table;
+} shards[SHARDS] = { [0 ... SHARDS - 1] = { .lock = PTHREAD_MUTEX_INITIALIZER } };
 
-static int compare(const void *x, const void *y)
+/* Addresses and handles have less than so many bits. */
+static uint64_t key_of(enum held_kind kind, uint64_t number)
 {
-	const struct held *a = x, *b = y;
-
-	if (a->key != b->key)
-		return a->key < b->key ? -1 : 1;
-	return (int)a->kind - (int)b->kind;
+	return number ^ (uint64_t)kind << KIND_SHIFT;
 }
 
-/* Addresses are multiples of 512, handles of less. */
 static struct shard *shard_of(uint64_t key)
 {
 	return &shards[(key * UINT64_C(0x9e3779b97f4a7c15)) >> 58];
@@ -74,25 +70,24 @@ static void give_back(struct held *h)
 	free(h);
 }
 
-static void insert(struct held *h)
+static struct held *held_of(struct table_entry *e)
 {
-	struct shard *s = shard_of(h->key);
-
-	pthread_mutex_lock(&s->lock);
-	struct held **at = tsearch(h, &s->tree, compare);
-	struct held *stale = at && *at != h ? *at : NULL;
-	/* Freed behind our back: its address was given out again. */
-	if (stale)
-		*at = h;
-	pthread_mutex_unlock(&s->lock);
-	if (stale)
-		give_back(stale);
-	/* Without memory for the tree it stays charged until the process ends. */
-	if (!at)
-		free(h);
+	return (struct held *)e;
 }
 
-CUresult held_settle(struct held_claim *c, CUresult rc, uint64_t key)
+static void insert(struct held *h)
+{
+	struct shard *s = shard_of(h->entry.key);
+
+	pthread_mutex_lock(&s->lock);
+	struct table_entry *stale = table_add(&s->table, &h->entry);
+	pthread_mutex_unlock(&s->lock);
+	/* Freed behind our back: its address was given out again. */
+	if (stale)
+		give_back(held_of(stale));
+}
+
+CUresult held_settle(struct held_claim *c, CUresult rc, uint64_t number)
 {
 	struct held *h = c->record;
 
@@ -103,7 +98,7 @@ CUresult held_settle(struct held_claim *c, CUresult rc, uint64_t key)
 		give_back(h);
 		return rc;
 	}
-	h->key = key;
+	h->entry.key = key_of(h->kind, number);
 	if (h->kind >= HELD_CONTEXT || REAL(cuCtxGetCurrent)(&h->context) != CUDA_SUCCESS)
 		h->context = NULL;
 	insert(h);
@@ -127,20 +122,15 @@ CUresult held_recharge(struct held_claim *c, uint64_t bytes)
 	return CUDA_SUCCESS;
 }
 
-struct held *held_take(enum held_kind kind, uint64_t key)
+struct held *held_take(enum held_kind kind, uint64_t number)
 {
-	struct held like = { .key = key, .kind = kind };
+	uint64_t key = key_of(kind, number);
 	struct shard *s = shard_of(key);
-	struct held *h = NULL;
 
 	pthread_mutex_lock(&s->lock);
-	struct held **at = tfind(&like, &s->tree, compare);
-	if (at) {
-		h = *at;
-		tdelete(h, &s->tree, compare);
-	}
+	struct table_entry *e = table_take(&s->table, key);
 	pthread_mutex_unlock(&s->lock);
-	return h;
+	return held_of(e);
 }
 
 CUresult held_freed(struct held *h, CUresult rc)
@@ -161,34 +151,23 @@ struct device *held_device(const struct held *h)
 
 /* ---- a whole context ---- */
 
-struct drop {
-	CUcontext context;
-	struct held *found;
-};
-
-static void find_in_context(const void *node, VISIT when, void *arg)
+static int is_in_context(const struct table_entry *e, const void *context)
 {
-	struct drop *d = arg;
-	struct held *h = *(struct held *const *)node;
-
-	if ((when == postorder || when == leaf) && h->context == d->context)
-		d->found = h;
+	return ((const struct held *)e)->context == context;
 }
 
 void held_drop_context(CUcontext context)
 {
 	for (unsigned i = 0; context && i < SHARDS; i++) {
-		struct drop d = { .context = context };
-		do {
-			d.found = NULL;
-			pthread_mutex_lock(&shards[i].lock);
-			twalk_r(shards[i].tree, find_in_context, &d);
-			if (d.found)
-				tdelete(d.found, &shards[i].tree, compare);
-			pthread_mutex_unlock(&shards[i].lock);
-			if (d.found)
-				give_back(d.found);
-		} while (d.found);
+		pthread_mutex_lock(&shards[i].lock);
+		struct table_entry *e =
+			table_take_all(&shards[i].table, is_in_context, context);
+		pthread_mutex_unlock(&shards[i].lock);
+		while (e) {
+			struct held *h = held_of(e);
+			e = e->next;
+			give_back(h);
+		}
 	}
 }
 
@@ -196,6 +175,6 @@ void held_in_child(void)
 {
 	for (unsigned i = 0; i < SHARDS; i++) {
 		pthread_mutex_init(&shards[i].lock, NULL);
-		shards[i].tree = NULL;
+		shards[i].table = (struct table){ 0 };
 	}
 }

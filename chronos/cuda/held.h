@@ -24,14 +24,14 @@ struct held_claim {
 CUresult held_charge(struct held_claim *c, enum held_kind kind, uint64_t bytes);
 CUresult held_charge_on(
 	struct held_claim *c, struct device *d, enum held_kind kind, uint64_t bytes);
-/* The driver answered `rc` and, with CUDA_SUCCESS, `key`.  Returns rc. */
-CUresult held_settle(struct held_claim *c, CUresult rc, uint64_t key);
+/* The driver answered `rc` and, with CUDA_SUCCESS, the address or handle.  Returns rc. */
+CUresult held_settle(struct held_claim *c, CUresult rc, uint64_t number);
 /* Change the charge of a claim to what it turned out to be. */
 CUresult held_recharge(struct held_claim *c, uint64_t bytes);
 
 /* Before it is freed: take it off the books, so that whoever gets its address next finds
  * them free.  NULL where it is not held. */
-struct held *held_take(enum held_kind kind, uint64_t key);
+struct held *held_take(enum held_kind kind, uint64_t number);
 /* The driver answered `rc` to its being freed: give it back, or put it back. NULL is
  * fine.  Returns rc. */
 CUresult held_freed(struct held *h, CUresult rc);
