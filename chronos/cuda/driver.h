@@ -63,6 +63,7 @@ typedef struct CUctxCreateParams_st CUctxCreateParams;
 typedef struct CUgraphEdgeData_st CUgraphEdgeData;
 typedef struct CUlaunchAttribute_st CUlaunchAttribute;
 typedef struct CUarrayMapInfo_st CUarrayMapInfo;
+typedef int CUgraphNodeType;
 
 typedef enum {
 	CUDA_SUCCESS = 0,
@@ -92,7 +93,9 @@ enum {
 	CU_EVENT_DEFAULT = 0,
 	CUDA_ARRAY3D_SPARSE = 0x40,
 	CUDA_ARRAY3D_DEFERRED_MAPPING = 0x80,
+	CU_GRAPH_NODE_TYPE_GRAPH = 4,
 	CU_GRAPH_NODE_TYPE_MEM_ALLOC = 10,
+	CU_GRAPH_NODE_TYPE_MEM_FREE = 11,
 };
 
 typedef enum {
@@ -292,6 +295,17 @@ CUresult cuLaunchCooperativeKernel(CUfunction f, unsigned gx, unsigned gy, unsig
 CUresult cuLaunchCooperativeKernelMultiDevice(
 	CUDA_LAUNCH_PARAMS *list, unsigned count, unsigned flags);
 CUresult cuGraphLaunch(CUgraphExec exec, CUstream stream);
+CUresult cuGraphUpload(CUgraphExec exec, CUstream stream);
+CUresult cuGraphInstantiateWithFlags(
+	CUgraphExec *exec, CUgraph graph, unsigned long long flags);
+CUresult cuGraphInstantiateWithParams(
+	CUgraphExec *exec, CUgraph graph, CUDA_GRAPH_INSTANTIATE_PARAMS *params);
+CUresult cuGraphExecDestroy(CUgraphExec exec);
+CUresult cuGraphGetNodes(CUgraph graph, CUgraphNode *nodes, size_t *count);
+CUresult cuGraphNodeGetType(CUgraphNode node, CUgraphNodeType *type);
+CUresult cuGraphChildGraphNodeGetGraph(CUgraphNode node, CUgraph *graph);
+CUresult cuGraphMemAllocNodeGetParams(
+	CUgraphNode node, CUDA_MEM_ALLOC_NODE_PARAMS *params);
 CUresult cuGraphAddMemAllocNode(CUgraphNode *node, CUgraph graph,
 	const CUgraphNode *after, size_t count, CUDA_MEM_ALLOC_NODE_PARAMS *params);
 CUresult cuGraphAddNode(CUgraphNode *node, CUgraph graph, const CUgraphNode *after,
@@ -322,6 +336,12 @@ CUresult cuMemcpyDtoH_v2(void *to, CUdeviceptr from, size_t bytes);
 
 /* ---- what cuda.h does not declare by these names, or not in all versions ---- */
 
+#if !defined(CUDA_VERSION) || CUDA_VERSION < 13000
+CUresult cuMemGetDefaultMemPool(
+	CUmemoryPool *pool, CUmemLocation *place, CUmemAllocationType type);
+CUresult cuMemGetMemPool(
+	CUmemoryPool *pool, CUmemLocation *place, CUmemAllocationType type);
+#endif
 #if !defined(CUDA_VERSION) || CUDA_VERSION < 12050
 CUresult cuCtxRecordEvent(CUcontext context, CUevent event);
 CUresult cuGreenCtxRecordEvent(CUgreenCtx context, CUevent event);
@@ -365,6 +385,10 @@ CUresult cuCtxSynchronize_v2(CUcontext context);
 CUresult cuDevicePrimaryCtxRelease(CUdevice device);
 CUresult cuDevicePrimaryCtxReset(CUdevice device);
 CUresult cuDeviceGetUuid(CUuuid *uuid, CUdevice device);
+CUresult cuGraphInstantiate(
+	CUgraphExec *exec, CUgraph graph, CUgraphNode *at, char *log, size_t size);
+CUresult cuGraphInstantiate_v2(
+	CUgraphExec *exec, CUgraph graph, CUgraphNode *at, char *log, size_t size);
 CUresult cuStreamBeginCapture(CUstream stream);
 CUresult cuStreamBeginCapture_ptsz(CUstream stream);
 CUresult cuStreamDestroy(CUstream stream);
@@ -379,6 +403,8 @@ __typeof__(cuLaunchKernel) cuLaunchKernel_ptsz;
 __typeof__(cuLaunchKernelEx) cuLaunchKernelEx_ptsz;
 __typeof__(cuLaunchCooperativeKernel) cuLaunchCooperativeKernel_ptsz;
 __typeof__(cuGraphLaunch) cuGraphLaunch_ptsz;
+__typeof__(cuGraphUpload) cuGraphUpload_ptsz;
+__typeof__(cuGraphInstantiateWithParams) cuGraphInstantiateWithParams_ptsz;
 __typeof__(cuStreamSynchronize) cuStreamSynchronize_ptsz;
 __typeof__(cuStreamQuery) cuStreamQuery_ptsz;
 __typeof__(cuStreamBeginCapture_v2) cuStreamBeginCapture_v2_ptsz;

@@ -1,7 +1,7 @@
 /* launch.c - hooks: what makes the device work. */
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "graphs.h"
 #include "partition.h"
-#include "pools.h"
 #include "reach.h"
 #include "streams.h"
 
@@ -109,20 +109,16 @@ CUresult cuLaunchCooperativeKernelMultiDevice(
 static CUresult launch_graph(__typeof__(&cuGraphLaunch) call, CUgraphExec exec,
 	CUstream stream, CUstream named)
 {
+	struct graph_claim c;
 	struct launch l;
-	CUresult rc;
-	struct device *d = streams_device(named, &rc);
+	CUresult rc = graphs_begin(&c, exec, named);
 
-	if (rc == CUDA_SUCCESS && d)
-		rc = pools_before_graph(d);
-	if (rc == CUDA_SUCCESS)
-		rc = launch_begin(&l, named);
 	if (rc != CUDA_SUCCESS)
 		return rc;
-	rc = launch_end(&l, call(exec, stream));
-	if (d)
-		pools_after_graph(d);
-	return rc;
+	rc = launch_begin(&l, named);
+	if (rc == CUDA_SUCCESS)
+		rc = launch_end(&l, call(exec, stream));
+	return graphs_end(&c, rc);
 }
 
 CUresult cuGraphLaunch(CUgraphExec exec, CUstream stream)

@@ -1,5 +1,5 @@
 # The CUDA layer, preloaded into the programs of a partition; it brings its own libchronos.
-chronos_cuda_SRCS := contexts.c events.c held.c helper.c launch.c memory.c next_symbol.c \
+chronos_cuda_SRCS := contexts.c events.c graphs.c held.c helper.c launch.c memory.c next_symbol.c \
   partition.c pools.c reach.c streams.c table.c views.c vmm.c wait.c
 chronos_cuda_USES := chronos
 chronos_cuda_PKGS :=

@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "partition.h"
 
+#include "graphs.h"
 #include "held.h"
 #include "pools.h"
 #include "reach.h"
@@ -117,6 +118,7 @@ static void in_child(void)
 	device_count = 0;
 	pthread_mutex_init(&join_lock, NULL);
 	held_in_child();
+	graphs_in_child();
 	pools_in_child();
 	streams_in_child();
 	vmm_in_child();
@@ -192,6 +194,18 @@ struct device *partition_nth_device(size_t n)
 	uint32_t count = __atomic_load_n(&device_count, __ATOMIC_ACQUIRE);
 
 	return n < count ? &devices[n] : NULL;
+}
+
+CUdevice partition_number_of(const CUmemLocation *place)
+{
+	enum { LOCALITY_DOMAIN = 6 };
+
+	if (place->type == CU_MEM_LOCATION_TYPE_DEVICE)
+		return place->id;
+	/* A part of a device: its number is the first byte. */
+	if ((int)place->type == LOCALITY_DOMAIN)
+		return place->id & 0xff;
+	return -1;
 }
 
 static struct device *by_number(CUdevice number)

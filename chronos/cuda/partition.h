@@ -34,6 +34,8 @@ CUresult partition_join(void);
 /* The device of CUDA's number.  NULL with CUDA_SUCCESS: the process is not held to
  * anything.  NULL with an error: it may not use this device. */
 struct device *partition_device(CUdevice number, CUresult *rc);
+/* CUDA's number of the device that memory of this place is on, -1: on none. */
+CUdevice partition_number_of(const CUmemLocation *place);
 /* Of the calling thread's context; the driver's own error where it has none. */
 struct device *partition_current_device(CUresult *rc);
 /* By NVML's uuid, or else its index; NULL where it is not ours. */

@@ -1,4 +1,4 @@
-/* pools.c - hooks: stream-ordered allocation, its pools, and the memory of graphs. */
+/* pools.c - hooks: stream-ordered allocation and its pools. */
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * An allocation is charged before the driver is asked, by how much the pool may have to
@@ -7,6 +7,7 @@
  */
 #include "pools.h"
 
+#include "graphs.h"
 #include "held.h"
 #include "reach.h"
 #include "streams.h"
@@ -21,12 +22,14 @@ struct pool {
 	struct device *device;
 	uint64_t charged;
 	uint64_t pending; /* charged too, for allocations that are being made */
-	bool foreign;     /* another process's, which pays for it */
+	bool unpaid; /* another process's, which pays for it, or not a device's memory */
+	bool ended;  /* by the program; something is still allocated from it */
 	struct pool *next;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct pool *pools; /* all that were seen */
+static struct pool *pools;   /* all that were seen */
+static uint64_t graph_trims; /* how often graphs were made to give memory back */
 
 /* ---- the list; lock held ---- */
 
@@ -103,7 +106,7 @@ static CUresult settle(struct pool *p, uint64_t released)
 	uint64_t reserved, had = p->charged + released;
 
 	p->pending -= released;
-	if (p->foreign || !ask_reserved(p, &reserved))
+	if (p->unpaid || !ask_reserved(p, &reserved))
 		reserved = p->charged;
 	if (reserved <= had) {
 		device_uncharge(p->device, had - reserved);
@@ -129,22 +132,40 @@ static uint64_t growth(const struct pool *p, uint64_t bytes)
 	return (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
 }
 
+static void trim(const struct pool *p)
+{
+	if (p->handle) {
+		REAL(cuMemPoolTrimTo)(p->handle, 0);
+		return;
+	}
+	REAL(cuDeviceGraphMemTrim)(p->device->number);
+	__atomic_add_fetch(&graph_trims, 1, __ATOMIC_RELEASE);
+}
+
+/* The driver ends a pool at once, and keeps what is still allocated from it without being
+ * asked about that any more.  So it is asked to only when nothing is. */
+static bool end_pool(struct pool *p)
+{
+	if (ask_used(p) > 0) {
+		trim(p);
+		return false;
+	}
+	REAL(cuMemPoolDestroy)(p->handle);
+	forget(p);
+	return true;
+}
+
 void pools_settle(void)
 {
 	if (!__atomic_load_n(&pools, __ATOMIC_ACQUIRE))
 		return;
 	pthread_mutex_lock(&lock);
-	for (struct pool *p = pools; p; p = p->next)
-		(void)settle(p, 0);
+	for (struct pool *p = pools, *next; p; p = next) {
+		next = p->next;
+		if (!p->ended || !end_pool(p))
+			(void)settle(p, 0);
+	}
 	pthread_mutex_unlock(&lock);
-}
-
-static void trim(const struct pool *p)
-{
-	if (p->handle)
-		REAL(cuMemPoolTrimTo)(p->handle, 0);
-	else
-		REAL(cuDeviceGraphMemTrim)(p->device->number);
 }
 
 bool pools_give_back(struct device *d)
@@ -156,7 +177,7 @@ bool pools_give_back(struct device *d)
 	CUstreamCaptureMode mode = streams_begin_unsafe();
 	pthread_mutex_lock(&lock);
 	for (struct pool *p = pools; p; p = p->next) {
-		if (p->device != d || p->foreign)
+		if (p->device != d || p->unpaid)
 			continue;
 		any = true;
 		trim(p);
@@ -186,7 +207,7 @@ static CUresult claim_locked(
 	struct pool *p = find_or_add(handle, d);
 	if (!p)
 		return CUDA_ERROR_OUT_OF_MEMORY;
-	if (p->foreign)
+	if (p->unpaid)
 		return device_check(d);
 	uint64_t grow = growth(p, bytes);
 	CUresult rc = device_charge_now(p->device, grow);
@@ -257,7 +278,7 @@ static CUresult alloc_async(
 		rc = device_check(d);
 		if (rc != CUDA_SUCCESS)
 			return rc;
-		pools_note_captured();
+		graphs_note_captured();
 		return call_driver(call, at, bytes, stream);
 	}
 	rc = claim(&c, d, call->pool, bytes, call->stream);
@@ -335,35 +356,79 @@ CUresult cuMemFreeAsync_ptsz(CUdeviceptr at, CUstream stream)
 
 /* ---- pools ---- */
 
+/* Whose memory is in it. */
+static CUresult note_pool(CUmemoryPool handle, const CUmemLocation *place)
+{
+	CUresult rc = CUDA_SUCCESS;
+	CUdevice number = partition_number_of(place);
+	struct device *d =
+		number < 0 ? partition_nth_device(0) : partition_device(number, &rc);
+
+	if (!d)
+		return rc;
+	pthread_mutex_lock(&lock);
+	struct pool *p = find_or_add(handle, d);
+	if (p && number < 0)
+		p->unpaid = true;
+	pthread_mutex_unlock(&lock);
+	return p ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+}
+
 CUresult cuMemPoolCreate(CUmemoryPool *pool, const CUmemPoolProps *props)
 {
 	CUresult rc = REAL(cuMemPoolCreate)(pool, props);
 
-	if (rc != CUDA_SUCCESS || !props ||
-		props->location.type != CU_MEM_LOCATION_TYPE_DEVICE)
+	if (rc != CUDA_SUCCESS || !props)
 		return rc;
-	CUresult held;
-	struct device *d = partition_device(props->location.id, &held);
-	if (held != CUDA_SUCCESS) {
+	rc = note_pool(*pool, &props->location);
+	if (rc != CUDA_SUCCESS)
 		REAL(cuMemPoolDestroy)(*pool);
-		return held;
-	}
-	if (d) {
-		pthread_mutex_lock(&lock);
-		find_or_add(*pool, d);
-		pthread_mutex_unlock(&lock);
-	}
 	return rc;
 }
 
-/* What is still allocated from it stays until it is freed, but a destroyed pool cannot be
- * asked about that: it is no longer charged. */
+/* Where a program gets one from: what is allocated from it is charged to its device, and
+ * not to that of the stream. */
+#define GET_POOL(pool, place, call)                                                      \
+	do {                                                                             \
+		CUresult rc = call;                                                      \
+		return rc == CUDA_SUCCESS ? note_pool(*(pool), place) : rc;              \
+	} while (0)
+
+CUresult cuDeviceGetDefaultMemPool(CUmemoryPool *pool, CUdevice device)
+{
+	const CUmemLocation place = { .type = CU_MEM_LOCATION_TYPE_DEVICE, .id = device };
+
+	GET_POOL(pool, &place, REAL(cuDeviceGetDefaultMemPool)(pool, device));
+}
+
+CUresult cuDeviceGetMemPool(CUmemoryPool *pool, CUdevice device)
+{
+	const CUmemLocation place = { .type = CU_MEM_LOCATION_TYPE_DEVICE, .id = device };
+
+	GET_POOL(pool, &place, REAL(cuDeviceGetMemPool)(pool, device));
+}
+
+CUresult cuMemGetDefaultMemPool(
+	CUmemoryPool *pool, CUmemLocation *place, CUmemAllocationType type)
+{
+	GET_POOL(pool, place, REAL(cuMemGetDefaultMemPool)(pool, place, type));
+}
+
+CUresult cuMemGetMemPool(
+	CUmemoryPool *pool, CUmemLocation *place, CUmemAllocationType type)
+{
+	GET_POOL(pool, place, REAL(cuMemGetMemPool)(pool, place, type));
+}
+
 CUresult cuMemPoolDestroy(CUmemoryPool pool)
 {
 	pthread_mutex_lock(&lock);
 	struct pool *p = find(pool, NULL);
-	CUresult rc = REAL(cuMemPoolDestroy)(pool);
-	if (p && rc == CUDA_SUCCESS)
+	bool later = p && !p->unpaid && ask_used(p) > 0;
+	if (later)
+		p->ended = true;
+	CUresult rc = later ? CUDA_SUCCESS : REAL(cuMemPoolDestroy)(pool);
+	if (p && !later && rc == CUDA_SUCCESS)
 		forget(p);
 	pthread_mutex_unlock(&lock);
 	return rc;
@@ -389,119 +454,45 @@ CUresult cuMemPoolImportFromShareableHandle(CUmemoryPool *pool, void *handle,
 	pthread_mutex_lock(&lock);
 	struct pool *p = find_or_add(*pool, d);
 	if (p)
-		p->foreign = true;
+		p->unpaid = true;
 	pthread_mutex_unlock(&lock);
 	return rc;
 }
 
 /* ---- graphs ---- */
 
-static bool graphs_allocate; /* some graph of this process has memory of its own */
-
-void pools_note_captured(void)
+uint64_t pools_graph_trims(void)
 {
-	__atomic_store_n(&graphs_allocate, true, __ATOMIC_RELEASE);
+	return __atomic_load_n(&graph_trims, __ATOMIC_ACQUIRE);
 }
 
-static CUresult settle_graphs(struct device *d)
+CUresult pools_claim_graphs(struct device *d, uint64_t bytes)
 {
-	CUresult rc = CUDA_SUCCESS;
-
 	pthread_mutex_lock(&lock);
 	struct pool *p = find_or_add(NULL, d);
-	if (p)
-		rc = settle(p, 0);
+	CUresult rc = p ? settle(p, 0) : CUDA_ERROR_OUT_OF_MEMORY;
+	if (rc == CUDA_SUCCESS)
+		rc = device_charge_now(d, bytes);
+	if (rc == CUDA_SUCCESS)
+		p->pending += bytes;
 	pthread_mutex_unlock(&lock);
 	return rc;
 }
 
-/* It cannot be known before how much a graph takes, so one launch may go beyond the quota;
- * until that has been given back there is no other. */
-CUresult pools_before_graph(struct device *d)
+CUresult pools_settle_graphs(struct device *d, uint64_t bytes)
 {
-	if (!__atomic_load_n(&graphs_allocate, __ATOMIC_ACQUIRE))
-		return CUDA_SUCCESS;
-	CUresult rc = settle_graphs(d);
-	if (rc != CUDA_ERROR_OUT_OF_MEMORY)
-		return rc;
-	pools_give_back(d);
-	return settle_graphs(d);
-}
-
-void pools_after_graph(struct device *d)
-{
-	if (__atomic_load_n(&graphs_allocate, __ATOMIC_ACQUIRE))
-		(void)settle_graphs(d);
-}
-
-static CUresult check_node(const CUDA_MEM_ALLOC_NODE_PARAMS *params)
-{
-	CUresult rc;
-	struct device *d;
-
-	if (params->poolProps.location.type != CU_MEM_LOCATION_TYPE_DEVICE)
-		return CUDA_SUCCESS;
-	d = partition_device(params->poolProps.location.id, &rc);
-	if (!d)
-		return rc;
-	pools_note_captured();
-	/* Alone it would be too much already. */
-	if (params->bytesize > chronos_quota(d->attachment))
-		return CUDA_ERROR_OUT_OF_MEMORY;
-	return device_check(d);
-}
-
-CUresult cuGraphAddMemAllocNode(CUgraphNode *node, CUgraph graph,
-	const CUgraphNode *after, size_t count, CUDA_MEM_ALLOC_NODE_PARAMS *params)
-{
-	CUresult rc = params ? check_node(params) : CUDA_SUCCESS;
-
-	if (rc != CUDA_SUCCESS)
-		return rc;
-	return REAL(cuGraphAddMemAllocNode)(node, graph, after, count, params);
-}
-
-static CUresult check_any_node(const CUgraphNodeParams *params)
-{
-	return params && (int)params->type == CU_GRAPH_NODE_TYPE_MEM_ALLOC
-		       ? check_node((const void *)&params->alloc)
-		       : CUDA_SUCCESS;
-}
-
-CUresult cuGraphAddNode(CUgraphNode *node, CUgraph graph, const CUgraphNode *after,
-	size_t count, CUgraphNodeParams *params)
-{
-	CUresult rc = check_any_node(params);
-
-	return rc == CUDA_SUCCESS
-		       ? REAL(cuGraphAddNode)(node, graph, after, count, params)
-		       : rc;
-}
-
-CUresult cuGraphAddNode_v2(CUgraphNode *node, CUgraph graph, const CUgraphNode *after,
-	const CUgraphEdgeData *edges, size_t count, CUgraphNodeParams *params)
-{
-	CUresult rc = check_any_node(params);
-
-	return rc == CUDA_SUCCESS
-		       ? REAL(cuGraphAddNode_v2)(node, graph, after, edges, count, params)
-		       : rc;
-}
-
-CUresult cuGraphAddNode_v3(CUgraphNode *node, CUgraph graph, const CUgraphNode *after,
-	const CUgraphEdgeData *edges, size_t count, CUgraphNodeParams *params)
-{
-	CUresult rc = check_any_node(params);
-
-	return rc == CUDA_SUCCESS
-		       ? REAL(cuGraphAddNode_v3)(node, graph, after, edges, count, params)
-		       : rc;
+	pthread_mutex_lock(&lock);
+	struct pool *p = find_or_add(NULL, d);
+	CUresult rc = p ? settle(p, bytes) : CUDA_ERROR_OUT_OF_MEMORY;
+	pthread_mutex_unlock(&lock);
+	return rc;
 }
 
 CUresult cuDeviceGraphMemTrim(CUdevice device)
 {
 	CUresult rc = REAL(cuDeviceGraphMemTrim)(device);
 
+	__atomic_add_fetch(&graph_trims, 1, __ATOMIC_RELEASE);
 	pools_settle();
 	return rc;
 }
@@ -510,5 +501,4 @@ void pools_in_child(void)
 {
 	pthread_mutex_init(&lock, NULL);
 	pools = NULL;
-	graphs_allocate = false;
 }

@@ -16,12 +16,14 @@ void pools_settle(void);
  * have nothing. */
 bool pools_give_back(struct device *d);
 
-/* Before a graph is launched, and after: graphs take their memory when they run.  The
- * first is CUDA_ERROR_OUT_OF_MEMORY while they have more than the quota allows. */
-CUresult pools_before_graph(struct device *d);
-void pools_after_graph(struct device *d);
+/* ---- for graphs.c ---- */
 
-/* Memory was allocated inside a capture: it is the graph's. */
-void pools_note_captured(void);
+/* Graphs of the device are about to take up to so many bytes more: charge them.
+ * CUDA_ERROR_OUT_OF_MEMORY also while they have more than the quota allows. */
+CUresult pools_claim_graphs(struct device *d, uint64_t bytes);
+/* They did, or did not: charge what they have instead. */
+CUresult pools_settle_graphs(struct device *d, uint64_t bytes);
+/* How often graphs were made to give back what they do not use. */
+uint64_t pools_graph_trims(void);
 
 void pools_in_child(void);

@@ -55,6 +55,10 @@ enum { KNOWN_CUDA_VERSION = 13050 };
 	COVERED(cuMemPoolCreate, cuMemPoolCreate, 11020, ANY)                            \
 	COVERED(cuMemPoolDestroy, cuMemPoolDestroy, 11020, ANY)                          \
 	COVERED(cuMemPoolTrimTo, cuMemPoolTrimTo, 11020, ANY)                            \
+	COVERED(cuDeviceGetDefaultMemPool, cuDeviceGetDefaultMemPool, 11020, ANY)        \
+	COVERED(cuDeviceGetMemPool, cuDeviceGetMemPool, 11020, ANY)                      \
+	COVERED(cuMemGetDefaultMemPool, cuMemGetDefaultMemPool, 13000, ANY)              \
+	COVERED(cuMemGetMemPool, cuMemGetMemPool, 13000, ANY)                            \
 	COVERED(cuMemPoolImportFromShareableHandle, cuMemPoolImportFromShareableHandle,  \
 		11020, ANY)                                                              \
 	COVERED(cuDeviceGraphMemTrim, cuDeviceGraphMemTrim, 11040, ANY)                  \
@@ -85,6 +89,16 @@ enum { KNOWN_CUDA_VERSION = 13050 };
 		cuLaunchCooperativeKernelMultiDevice, 9000, ANY)                         \
 	COVERED(cuGraphLaunch, cuGraphLaunch, 10000, LEGACY)                             \
 	COVERED(cuGraphLaunch_ptsz, cuGraphLaunch, 10000, THREAD)                        \
+	COVERED(cuGraphUpload, cuGraphUpload, 11010, LEGACY)                             \
+	COVERED(cuGraphUpload_ptsz, cuGraphUpload, 11010, THREAD)                        \
+	COVERED(cuGraphInstantiate, cuGraphInstantiate, 10000, ANY)                      \
+	COVERED(cuGraphInstantiate_v2, cuGraphInstantiate, 11000, ANY)                   \
+	COVERED(cuGraphInstantiateWithFlags, cuGraphInstantiateWithFlags, 11040, ANY)    \
+	COVERED(cuGraphInstantiateWithParams, cuGraphInstantiateWithParams, 12000,       \
+		LEGACY)                                                                  \
+	COVERED(cuGraphInstantiateWithParams_ptsz, cuGraphInstantiateWithParams, 12000,  \
+		THREAD)                                                                  \
+	COVERED(cuGraphExecDestroy, cuGraphExecDestroy, 10000, ANY)                      \
 	COVERED(cuGraphAddMemAllocNode, cuGraphAddMemAllocNode, 11040, ANY)              \
 	COVERED(cuGraphAddNode, cuGraphAddNode, 12020, ANY)                              \
 	COVERED(cuGraphAddNode_v2, cuGraphAddNode, 12030, ANY)                           \
@@ -162,7 +176,10 @@ enum { KNOWN_CUDA_VERSION = 13050 };
 	USED(cuEventCreate)                                                              \
 	USED(cuEventElapsedTime)                                                         \
 	USED(cuMemPoolGetAttribute)                                                      \
-	USED(cuDeviceGetMemPool)                                                         \
+	USED(cuGraphGetNodes)                                                            \
+	USED(cuGraphNodeGetType)                                                         \
+	USED(cuGraphChildGraphNodeGetGraph)                                              \
+	USED(cuGraphMemAllocNodeGetParams)                                               \
 	USED(cuDeviceGetGraphMemAttribute)                                               \
 	USED(nvmlInit_v2)                                                                \
 	USED(nvmlDeviceGetHandleByUUID)                                                  \

@@ -86,23 +86,10 @@ static void add_handle(struct physical *p)
 	}
 }
 
-/* The device's number, or -1: not on a device. */
-static CUdevice device_of(const CUmemAllocationProp *prop)
-{
-	enum { LOCALITY_DOMAIN = 6 };
-
-	if (prop->location.type == CU_MEM_LOCATION_TYPE_DEVICE)
-		return prop->location.id;
-	/* A part of a device: its number is the first byte. */
-	if ((int)prop->location.type == LOCALITY_DOMAIN)
-		return prop->location.id & 0xff;
-	return -1;
-}
-
 CUresult cuMemCreate(CUmemGenericAllocationHandle *handle, size_t bytes,
 	const CUmemAllocationProp *prop, unsigned long long flags)
 {
-	CUdevice number = prop ? device_of(prop) : -1;
+	CUdevice number = prop ? partition_number_of(&prop->location) : -1;
 	CUresult rc = CUDA_SUCCESS;
 	struct device *d = number < 0 ? NULL : partition_device(number, &rc);
 

@@ -69,9 +69,11 @@ CUresult cuCtxSetCurrent(CUcontext context);
 CUresult cuDeviceSetMemPool(CUdevice device, CUmemoryPool pool);
 CUresult cuDriverGetVersion(int *version);
 CUresult cuGetExportTable(const void **table, const CUuuid *id);
+CUresult cuGraphAddChildGraphNode(CUgraphNode *node, CUgraph graph,
+	const CUgraphNode *after, size_t count, CUgraph child);
+CUresult cuGraphAddMemFreeNode(CUgraphNode *node, CUgraph graph, const CUgraphNode *after,
+	size_t count, CUdeviceptr at);
 CUresult cuGraphCreate(CUgraph *graph, unsigned flags);
-CUresult cuGraphInstantiateWithFlags(
-	CUgraphExec *exec, CUgraph graph, unsigned long long flags);
 CUresult cuMemPoolSetAttribute(CUmemoryPool pool, CUmemPool_attribute what, void *value);
 CUresult cuStreamCreate(CUstream *stream, unsigned flags);
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, nvmlDevice_t *device);
@@ -80,6 +82,8 @@ int nvmlDeviceGetHandleByIndex_v2(unsigned index, nvmlDevice_t *device);
  * from now on fails. */
 void fake_fail(const char *name, int rc, int after);
 unsigned long fake_calls(void);
+/* The most memory of a device that this process ever had. */
+int fake_most_mib(void);
 /* What cuGetProcAddress_v2 answers, by a name that nothing stands in front of. */
 CUresult fake_get_proc_address(const char *symbol, void **pfn, int version,
 	cuuint64_t flags, CUdriverProcAddressQueryResult *status);

@@ -82,6 +82,10 @@
 	FUNCTION(cuLaunchKernelEx, cuLaunchKernelEx, 11060, 0)                           \
 	FUNCTION(cuLaunchCooperativeKernel, cuLaunchCooperativeKernel, 9000, 0)          \
 	FUNCTION(cuGraphLaunch, cuGraphLaunch, 10000, 0)                                 \
+	FUNCTION(cuGraphUpload, cuGraphUpload, 11010, 0)                                 \
+	FUNCTION(cuGraphInstantiateWithFlags, cuGraphInstantiateWithFlags, 11040, 0)     \
+	FUNCTION(cuGraphExecDestroy, cuGraphExecDestroy, 10000, 0)                       \
+	FUNCTION(cuDeviceGetDefaultMemPool, cuDeviceGetDefaultMemPool, 11020, 0)         \
 	FUNCTION(cuGraphAddMemAllocNode, cuGraphAddMemAllocNode, 11040, 0)               \
 	FUNCTION(cuGraphAddNode_v2, cuGraphAddNode, 12030, 0)                            \
 	FUNCTION(cuStreamSynchronize, cuStreamSynchronize, 2000, 0)                      \
@@ -334,6 +338,48 @@ static void pools(void)
 	exactly(all);
 }
 
+/* Not on the device that the stream is on, or ended before what is in them. */
+static void pools_elsewhere(void)
+{
+	CUmemPoolProps props = { .location = { CU_MEM_LOCATION_TYPE_HOST, 0 } };
+	CUmemLocation host = { CU_MEM_LOCATION_TYPE_HOST, 0 };
+	CUmemoryPool pool;
+	CUcontext second;
+	CUdeviceptr at[2];
+
+	open_device();
+	uint64_t all = left();
+	OK(cu.cuMemPoolCreate(&pool, &props));
+	OK(cu.cuMemAllocFromPoolAsync(&at[0], 2 * QUOTA_MIB * MIB, pool, NULL));
+	MUST(left() == all);
+	OK(cuMemGetDefaultMemPool(&pool, &host, CU_MEM_ALLOCATION_TYPE_PINNED));
+	OK(cu.cuMemAllocFromPoolAsync(&at[0], 2 * QUOTA_MIB * MIB, pool, NULL));
+	MUST(left() == all);
+	/* Of the other device. */
+	OK(cu.cuDeviceGetDefaultMemPool(&pool, 1));
+	OK(cu.cuMemAllocFromPoolAsync(&at[0], 100 * MIB, pool, NULL));
+	MUST(left() == all);
+	OK(cu.cuCtxCreate_v2(&second, 0, 1));
+	MUST(left() == all - 100 * MIB);
+	OK(cu.cuMemFreeAsync(at[0], NULL));
+	OK(cuCtxSetCurrent(context));
+	/* What the partition has no part of. */
+	ENDED(cu.cuDeviceGetDefaultMemPool(&pool, 2));
+	/* It ends when the last allocation does, and is charged until then. */
+	props.location.type = CU_MEM_LOCATION_TYPE_DEVICE;
+	OK(cu.cuMemPoolCreate(&pool, &props));
+	OK(cu.cuMemAllocFromPoolAsync(&at[0], 10 * MIB, pool, NULL));
+	OK(cu.cuMemAllocFromPoolAsync(&at[1], 20 * MIB, pool, NULL));
+	OK(cu.cuMemPoolDestroy(pool));
+	MUST(left() == all - 30 * MIB);
+	OK(cu.cuMemFreeAsync(at[0], NULL));
+	OK(cu.cuCtxSynchronize());
+	MUST(left() == all - 20 * MIB);
+	OK(cu.cuMemFreeAsync(at[1], NULL));
+	OK(cu.cuCtxSynchronize());
+	exactly(all);
+}
+
 static void graph_memory(void)
 {
 	CUDA_MEM_ALLOC_NODE_PARAMS node = {
@@ -353,17 +399,70 @@ static void graph_memory(void)
 	REFUSED(cu.cuGraphAddMemAllocNode(NULL, graph, NULL, 0, &huge));
 	any.alloc = huge;
 	REFUSED(cu.cuGraphAddNode_v2(NULL, graph, NULL, NULL, 0, &any));
-	OK(cu.cuGraphAddMemAllocNode(NULL, graph, NULL, 0, &node));
-	OK(cuGraphInstantiateWithFlags(&exec, graph, 0));
+	/* What lives at different times has one address, and counts once. */
+	for (int i = 0; i < 8; i++) {
+		OK(cu.cuGraphAddMemAllocNode(NULL, graph, NULL, 0, &node));
+		OK(cuGraphAddMemFreeNode(NULL, graph, NULL, 0, node.dptr));
+	}
+	OK(cu.cuGraphInstantiateWithFlags(&exec, graph, 0));
 	MUST(left() == all);
 	OK(cu.cuGraphLaunch(exec, NULL));
 	MUST(left() == all - 100 * MIB);
 	OK(cu.cuCtxSynchronize());
-	/* It is given back for an allocation that needs it, and taken again. */
-	OK(cu.cuMemAlloc_v2(&direct, all));
+	/* It is given back for an allocation that needs it, and is not taken again while
+	 * that is there. */
+	OK(cu.cuMemAlloc_v2(&direct, all - 99 * MIB));
+	REFUSED(cu.cuGraphLaunch(exec, NULL));
+	MUST(left() == 99 * MIB);
 	OK(cu.cuMemFree_v2(direct));
 	OK(cu.cuGraphLaunch(exec, NULL));
 	MUST(left() == all - 100 * MIB);
+	OK(cu.cuGraphExecDestroy(exec));
+}
+
+/* No launch takes the quota's last bytes twice. */
+static void graph_memory_is_refused(void)
+{
+	CUDA_MEM_ALLOC_NODE_PARAMS node = {
+		.poolProps = { .location = { CU_MEM_LOCATION_TYPE_DEVICE, 0 } },
+		.bytesize = 100 * MIB,
+	};
+	CUgraph graph, outer, captured;
+	CUgraphExec inner_exec, captured_exec;
+	CUdeviceptr direct, at;
+	CUstream stream;
+	int (*most)(void) = (int (*)(void))dlsym(RTLD_DEFAULT, "fake_most_mib");
+
+	open_device();
+	uint64_t all = left();
+	OK(cuGraphCreate(&graph, 0));
+	OK(cuGraphCreate(&outer, 0));
+	OK(cu.cuGraphAddMemAllocNode(NULL, graph, NULL, 0, &node));
+	OK(cuGraphAddChildGraphNode(NULL, outer, NULL, 0, graph));
+	OK(cu.cuGraphInstantiateWithFlags(&inner_exec, outer, 0));
+	OK(cuStreamCreate(&stream, 0));
+	OK(cu.cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_GLOBAL));
+	OK(cu.cuMemAllocAsync(&at, 100 * MIB, stream));
+	OK(launch_on(stream, 100));
+	OK(cu.cuMemFreeAsync(at, stream));
+	OK(cu.cuStreamEndCapture(stream, &captured));
+	OK(cu.cuGraphInstantiateWithFlags(&captured_exec, captured, 0));
+	OK(cu.cuMemAlloc_v2(&direct, all - 99 * MIB));
+	REFUSED(cu.cuGraphUpload(inner_exec, stream));
+	REFUSED(cu.cuGraphLaunch(inner_exec, stream));
+	REFUSED(cu.cuGraphLaunch(captured_exec, stream));
+	MUST(most() <= QUOTA_MIB);
+	MUST(left() == 99 * MIB);
+	OK(cu.cuMemFree_v2(direct));
+	OK(cu.cuGraphUpload(captured_exec, stream));
+	MUST(left() == all - 100 * MIB);
+	OK(cu.cuGraphLaunch(captured_exec, stream));
+	OK(cu.cuGraphLaunch(inner_exec, stream));
+	/* This one's memory outlives its run, so it has it still. */
+	OK(cu.cuMemAlloc_v2(&direct, all - 100 * MIB));
+	REFUSED(cu.cuMemAlloc_v2(&at, MIB));
+	OK(cu.cuGraphLaunch(inner_exec, stream));
+	MUST(left() == 0 && most() <= QUOTA_MIB);
 }
 
 static void contexts(void)
@@ -553,7 +652,7 @@ static void captures(void)
 		OK(cu.cuMemAllocAsync(&at, 2 * MIB, stream));
 		sleep_ms(30);
 		OK(cu.cuStreamEndCapture(stream, &graph));
-		OK(cuGraphInstantiateWithFlags(&exec, graph, 0));
+		OK(cu.cuGraphInstantiateWithFlags(&exec, graph, 0));
 		OK(cu.cuGraphLaunch(exec, stream));
 		OK(cu.cuStreamSynchronize(stream));
 		OK(cu.cuStreamSynchronize(other));
@@ -1039,7 +1138,7 @@ static void check_graph(void)
 	OK(cu.cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_GLOBAL));
 	OK(launch_on(stream, 2000));
 	OK(cu.cuStreamEndCapture(stream, &graph));
-	OK(cuGraphInstantiateWithFlags(&exec, graph, 0));
+	OK(cu.cuGraphInstantiateWithFlags(&exec, graph, 0));
 	count_work(step_graph, exec);
 }
 
@@ -1078,6 +1177,8 @@ static const struct {
 	{ "physical", physical },
 	{ "pools", pools },
 	{ "graph memory", graph_memory },
+	{ "graph memory is refused", graph_memory_is_refused },
+	{ "pools elsewhere", pools_elsewhere },
 	{ "contexts", contexts },
 	{ "parts", parts },
 	{ "hold half", hold_half },

@@ -236,6 +236,17 @@ static void a_pool_is_charged_what_it_reserves(void **state)
 static void graphs_are_charged_the_memory_that_they_take(void **state)
 {
 	runs_well_every_way(*state, "graph memory");
+	runs_well_every_way(*state, "graph memory is refused");
+}
+
+static void a_pool_is_charged_where_its_memory_is_and_while_it_is_there(void **state)
+{
+	struct place *t = *state;
+	struct chronos_partition p = share_of(t, "0,1", 50);
+
+	setenv("CHRONOS_DEVICE", "0,1", 1);
+	runs_well(t, "pools elsewhere", p.id);
+	unsetenv("CHRONOS_DEVICE");
 }
 
 static void a_context_is_charged_and_takes_its_memory_with_it(void **state)
@@ -523,6 +534,7 @@ int main(void)
 		sentence(arrays_are_charged_by_their_extent),
 		sentence(physical_memory_lives_while_a_handle_or_mapping_is_left),
 		sentence(a_pool_is_charged_what_it_reserves),
+		sentence(a_pool_is_charged_where_its_memory_is_and_while_it_is_there),
 		sentence(graphs_are_charged_the_memory_that_they_take),
 		sentence(a_context_is_charged_and_takes_its_memory_with_it),
 		sentence(parts_of_a_device_share_its_primary_context),

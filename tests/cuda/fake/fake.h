@@ -36,9 +36,19 @@ struct CUgreenCtx_st {
 	int device;
 };
 
+/* Of memory that a graph allocates, or of another graph inside; kernels are only summed. */
+struct CUgraphNode_st {
+	int type;
+	CUDA_MEM_ALLOC_NODE_PARAMS alloc;
+	bool freed;  /* by a later node, */
+	bool reused; /* and its address was given out again */
+	CUgraph child;
+	struct CUgraphNode_st *next;
+};
+
 struct CUgraph_st {
-	uint64_t kernel_ns, alloc_bytes;
-	unsigned nodes;
+	uint64_t kernel_ns;
+	CUgraphNode nodes;
 };
 
 struct CUgraphExec_st {
@@ -64,6 +74,7 @@ struct CUevent_st {
 
 struct CUmemPoolHandle_st {
 	int device;
+	bool on_host;
 	uint64_t reserved, used, threshold;
 };
 
@@ -173,6 +184,11 @@ uint64_t end_of_streams(int device);
 
 /* A kernel of so many microseconds, or a node of what is being captured. */
 CUresult run_on(CUstream stream, uint64_t us);
+
+/* ---- graphs.c ---- */
+
+void graph_alloc(CUgraph graph, CUDA_MEM_ALLOC_NODE_PARAMS *params);
+void graph_free(CUgraph graph, CUdeviceptr at);
 
 /* ---- pools.c ---- */
 

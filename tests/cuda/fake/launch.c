@@ -25,7 +25,6 @@ CUresult run_on(CUstream stream, uint64_t us)
 		return rc;
 	if (s->capture) {
 		s->capture->kernel_ns += us * 1000;
-		s->capture->nodes++;
 		return s->invalid ? CUDA_ERROR_STREAM_CAPTURE_INVALIDATED : CUDA_SUCCESS;
 	}
 	run_on_timeline(s, us * 1000);

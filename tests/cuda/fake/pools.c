@@ -33,6 +33,17 @@ void reset_pools(int device)
 	cuMemPoolTrimTo(p, 0);
 }
 
+static CUresult pool_take(CUmemoryPool pool, uint64_t bytes)
+{
+	return pool->on_host ? CUDA_SUCCESS : take(pool->device, bytes);
+}
+
+static void pool_give(CUmemoryPool pool, uint64_t bytes)
+{
+	if (!pool->on_host)
+		give(pool->device, bytes);
+}
+
 static CUresult pool_alloc(
 	CUdeviceptr *at, uint64_t bytes, CUmemoryPool pool, CUstream stream)
 {
@@ -42,8 +53,11 @@ static CUresult pool_alloc(
 	if (rc != CUDA_SUCCESS)
 		return rc;
 	if (s->capture) {
-		s->capture->alloc_bytes += bytes;
-		*at = new_address(bytes);
+		CUDA_MEM_ALLOC_NODE_PARAMS node = { .bytesize = bytes,
+			.poolProps.location = {
+				CU_MEM_LOCATION_TYPE_DEVICE, s->device } };
+		graph_alloc(s->capture, &node);
+		*at = node.dptr;
 		return CUDA_SUCCESS;
 	}
 	if (!pool)
@@ -52,7 +66,7 @@ static CUresult pool_alloc(
 	uint64_t spare = pool->reserved - pool->used;
 	if (bytes > spare) {
 		uint64_t grow = (bytes - spare + POOL_PAGE - 1) / POOL_PAGE * POOL_PAGE;
-		rc = take(pool->device, grow);
+		rc = pool_take(pool, grow);
 		if (rc == CUDA_SUCCESS)
 			pool->reserved += grow;
 	}
@@ -72,7 +86,14 @@ BOTH(cuMemAllocFromPoolAsync, cuMemAllocFromPoolAsync_ptsz,
 	(CUdeviceptr * at, size_t bytes, CUmemoryPool pool, CUstream on), on,
 	{ return pool_alloc(at, bytes, pool, stream); })
 BOTH(cuMemFreeAsync, cuMemFreeAsync_ptsz, (CUdeviceptr at, CUstream on), on, {
-	(void)stream;
+	struct CUstream_st *s;
+	CUresult rc = resolve(stream, &s);
+	if (rc != CUDA_SUCCESS)
+		return rc;
+	if (s->capture) {
+		graph_free(s->capture, at);
+		return CUDA_SUCCESS;
+	}
 	struct thing *t = take_thing(at);
 	if (!t)
 		return CUDA_ERROR_INVALID_VALUE;
@@ -85,6 +106,7 @@ CUresult cuMemPoolCreate(CUmemoryPool *pool, const CUmemPoolProps *props)
 	MAY_FAIL();
 	*pool = calloc(1, sizeof **pool);
 	(*pool)->device = props->location.id;
+	(*pool)->on_host = props->location.type != CU_MEM_LOCATION_TYPE_DEVICE;
 	return CUDA_SUCCESS;
 }
 
@@ -96,7 +118,7 @@ CUresult cuMemPoolTrimTo(CUmemoryPool pool, size_t keep)
 	uint64_t least = pool->used > keep ? pool->used : keep;
 	least = (least + POOL_PAGE - 1) / POOL_PAGE * POOL_PAGE;
 	if (pool->reserved > least) {
-		give(pool->device, pool->reserved - least);
+		pool_give(pool, pool->reserved - least);
 		pool->reserved = least;
 	}
 	pthread_mutex_unlock(&lock);
@@ -106,8 +128,10 @@ CUresult cuMemPoolTrimTo(CUmemoryPool pool, size_t keep)
 CUresult cuMemPoolDestroy(CUmemoryPool pool)
 {
 	MAY_FAIL();
-	give(pool->device, pool->reserved);
-	free(pool);
+	/* What is still allocated from it stays so. */
+	pool_give(pool, pool->reserved - pool->used);
+	if (!pool->used)
+		free(pool);
 	return CUDA_SUCCESS;
 }
 
@@ -154,6 +178,24 @@ CUresult cuDeviceGetDefaultMemPool(CUmemoryPool *pool, CUdevice device)
 	MAY_FAIL();
 	*pool = default_pool(device);
 	return CUDA_SUCCESS;
+}
+
+CUresult cuMemGetDefaultMemPool(
+	CUmemoryPool *pool, CUmemLocation *place, CUmemAllocationType type)
+{
+	static struct CUmemPoolHandle_st host = { .on_host = true };
+
+	(void)type;
+	MAY_FAIL();
+	*pool = place->type == CU_MEM_LOCATION_TYPE_DEVICE ? default_pool(place->id)
+							   : &host;
+	return CUDA_SUCCESS;
+}
+
+CUresult cuMemGetMemPool(
+	CUmemoryPool *pool, CUmemLocation *place, CUmemAllocationType type)
+{
+	return cuMemGetDefaultMemPool(pool, place, type);
 }
 
 CUresult cuDeviceSetMemPool(CUdevice device, CUmemoryPool pool)

@@ -154,6 +154,8 @@ uint64_t free_bytes_of(int device)
 	return bytes;
 }
 
+static uint64_t most; /* that this process ever had of one */
+
 CUresult take(int device, uint64_t bytes)
 {
 	CUresult rc = CUDA_SUCCESS;
@@ -164,8 +166,15 @@ CUresult take(int device, uint64_t bytes)
 		rc = CUDA_ERROR_OUT_OF_MEMORY;
 	else
 		me->used[visible[device]] += bytes;
+	if (me->used[visible[device]] > most)
+		most = me->used[visible[device]];
 	unlock_state();
 	return rc;
+}
+
+int fake_most_mib(void)
+{
+	return (int)(most >> 20);
 }
 
 void give(int device, uint64_t bytes)
