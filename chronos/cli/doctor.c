@@ -228,19 +228,36 @@ static void look_at_mps(struct doctor *d)
 			"version would not set its limits");
 }
 
+/* Set by whoever starts the programs: Cumulus' worker for jobs. */
 static void look_at_dmem(struct doctor *d)
 {
+	static const char *const root = "/sys/fs/cgroup/";
+	char controllers[64], capacity[64], region[64] = "";
 	struct utsname kernel = { 0 };
 
+	snprintf(controllers, sizeof controllers, "%scgroup.controllers", root);
+	snprintf(capacity, sizeof capacity, "%sdmem.capacity", root);
 	uname(&kernel);
-	if (file_has_word("/sys/fs/cgroup/cgroup.controllers", "dmem"))
+	if (!file_has_word(controllers, "dmem")) {
 		find(d, "cgroup dmem", false, NULL,
-			"the kernel has it; this version does not set it");
-	else
-		find(d, "cgroup dmem", false, NULL,
-			"Linux %s has no dmem controller here: it takes 6.14, cgroup v2 "
-			"and a driver that supports it; this version would not set it",
+			"Linux %s has no dmem controller here: it takes 6.14 or later "
+			"with CONFIG_CGROUP_DMEM, and cgroup v2",
 			kernel.release);
+		return;
+	}
+	FILE *f = fopen(capacity, "re");
+	bool counted = f && fgets(region, sizeof region, f);
+	if (f)
+		fclose(f);
+	if (counted)
+		find(d, "cgroup dmem", true, NULL,
+			"the kernel holds jobs of Cumulus to their memory, whatever they "
+			"do; chronos run starts no control group");
+	else
+		find(d, "cgroup dmem", false,
+			"amdgpu, xe, or NVIDIA's driver from release 615 on",
+			"the kernel could hold jobs of Cumulus to their memory, but no "
+			"device's driver takes part");
 }
 
 /* ---- the whole ---- */

@@ -1,9 +1,16 @@
 """The Python module chronos, on simulated devices and the real library."""
 
+import ctypes
+import decimal
 import importlib
+import json
 import os
+import pickle
+import shutil
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
@@ -108,14 +115,196 @@ def test_a_closed_partitioner_says_so(chronos, tmp_path):
     refused(chronos, "invalid", p.list)
 
 
+def test_usage_tells_what_a_partition_has_of_each_device(partitioner):
+    with partitioner.create([0, 1], 0.5, 60) as p:
+        first, second = p.usage()
+        assert (first.device, second.device) == (0, 1)
+        assert (first.quota_bytes, first.used_bytes, first.enforcement) == (8 << 30, 0, "off")
+        with p.attach(1) as a:
+            a.charge(5)
+            second = p.usage()[1]
+            assert (second.used_bytes, second.processes) == (5, 1)
+            assert second.enforcement == "cooperative"
+
+
+def test_an_attachment_is_held_to_the_quota(partitioner, chronos):
+    with partitioner.create(0, 0.25, 60) as p, p.attach() as a:
+        assert (a.share, a.quota_bytes, a.used_bytes) == (0.25, 4 << 30, 0)
+        a.charge(a.quota_bytes)
+        refused(chronos, "exhausted", a.charge, 1)
+        a.uncharge(1)
+        a.charge(1)
+        refused(chronos, "invalid", a.charge, -1)
+        refused(chronos, "invalid", a.charge, 2**64)
+        assert p.usage()[0].refusals == 1
+    refused(chronos, "invalid", a.charge, 1)
+    a.detach()
+
+
+def test_threads_take_turns_and_their_work_is_counted(partitioner):
+    def work():
+        for _ in range(5):
+            with a.launch():
+                time.sleep(0.002)
+
+    with partitioner.create(0, 0.5, 60) as p, p.attach() as a:
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+            assert not thread.is_alive()
+        a.settle()
+        assert p.usage()[0].time >= 0.01
+
+
+def test_work_that_fails_is_done_all_the_same(partitioner, chronos):
+    with partitioner.create(0, 0.5, 60) as p, p.attach() as a:
+        with pytest.raises(ZeroDivisionError):
+            with a.launch():
+                refused(chronos, "invalid", a.launch().__enter__)
+                refused(chronos, "invalid", a.detach)
+                1 / 0
+        a.settle()
+        with a.launch():
+            pass
+
+
+def test_what_has_ended_launches_nothing_more(partitioner, chronos):
+    p = partitioner.create(0, 0.5, 60)
+    with p.attach() as a:
+        p.release()
+        refused(chronos, "not_found", a.launch().__enter__)
+        refused(chronos, "not_found", a.charge, 1)
+    refused(chronos, "not_found", p.attach)
+    with partitioner.create(0, 0.5, 60) as q:
+        refused(chronos, "not_found", q.attach, 1)
+
+
+def test_detaching_waits_for_the_work_of_other_threads(partitioner):
+    began, done = threading.Event(), []
+
+    def work():
+        with a.launch():
+            began.set()
+            time.sleep(0.05)
+            done.append(True)
+
+    with partitioner.create(0, 0.5, 60) as p:
+        a = p.attach()
+        thread = threading.Thread(target=work)
+        thread.start()
+        assert began.wait(60)
+        a.detach()
+        assert done == [True]
+        thread.join(60)
+
+
+def in_child(call):
+    """What a forked child says; it ends as Python ends."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.write(write, json.dumps(call()).encode())
+            os._exit(0)
+        finally:
+            os._exit(1)
+    os.close(write)
+    with os.fdopen(read) as said:
+        text = said.read()
+    assert os.waitpid(pid, 0)[1] == 0
+    return json.loads(text)
+
+
+def test_a_forked_child_shares_the_books_and_not_the_attachment(partitioner, chronos):
+    def child():
+        with partitioner.create(1, 0.25, 60):
+            said = [partitioner.get_available(1)]
+        for call in (lambda: a.charge(1), a.launch().__enter__):
+            try:
+                call()
+            except chronos.ChronosError as e:
+                said.append(e.code)
+        a.detach()
+        with p.attach() as own:
+            own.charge(3)
+            said.append(own.used_bytes)
+        return said
+
+    with partitioner.create(0, 0.5, 60) as p, p.attach() as a:
+        a.charge(4)
+        assert in_child(child) == [75.0, "not_found", "not_found", 7]
+        a.charge(1)
+        assert a.used_bytes == 5
+
+
+def test_threads_may_share_a_partitioner(partitioner, chronos):
+    failed = []
+
+    def churn(device):
+        try:
+            for _ in range(50):
+                with partitioner.create(device, 0.1, 60):
+                    partitioner.stats()
+        except chronos.ChronosError as e:
+            failed.append(e)
+
+    threads = [threading.Thread(target=churn, args=(i % 2,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failed == [] and partitioner.list() == []
+
+
+def test_numbers_of_every_kind_are_taken(partitioner):
+    class Float64(float):  # as NumPy's
+        def __repr__(self):
+            return f"np.float64({float(self)!r})"
+
+    for share in (Float64(0.07), decimal.Decimal("0.07"), "0.07", 0.07):
+        with partitioner.create(1, share, 60) as p:
+            assert (p.devices, p.memory) == ([1], 0.07)
+    with partitioner.create((d for d in (0, 1)), 1, 60.5) as p:
+        assert p.devices == [0, 1]
+
+
+def test_an_error_survives_being_pickled(chronos):
+    e = pickle.loads(pickle.dumps(chronos.ChronosError("exhausted", "not enough")))
+    assert (e.code, str(e)) == ("exhausted", "not enough")
+
+
+def test_the_package_installs_without_a_build_step(tmp_path):
+    source = tmp_path / "python"
+    shutil.copytree(os.path.join(ROOT, "chronos", "python"), source)
+    site = tmp_path / "site"
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps",
+         "--no-build-isolation", "--target", site, source],
+        check=True,
+    )  # fmt: skip
+    assert (site / "chronos" / "py.typed").exists()
+    use = "import chronos\ntry: chronos.Partitioner()\nexcept chronos.ChronosError as e: print(e)"
+    said = subprocess.run(
+        [sys.executable, "-c", use],
+        env={"PYTHONPATH": str(site), "CHRONOS_LIBRARY": "libnone.so.0"},
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout
+    assert "libnone.so.0" in said and "CHRONOS_LIBRARY" in said, said
+
+
 def test_the_structures_are_those_of_the_header(chronos, tmp_path):
     """What ctypes believes, and what the compiler does."""
     source = tmp_path / "sizes.c"
     source.write_text(
         '#include "chronos.h"\n#include <stdio.h>\n'
-        'int main(void){printf("%zu %zu %zu %zu", sizeof(struct chronos_error),'
+        'int main(void){printf("%zu %zu %zu %zu %zu %zu", sizeof(struct chronos_error),'
         "sizeof(struct chronos_request), sizeof(struct chronos_partition),"
-        "sizeof(struct chronos_device));}\n"
+        "sizeof(struct chronos_device), sizeof(struct chronos_usage),"
+        "sizeof(struct chronos_joining));}\n"
     )
     program = tmp_path / "sizes"
     subprocess.run(
@@ -124,5 +313,6 @@ def test_the_structures_are_those_of_the_header(chronos, tmp_path):
     sizes = subprocess.run([program], capture_output=True, check=True, text=True).stdout
     import ctypes
 
-    ours = (chronos._Error, chronos._Request, chronos._Partition, chronos._Device)
+    lib = chronos._library
+    ours = (lib.Error, lib.Request, lib.RawPartition, lib.RawDevice, lib.RawUsage, lib.Joining)
     assert sizes == " ".join(str(ctypes.sizeof(s)) for s in ours)

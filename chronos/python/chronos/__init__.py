@@ -7,146 +7,68 @@
 
 Everything is done by libchronos: $CHRONOS_LIBRARY, or else the libchronos.so.0 that the
 loader finds.  Partitions outlive this process unless they are released; leaving a `with`
-releases its own.
+releases its own.  A Partitioner may be used by several threads, and goes on working in a
+forked child; only close() it when no thread uses it any more.
 """
 # SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
 
 import ctypes
 import decimal
 import os
 import pwd
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, List, Union
 
-__all__ = ["ChronosError", "Device", "Partition", "Partitioner"]
+from ._attachment import Attachment
+from ._library import (
+    DEVICES_MAX,
+    OWNER_CALLER,
+    ChronosError,
+    DeviceSpec,
+    Error,
+    RawDevice,
+    RawPartition,
+    RawUsage,
+    Request,
+    call,
+    call_for_handle,
+    failure,
+    function,
+)
 
-_DEVICES_MAX = 64
-_OWNER_CALLER = 2**32 - 1
+__all__ = ["Attachment", "ChronosError", "Device", "Partition", "Partitioner", "Usage"]
+
 _NS = 10**9
+# What may stand for a device: its index or its uuid.
+_Name = Union[int, str]
+_Number = Union[int, float, str, decimal.Decimal]
 
 
-class _Error(ctypes.Structure):
-    _fields_ = [("code", ctypes.c_int), ("sys", ctypes.c_int), ("text", ctypes.c_char * 256)]
-
-
-class _Request(ctypes.Structure):
-    _fields_ = [
-        ("key", ctypes.c_char_p),
-        ("devices", ctypes.POINTER(ctypes.c_char_p)),
-        ("device_count", ctypes.c_size_t),
-        ("hundredths", ctypes.c_uint32),
-        ("duration_ns", ctypes.c_uint64),
-        ("owner", ctypes.c_uint32),
-        ("burst", ctypes.c_bool),
-    ]
-
-
-class _Partition(ctypes.Structure):
-    _fields_ = [
-        ("id", ctypes.c_char * 16),
-        ("key", ctypes.c_char * 128),
-        ("owner", ctypes.c_uint32),
-        ("hundredths", ctypes.c_uint32),
-        ("device_count", ctypes.c_size_t),
-        ("devices", ctypes.c_uint32 * _DEVICES_MAX),
-        ("memory_bytes", ctypes.c_uint64),
-        ("created_ns", ctypes.c_uint64),
-        ("expires_ns", ctypes.c_uint64),
-        ("left_ns", ctypes.c_uint64),
-        ("burst", ctypes.c_bool),
-        ("dmem", ctypes.c_bool),
-    ]
-
-
-class _Device(ctypes.Structure):
-    _fields_ = [
-        ("index", ctypes.c_uint32),
-        ("kind", ctypes.c_int),
-        ("uuid", ctypes.c_char * 96),
-        ("name", ctypes.c_char * 96),
-        ("memory_bytes", ctypes.c_uint64),
-        ("present", ctypes.c_bool),
-        ("free_hundredths", ctypes.c_uint32),
-        ("partitions", ctypes.c_uint32),
-        ("draining_hundredths", ctypes.c_uint32),
-        ("pci", ctypes.c_char * 24),
-    ]
-
-
-class _DeviceSpec(ctypes.Structure):
-    _fields_ = [("source", ctypes.c_int), ("simulated", ctypes.c_uint32)]
-
-
-class ChronosError(Exception):
-    """What libchronos refused or could not do; `code` is its name: "exhausted", ..."""
-
-    def __init__(self, code, text):
-        super().__init__(text)
-        self.code = code
-
-
-def _load():
-    lib = ctypes.CDLL(os.environ.get("CHRONOS_LIBRARY", "libchronos.so.0"))
-    handle, text, error = ctypes.c_void_p, ctypes.c_char_p, ctypes.POINTER(_Error)
-    partition, size = ctypes.POINTER(_Partition), ctypes.POINTER(ctypes.c_size_t)
-    device = ctypes.POINTER(_Device)
-    number = ctypes.POINTER(ctypes.c_uint32)
-    for name, result, arguments in (
-        ("open", handle, [text, error]),
-        ("close", None, [handle]),
-        ("code_name", text, [ctypes.c_int]),
-        ("create", ctypes.c_int,
-         [handle, ctypes.POINTER(_Request), partition, ctypes.POINTER(ctypes.c_bool), error]),
-        ("find", ctypes.c_int, [handle, text, partition, error]),
-        ("renew", ctypes.c_int, [handle, text, ctypes.c_uint64, partition, error]),
-        ("release", ctypes.c_int, [handle, text, error]),
-        ("list", ctypes.c_int, [handle, ctypes.POINTER(partition), size, error]),
-        ("partitions_free", None, [partition]),
-        ("available", ctypes.c_int, [handle, text, number, error]),
-        ("devices", ctypes.c_int, [handle, device, ctypes.c_size_t, size, error]),
-        ("devices_parse", ctypes.c_int, [text, ctypes.POINTER(_DeviceSpec), error]),
-        ("devices_discover", ctypes.c_int,
-         [ctypes.POINTER(_DeviceSpec), device, ctypes.c_size_t, size, error]),
-        ("devices_register", ctypes.c_int, [handle, device, ctypes.c_size_t, error]),
-        ("share_parse", ctypes.c_int, [text, number, error]),
-        ("kind_name", text, [ctypes.c_int]),
-    ):  # fmt: skip
-        function = getattr(lib, "chronos_" + name)
-        function.restype = result
-        function.argtypes = arguments
-    return lib
-
-
-_library = None
-
-
-def _lib():
-    global _library
-    if _library is None:
-        _library = _load()
-    return _library
-
-
-def _failed(error):
-    code = _lib().chronos_code_name(error.code).decode()
-    return ChronosError(code, error.text.decode(errors="replace"))
-
-
-def _bytes(text, what):
+def _bytes(text: object, what: str) -> bytes:
     raw = str(text).encode()
     if b"\0" in raw:
         raise ChronosError("invalid", f"{what} {text!r} has a NUL in it")
     return raw
 
 
-def _hundredths(memory):
+def _hundredths(memory: _Number) -> int:
     """0.5, "0.5" or Decimal("0.5"): at most two places, as the program chronos reads it."""
-    error, out = _Error(), ctypes.c_uint32()
-    text = format(decimal.Decimal(repr(memory)), "f") if isinstance(memory, float) else memory
-    if _lib().chronos_share_parse(_bytes(text, "share"), out, error) < 0:
-        raise _failed(error)
+    error, out = Error(), ctypes.c_uint32()
+    # The shortest text that is this float, also of one that NumPy made.
+    text = (
+        format(decimal.Decimal(float.__repr__(memory)), "f")
+        if isinstance(memory, float)
+        else memory
+    )
+    if function("share_parse")(_bytes(text, "share"), out, error) < 0:
+        raise failure(error)
     return out.value
 
 
-def _nanoseconds(seconds):
+def _nanoseconds(seconds: _Number) -> int:
     try:
         ns = int(decimal.Decimal(str(seconds)) * _NS)
     except (decimal.InvalidOperation, ValueError, OverflowError):
@@ -156,10 +78,12 @@ def _nanoseconds(seconds):
     return ns
 
 
-def _uid(user):
+def _uid(user: int | str | None) -> int:
     if user is None:
-        return _OWNER_CALLER
+        return OWNER_CALLER
     if isinstance(user, int):
+        if not 0 <= user < OWNER_CALLER:
+            raise ChronosError("invalid", f"{user} is no user's number")
         return user
     try:
         return pwd.getpwnam(user).pw_uid
@@ -167,33 +91,68 @@ def _uid(user):
         raise ChronosError("invalid", f"there is no user {user!r}") from None
 
 
+@dataclass(frozen=True)
 class Device:
     """A device as the directory knows it."""
 
-    def __init__(self, raw):
-        self.index = raw.index
-        self.kind = _lib().chronos_kind_name(raw.kind).decode()
-        self.uuid = raw.uuid.decode(errors="replace")
-        self.name = raw.name.decode(errors="replace")
-        self.pci = raw.pci.decode(errors="replace") or None
-        self.memory_bytes = raw.memory_bytes
-        self.present = raw.present
-        self.available = raw.free_hundredths / 100
-        self.draining = raw.draining_hundredths / 100
-        self.partitions = raw.partitions
+    index: int
+    kind: str  # "nvidia", "mig", "opencl", "opencl-cpu", "simulated"
+    uuid: str
+    name: str
+    pci: str | None
+    memory_bytes: int
+    present: bool  # False: it was there once, and takes no partition
+    available: float  # the share that can be had now
+    draining: float  # the share of memory of partitions that have ended
+    partitions: int  # active ones
 
-    def __repr__(self):
-        return f"<Device {self.index} {self.name!r} {self.available:.0%} available>"
+
+@dataclass(frozen=True)
+class Usage:
+    """What a partition has of one of its devices."""
+
+    device: int
+    processes: int  # that joined and live
+    quota_bytes: int
+    used_bytes: int
+    time: float  # seconds of the device that it had
+    refusals: int  # of allocations
+    overruns: int  # leases after whose end it still had work in flight
+    overrun_time: float  # seconds past their ends, all together
+    enforcement: str  # "arbitrated" or "cooperative" once it can be joined, else "off"
+
+
+def _device(raw: RawDevice) -> Device:
+    return Device(
+        index=raw.index,
+        kind=function("kind_name")(raw.kind).decode(),
+        uuid=raw.uuid.decode(errors="replace"),
+        name=raw.name.decode(errors="replace"),
+        pci=raw.pci.decode(errors="replace") or None,
+        memory_bytes=raw.memory_bytes,
+        present=raw.present,
+        available=raw.free_hundredths / 100,
+        draining=raw.draining_hundredths / 100,
+        partitions=raw.partitions,
+    )
 
 
 class Partition:
     """A share of one or several devices.  As a context manager it is released at the end."""
 
-    def __init__(self, partitioner, raw):
+    partition_id: str
+    key: str | None
+    owner: int  # user id
+    memory: float  # the share of memory and of time, of each device
+    memory_bytes: int  # summed over its devices
+    devices: list[int]  # their indices
+    burst: bool
+
+    def __init__(self, partitioner: Partitioner, raw: RawPartition) -> None:
         self._partitioner = partitioner
         self._take(raw)
 
-    def _take(self, raw):
+    def _take(self, raw: RawPartition) -> None:
         self.partition_id = raw.id.decode()
         self.key = raw.key.decode() or None
         self.owner = raw.owner
@@ -203,34 +162,49 @@ class Partition:
         self.burst = raw.burst
 
     @property
-    def time_remaining(self):
+    def time_remaining(self) -> float:
         """Seconds until it expires; 0 when it has ended."""
         try:
-            return self._partitioner._find(self.partition_id).left_ns / _NS
+            return float(self._partitioner._find(self.partition_id).left_ns / _NS)
         except ChronosError as e:
             if e.code == "not_found":
                 return 0.0
             raise
 
-    def renew(self, duration):
+    def renew(self, duration: _Number) -> None:
         """Let it expire so many seconds from now."""
         self._take(self._partitioner._renew(self.partition_id, duration))
 
-    def release(self):
+    def release(self) -> None:
         """Give its share back; an error when it has ended already."""
         self._partitioner.release(self.partition_id)
 
-    def __enter__(self):
+    def usage(self) -> list[Usage]:
+        """What it has of each of its devices."""
+        return self._partitioner._usage(self.partition_id)
+
+    def attach(self, device: int | None = None) -> Attachment:
+        """Hold this process to the partition, on one device: the first where it is None.
+
+        For programs whose work is not OpenCL's or CUDA's; those are held by
+        `chronos run` without being changed."""
+        return Attachment(
+            self._partitioner._directory,
+            self.partition_id.encode(),
+            self.devices[0] if device is None else device,
+        )
+
+    def __enter__(self) -> Partition:
         return self
 
-    def __exit__(self, *failure):
+    def __exit__(self, *failure: object) -> None:
         try:
             self.release()
         except ChronosError as e:
             if e.code != "not_found":
                 raise
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<Partition {self.partition_id} {self.memory:.0%} of {self.devices}>"
 
 
@@ -241,71 +215,92 @@ class Partitioner:
     `chronos --devices` takes it, "auto" when it is None.
     """
 
-    def __init__(self, directory=None, devices=None):
-        self._handle = None
-        path = None if directory is None else os.fsencode(directory)
-        self._handle = self._call_for_handle("open", path)
+    def __init__(
+        self, directory: str | os.PathLike[str] | None = None, devices: str | None = None
+    ) -> None:
+        self._handle: int | None = None
+        self._directory = None if directory is None else os.fsencode(directory)
+        self._handle = call_for_handle("open", self._directory)
         if devices is not None or not self.stats():
             self._register(devices or "auto", may_be_none=devices is None)
 
-    def close(self):
+    def close(self) -> None:
         """Give back the handle; partitions stay."""
-        if self._handle:
-            _lib().chronos_close(self._handle)
-        self._handle = None
+        handle, self._handle = self._handle, None
+        if handle:
+            function("close")(handle)
 
-    def __enter__(self):
+    def __enter__(self) -> Partitioner:
         return self
 
-    def __exit__(self, *failure):
+    def __exit__(self, *failure: object) -> None:
         self.close()
 
-    def __del__(self):
+    def __del__(self) -> None:
         if getattr(self, "_handle", None):
             self.close()
 
-    def _call_for_handle(self, name, *arguments):
-        error = _Error()
-        handle = getattr(_lib(), "chronos_" + name)(*arguments, error)
-        if not handle:
-            raise _failed(error)
-        return handle
-
-    def _call(self, name, *arguments):
+    def _call(self, name: str, *arguments: Any) -> None:
         if not self._handle:
             raise ChronosError("invalid", "the partitioner is closed")
-        error = _Error()
-        if getattr(_lib(), "chronos_" + name)(self._handle, *arguments, error) < 0:
-            raise _failed(error)
+        call(name, self._handle, *arguments)
 
-    def _register(self, which, may_be_none):
-        error, spec, count = _Error(), _DeviceSpec(), ctypes.c_size_t()
-        found = (_Device * _DEVICES_MAX)()
-        lib = _lib()
-        if (
-            lib.chronos_devices_parse(_bytes(which, "devices"), spec, error) < 0
-            or lib.chronos_devices_discover(spec, found, _DEVICES_MAX, count, error) < 0
-        ):
-            raise _failed(error)
+    def _register(self, which: str, may_be_none: bool) -> None:
+        spec, count = DeviceSpec(), ctypes.c_size_t()
+        found = (RawDevice * DEVICES_MAX)()
+        call("devices_parse", _bytes(which, "devices"), spec)
+        call("devices_discover", spec, found, DEVICES_MAX, count)
         if count.value or not may_be_none:
             self._call("devices_register", found, count)
 
-    def _find(self, name):
-        raw = _Partition()
+    def _find(self, name: str) -> RawPartition:
+        raw = RawPartition()
         self._call("find", _bytes(name, "partition"), raw)
         return raw
 
-    def _renew(self, name, duration):
-        raw = _Partition()
+    def _renew(self, name: str, duration: _Number) -> RawPartition:
+        raw = RawPartition()
         self._call("renew", _bytes(name, "partition"), _nanoseconds(duration), raw)
         return raw
 
-    def create(self, device, memory, duration, user=None, *, key=None, burst=False):
-        """Take the share `memory` of a device (index or uuid), or of each of a list of
-        them, for so many seconds."""
-        names = device if isinstance(device, (list, tuple)) else [device]
+    def _usage(self, name: str) -> List[Usage]:
+        partition, raw, found = self._find(name), RawUsage(), []
+        for device in partition.devices[: partition.device_count]:
+            self._call("usage", partition, device, raw)
+            found.append(
+                Usage(
+                    device=raw.device,
+                    processes=raw.clients,
+                    quota_bytes=raw.quota_bytes,
+                    used_bytes=raw.used_bytes,
+                    time=raw.time_ns / _NS,
+                    refusals=raw.refusals,
+                    overruns=raw.overruns,
+                    overrun_time=raw.overrun_ns / _NS,
+                    enforcement=raw.enforcement.decode(),
+                )
+            )
+        return found
+
+    def create(
+        self,
+        device: _Name | Iterable[_Name],
+        memory: _Number,
+        duration: _Number,
+        user: int | str | None = None,
+        *,
+        key: str | None = None,
+        burst: bool = False,
+    ) -> Partition:
+        """Take the share `memory` of a device (index or uuid), or of each of several, all or
+        none, for so many seconds.
+
+        With a key, the partition that this user has by that key is found again.  With burst
+        it may use time that nobody else wants.  user: for another one, as root."""
+        several = isinstance(device, Iterable) and not isinstance(device, str)
+        names = [*device] if several else [device]  # type: ignore[misc]
         devices = (ctypes.c_char_p * max(len(names), 1))(*[_bytes(n, "device") for n in names])
-        request = _Request(
+        request = Request(
             key=None if key is None else _bytes(key, "key"),
             devices=devices,
             device_count=len(names),
@@ -314,35 +309,35 @@ class Partitioner:
             owner=_uid(user),
             burst=burst,
         )
-        raw = _Partition()
+        raw = RawPartition()
         self._call("create", request, raw, None)
         return Partition(self, raw)
 
-    def list(self):
-        """The active partitions, oldest first."""
-        raw, count = ctypes.POINTER(_Partition)(), ctypes.c_size_t()
-        self._call("list", raw, count)
-        try:
-            return [Partition(self, raw[i]) for i in range(count.value)]
-        finally:
-            _lib().chronos_partitions_free(raw)
-
-    def find(self, name):
+    def find(self, name: str) -> Partition:
         """By id, by a prefix of one that fits only one, or by key."""
         return Partition(self, self._find(name))
 
-    def release(self, partition_id):
+    def release(self, partition_id: str) -> None:
         """End a partition by id, prefix or key."""
         self._call("release", _bytes(partition_id, "partition"))
 
-    def get_available(self, device):
+    def get_available(self, device: _Name) -> float:
         """Per cent of a device that can be had now."""
         out = ctypes.c_uint32()
         self._call("available", _bytes(device, "device"), out)
         return float(out.value)
 
-    def stats(self):
+    def stats(self) -> List[Device]:
         """The devices, and what is taken of each."""
-        raw, count = (_Device * _DEVICES_MAX)(), ctypes.c_size_t()
-        self._call("devices", raw, _DEVICES_MAX, count)
-        return [Device(raw[i]) for i in range(count.value)]
+        raw, count = (RawDevice * DEVICES_MAX)(), ctypes.c_size_t()
+        self._call("devices", raw, DEVICES_MAX, count)
+        return [_device(raw[i]) for i in range(count.value)]
+
+    def list(self) -> List[Partition]:
+        """The active partitions, oldest first."""
+        raw, count = ctypes.POINTER(RawPartition)(), ctypes.c_size_t()
+        self._call("list", raw, count)
+        try:
+            return [Partition(self, raw[i]) for i in range(count.value)]
+        finally:
+            function("partitions_free")(raw)
