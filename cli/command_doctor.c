@@ -109,8 +109,13 @@ static void look_at_device(struct doctor *d, const Cumulus__Orchestrator__GPUDev
 {
 	bool simulated = strcmp(g->kind, "simulated") == 0;
 	bool told = *g->enforcement && !str_starts(g->enforcement, "off");
+	bool fit = !*g->health || strcmp(g->health, "ok") == 0;
 
-	if (simulated)
+	if (!fit)
+		find(d, VERDICT_PROBLEM, "gpu", "the worker's log says more",
+			"GPU %d, %s (%s) takes no jobs: %s", g->index, g->name, g->kind,
+			g->health);
+	else if (simulated)
 		find(d, VERDICT_OK, "gpu", "",
 			"GPU %d is simulated: jobs share it in the books only", g->index);
 	else if (told && strchr(g->enforcement, ':'))

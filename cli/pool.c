@@ -41,9 +41,16 @@ static void draw_partition(const Cumulus__Orchestrator__PartitionInfo *p, struct
 				   p->refusals ? ", more memory was refused" : ""));
 }
 
+static bool is_fit(const Device *d)
+{
+	return !*d->health || strcmp(d->health, "ok") == 0;
+}
+
 /* What the user should know of how jobs are held to their shares there. */
 static const char *enforcement_remark(const Device *d)
 {
+	if (!is_fit(d))
+		return "";
 	if (!*d->enforcement || str_starts(d->enforcement, "off"))
 		return "  shares are not enforced";
 	return strchr(d->enforcement, ':') ? "  no arbiter serves: jobs wait" : "";
@@ -60,6 +67,8 @@ static void draw_device(const Device *d, struct buf *out)
 			     (double)d->allocated_amount, (double)d->total_capacity,
 			     d->name, d->kind, memory, enforcement_remark(d),
 			     d->foreign_amount > 0 ? "  x: not ours" : ""));
+	if (!is_fit(d))
+		pool_add_line(out, str_fmt("        takes no jobs: %s", d->health));
 	for (size_t i = 0; i < d->n_active_partitions; i++)
 		draw_partition(d->active_partitions[i], out);
 }

@@ -124,6 +124,7 @@ struct core_device {
 	int64_t memory_used_bytes;
 	uint32_t foreign; /* hundredths that strangers hold */
 	bool healthy;
+	char health[256];                        /* "ok", or what is wrong with it */
 	char enforcement[32];                    /* of shares; "off: why" */
 	const struct core_partition *partitions; /* borrowed for the call */
 	size_t partition_count;

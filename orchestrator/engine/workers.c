@@ -426,6 +426,7 @@ static void read_device(const Cumulus__Worker__Device *m, struct core_device *d)
 	put(d->uuid, sizeof(d->uuid), m->uuid);
 	put(d->name, sizeof(d->name), m->name);
 	put(d->kind, sizeof(d->kind), m->kind);
+	put(d->health, sizeof(d->health), m->health);
 	put(d->enforcement, sizeof(d->enforcement), m->enforcement);
 }
 

@@ -1576,6 +1576,7 @@ type GPUDevice struct {
 	// where nothing does.
 	Enforcement   string `protobuf:"bytes,19,opt,name=enforcement,proto3" json:"enforcement,omitempty"`
 	MemoryUsedMb  int32  `protobuf:"varint,20,opt,name=memory_used_mb,json=memoryUsedMb,proto3" json:"memory_used_mb,omitempty"`
+	Health        string `protobuf:"bytes,21,opt,name=health,proto3" json:"health,omitempty"` // "ok", or why it takes no jobs
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1685,6 +1686,13 @@ func (x *GPUDevice) GetMemoryUsedMb() int32 {
 		return x.MemoryUsedMb
 	}
 	return 0
+}
+
+func (x *GPUDevice) GetHealth() string {
+	if x != nil {
+		return x.Health
+	}
+	return ""
 }
 
 type PartitionInfo struct {
@@ -3337,7 +3345,7 @@ const file_orchestrator_proto_rawDesc = "" +
 	"\x06labels\x18\x15 \x03(\v2,.cumulus.orchestrator.WorkerInfo.LabelsEntryR\x06labels\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8d\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa5\x03\n" +
 	"\tGPUDevice\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x05R\x05index\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1b\n" +
@@ -3349,7 +3357,8 @@ const file_orchestrator_proto_rawDesc = "" +
 	"\x04kind\x18\x11 \x01(\tR\x04kind\x12%\n" +
 	"\x0eforeign_amount\x18\x12 \x01(\x02R\rforeignAmount\x12 \n" +
 	"\venforcement\x18\x13 \x01(\tR\venforcement\x12$\n" +
-	"\x0ememory_used_mb\x18\x14 \x01(\x05R\fmemoryUsedMb\"\xd7\x02\n" +
+	"\x0ememory_used_mb\x18\x14 \x01(\x05R\fmemoryUsedMb\x12\x16\n" +
+	"\x06health\x18\x15 \x01(\tR\x06health\"\xd7\x02\n" +
 	"\rPartitionInfo\x12!\n" +
 	"\fpartition_id\x18\x01 \x01(\tR\vpartitionId\x12\x15\n" +
 	"\x06job_id\x18\x02 \x01(\tR\x05jobId\x12\x16\n" +

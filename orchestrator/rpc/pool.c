@@ -81,6 +81,7 @@ static GPUDevice *device_info(const struct core *core, const struct worker_view 
 	d->enforcement =
 		text(*device->enforcement ? device->enforcement : w->enforcement);
 	d->memory_used_mb = (int32_t)(device->memory_used_bytes >> 20);
+	d->health = text(device->health);
 	add_partitions(core, w, device->uuid, d);
 	return d;
 }
