@@ -3,7 +3,8 @@
 /*
  * The ICD loader loads it by OPENCL_LAYERS.  With CHRONOS_PARTITION set, a program's
  * allocations and launches go through libchronos; without it, nothing is changed.  The
- * partition is of one device, and every OpenCL device of the program counts as that one.
+ * partition is of one device, and every OpenCL device of the program counts as that one;
+ * or of several whole ones, on which nobody else is, and which are asked for its end only.
  * Where the partition cannot be joined, everything is refused: a layer that was asked for
  * and does nothing would be worse.
  *
@@ -38,10 +39,11 @@ static pthread_mutex_t join_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct chronos_attachment *joined; /* NULL: not yet */
 static uint32_t life;                     /* goes up with each fork */
 static bool told;                         /* why it could not be joined */
+static bool several;                      /* devices; known once it is joined */
 
 static void drain(void *arg);
 
-/* Only this one, or the one that CHRONOS_DEVICE names. */
+/* The first of those that CHRONOS_DEVICE names, and whether there are more. */
 static bool read_device(uint32_t *device)
 {
 	const char *text = getenv("CHRONOS_DEVICE");
@@ -52,25 +54,43 @@ static bool read_device(uint32_t *device)
 		return true;
 	unsigned long n = strtoul(text, &end, 10);
 	*device = (uint32_t)n;
-	return *text >= '0' && *text <= '9' && !*end && n < CHRONOS_DEVICES_MAX;
+	several = *end == ',';
+	return *text >= '0' && *text <= '9' && !end[strspn(end, "0123456789,")] &&
+	       n < CHRONOS_DEVICES_MAX;
+}
+
+/* A share of each of several devices: which of them an object is on is not known here. */
+static bool can_hold(const struct chronos_attachment *a, struct chronos_error *e)
+{
+	if (!several || chronos_hundredths(a) == CHRONOS_WHOLE)
+		return true;
+	snprintf(e->text, sizeof e->text,
+		"OpenCL programs can have several devices only as whole ones");
+	return false;
 }
 
 static struct chronos_attachment *join_locked(void)
 {
 	struct chronos_joining j = { .name = getenv("CHRONOS_PARTITION"),
 		.drain = drain };
+	struct chronos_attachment *a = NULL;
 	struct chronos_error e = { 0 };
 
 	if (read_device(&j.device))
-		joined = chronos_attach(&j, &e);
+		a = chronos_attach(&j, &e);
 	else
 		snprintf(e.text, sizeof e.text, "CHRONOS_DEVICE is no device's index");
-	if (!joined && !told) {
+	if (a && !can_hold(a, &e)) {
+		chronos_detach(a);
+		a = NULL;
+	}
+	if (!a && !told) {
 		told = true;
 		fprintf(stderr, "chronos: cannot join partition %.64s: %s\n", j.name,
 			e.text);
 	}
-	return joined;
+	__atomic_store_n(&joined, a, __ATOMIC_RELEASE);
+	return a;
 }
 
 /* NULL where it cannot be joined. */
@@ -113,6 +133,8 @@ static struct charge *charge_new(uint64_t bytes, cl_int *rc)
 		free(c);
 		return NULL;
 	}
+	if (several)
+		bytes = 0;
 	if (chronos_charge(a, bytes, &e) < 0) {
 		*rc = cl_error(&e);
 		free(c);
@@ -754,7 +776,7 @@ static cl_int CL_API_CALL hook_clGetDeviceInfo(cl_device_id device, cl_device_in
 	if (rc != CL_SUCCESS || !value || size < sizeof bytes ||
 		(info != CL_DEVICE_GLOBAL_MEM_SIZE &&
 			info != CL_DEVICE_MAX_MEM_ALLOC_SIZE) ||
-		!(a = attachment()))
+		!(a = attachment()) || several)
 		return rc;
 	memcpy(&bytes, value, sizeof bytes);
 	if (bytes > chronos_quota(a))

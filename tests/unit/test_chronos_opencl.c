@@ -268,6 +268,15 @@ static void scenario_refused(void)
 	must_refuse(1, CL_INVALID_OPERATION);
 }
 
+static void scenario_more(void)
+{
+	cl_ulong bytes = 0;
+
+	must_take(3 * QUOTA_MIB * MIB);
+	clGetDeviceInfo(cl.device, CL_DEVICE_GLOBAL_MEM_SIZE, sizeof bytes, &bytes, NULL);
+	MUST(bytes > 3 * QUOTA_MIB * MIB);
+}
+
 static void scenario_free(void)
 {
 	must_take((QUOTA_MIB + 1) * MIB);
@@ -285,6 +294,7 @@ static const struct {
 	{ "launch", scenario_launch },
 	{ "end", scenario_end },
 	{ "refused", scenario_refused },
+	{ "takes three times the quota", scenario_more },
 	{ "free", scenario_free },
 };
 
@@ -501,6 +511,52 @@ static void after_the_end_everything_is_refused(void **state)
 	runs_well(t, "refused", p.id);
 }
 
+static struct chronos_partition of_two_devices(struct place *t, uint32_t hundredths)
+{
+	const char *both[] = { "0", "1" };
+	const struct chronos_request r = { .devices = both,
+		.device_count = 2,
+		.hundredths = hundredths,
+		.duration_ns = SECONDS(3600),
+		.owner = CHRONOS_OWNER_CALLER };
+	struct chronos_device devices[2] = { { .kind = CHRONOS_KIND_OPENCL_CPU,
+		.memory_bytes = 2 * QUOTA_MIB * MIB,
+		.uuid = "the-processor" } };
+	struct chronos_partition p;
+
+	devices[1] = devices[0];
+	snprintf(devices[1].uuid, sizeof devices[1].uuid, "another-one");
+	assert_ok(t, chronos_devices_register(t->c, devices, 2, &t->e));
+	assert_ok(t, chronos_create(t->c, &r, &p, NULL, &t->e));
+	setenv("CHRONOS_DEVICE", "0,1", 1);
+	return p;
+}
+
+static void several_whole_devices_are_held_to_their_end_alone(void **state)
+{
+	struct place *t = *state;
+	struct chronos_partition p = of_two_devices(t, CHRONOS_WHOLE);
+
+	/* More than one of them has: whose it is, is not known. */
+	runs_well(t, "takes three times the quota", p.id);
+	struct program program = start(t, "end", p.id);
+	until_ready(&program);
+	assert_ok(t, chronos_renew(t->c, p.id, 1, NULL, &t->e));
+	assert_int_equal(end(&program), 0);
+	unsetenv("CHRONOS_DEVICE");
+}
+
+static void shares_of_several_devices_are_refused(void **state)
+{
+	struct place *t = *state;
+	struct chronos_partition p = of_two_devices(t, 50);
+
+	runs_well(t, "refused", p.id);
+	setenv("CHRONOS_DEVICE", "0,x", 1);
+	runs_well(t, "refused", p.id);
+	unsetenv("CHRONOS_DEVICE");
+}
+
 static void a_program_is_held_by_chronos_run(void **state)
 {
 	struct place *t = *state;
@@ -537,6 +593,8 @@ int main(int argc, char **argv)
 		sentence(a_forked_child_keeps_nothing_of_a_killed_parent),
 		sentence(kernels_run_and_their_time_is_counted),
 		sentence(after_the_end_everything_is_refused),
+		sentence(several_whole_devices_are_held_to_their_end_alone),
+		sentence(shares_of_several_devices_are_refused),
 		sentence(a_program_is_held_by_chronos_run),
 		sentence(without_a_partition_nothing_is_changed),
 		sentence(where_the_partition_cannot_be_joined_everything_is_refused),
