@@ -64,24 +64,42 @@ static void set_defaults(struct environment *env, const struct runner *r)
 	}
 }
 
+static void add_word(struct buf *list, const char *word)
+{
+	buf_addf(list, "%s%s", list->len ? "," : "", word);
+}
+
+static void set_list(struct environment *env, const char *name, struct buf *list)
+{
+	CLEANUP(free_ptr) char *text = buf_take_str(list);
+
+	set(env, name, text);
+}
+
 static void set_gpus(struct environment *env, const struct runner *r)
 {
 	CLEANUP(buf_fini) struct buf numbers = { 0 };
 	CLEANUP(buf_fini) struct buf uuids = { 0 };
+	CLEANUP(buf_fini) struct buf cuda = { 0 };
 
 	for (size_t i = 0; i < r->gpus.count; i++) {
-		buf_addf(&numbers, "%s%zu", i ? "," : "", i);
-		buf_addf(&uuids, "%s%s", i ? "," : "", r->gpus.devices[i].uuid);
+		const struct chronos_device *d = &r->gpus.devices[i];
+		char number[8];
+
+		str_put(number, sizeof(number), "%zu", i);
+		add_word(&numbers, number);
+		add_word(&uuids, d->uuid);
+		if (d->kind == CHRONOS_KIND_NVIDIA || d->kind == CHRONOS_KIND_MIG)
+			add_word(&cuda, d->uuid);
 	}
-	CLEANUP(free_ptr) char *number_text = buf_take_str(&numbers);
-	CLEANUP(free_ptr) char *uuid_text = buf_take_str(&uuids);
-	set(env, "GPU_DEVICE", number_text);
-	set(env, "GPU_UUID", uuid_text);
-	if (r->gpus.count && (r->gpus.devices[0].kind == CHRONOS_KIND_NVIDIA ||
-				     r->gpus.devices[0].kind == CHRONOS_KIND_MIG)) {
-		set(env, "CUDA_VISIBLE_DEVICES", uuid_text);
-		set(env, "NVIDIA_VISIBLE_DEVICES", uuid_text);
+	if (cuda.len) {
+		CLEANUP(free_ptr) char *text = buf_take_str(&cuda);
+
+		set(env, "CUDA_VISIBLE_DEVICES", text);
+		set(env, "NVIDIA_VISIBLE_DEVICES", text);
 	}
+	set_list(env, "GPU_DEVICE", &numbers);
+	set_list(env, "GPU_UUID", &uuids);
 }
 
 static void set_hold(struct environment *env, const struct runner *r)

@@ -149,15 +149,29 @@ static int add_chronos(struct hold *h, const struct hold_source *from, struct er
 	return 0;
 }
 
+/* Those of all its devices, which may be of several kinds. */
+static int find_layers(struct hold *h, const struct hold_source *from, struct err *e)
+{
+	for (size_t i = 0; i < from->gpus->count; i++) {
+		const char *missing;
+
+		h->layers |= layers_for(
+			from->root_folder, from->gpus->devices[i].kind, &missing);
+		if (missing)
+			return err_set(e, ERR_UNAVAILABLE,
+				"%s is missing: nothing would hold the job to its share",
+				missing);
+	}
+	return 0;
+}
+
 int hold_make(struct hold *h, const struct hold_source *from, struct err *e)
 {
 	CLEANUP(hold_fini) struct hold made = { 0 };
 
 	*h = (struct hold){ 0 };
-	if (!from->gpus->count)
-		return 0;
-	made.layers = layers_for(
-		from->root_folder, from->gpus->devices[0].kind, from->gpus->count);
+	if (find_layers(&made, from, e) < 0)
+		return -1;
 	if (!made.layers)
 		return 0;
 	list_devices(&made, from->gpus);

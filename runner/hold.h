@@ -39,7 +39,7 @@ struct hold_source {
 };
 
 /* Make the partition's files and those in the bundle's folder.  ERR_UNAVAILABLE: Chronos
- * failed, and the run is not to begin. */
+ * failed or a library is missing, and the run is not to begin. */
 int hold_make(struct hold *h, const struct hold_source *from, struct err *e) MUST_CHECK;
 void hold_fini(struct hold *h);
 

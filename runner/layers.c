@@ -33,33 +33,31 @@ static bool is_in(const char *root_folder, enum layer layer)
 	return access(path, R_OK) == 0;
 }
 
-/* Several devices are whole ones: an OpenCL program, for whose layer all devices are one,
- * has nothing there that it could take from others. */
-static unsigned int wanted(enum chronos_kind kind, size_t count)
+static unsigned int wanted(enum chronos_kind kind)
 {
-	const unsigned int opencl = count == 1 ? 1U << LAYER_OPENCL : 0;
-
 	switch (kind) {
 	case CHRONOS_KIND_NVIDIA:
 	case CHRONOS_KIND_MIG:
-		return opencl | 1U << LAYER_CUDA;
+		return 1U << LAYER_JOB | 1U << LAYER_OPENCL | 1U << LAYER_CUDA;
 	case CHRONOS_KIND_OPENCL:
 	case CHRONOS_KIND_OPENCL_CPU:
-		return opencl;
+		return 1U << LAYER_JOB | 1U << LAYER_OPENCL;
 	default:
 		return 0;
 	}
 }
 
-unsigned int layers_for(const char *root_folder, enum chronos_kind kind, size_t count)
+unsigned int layers_for(
+	const char *root_folder, enum chronos_kind kind, const char **missing)
 {
-	unsigned int found = wanted(kind, count);
+	const unsigned int all = wanted(kind);
 
-	for (enum layer i = 0; i < LAYERS; i++)
-		if ((found & 1U << i) && !is_in(root_folder, i))
-			found &= ~(1U << i);
-	/* Without it a job could drop the others: that is no hold. */
-	if (!is_in(root_folder, LAYER_JOB))
-		return 0;
-	return found ? found | 1U << LAYER_JOB : 0;
+	*missing = NULL;
+	for (enum layer i = 0; i < LAYERS; i++) {
+		if ((all & 1U << i) && !is_in(root_folder, i)) {
+			*missing = paths[i] + strlen(FOLDER);
+			return 0;
+		}
+	}
+	return all;
 }

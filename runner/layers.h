@@ -22,6 +22,8 @@ const char *layer_path(enum layer layer);
 /* Where it is in a folder of the host; the caller frees it. */
 char *layer_source(const char *folder, enum layer layer);
 
-/* Which of them hold a job with devices of this kind, `count` in all: bit 1 << layer.  0:
- * nothing holds it, since there is no such device, or no library for it in root_folder. */
-unsigned int layers_for(const char *root_folder, enum chronos_kind kind, size_t count);
+/* Which of them hold a job on a device of this kind, as bits 1 << layer: all that it takes,
+ * or 0.  Then *missing names the first that root_folder has not got, and no job is to run
+ * on such a device; NULL: there is nothing to hold, as the device is simulated. */
+unsigned int layers_for(
+	const char *root_folder, enum chronos_kind kind, const char **missing);

@@ -104,8 +104,6 @@ int devices_open(struct devices *d, const struct chronos_device_spec *spec,
 		return err_wrap(e, "open Chronos");
 	}
 
-	devices_set_root(d, NULL);
-
 	/* The numbers that Chronos gave, and what is held now. */
 	struct devices_look look;
 	devices_look_begin(d, &look, no_run_known, NULL);
@@ -133,19 +131,108 @@ void devices_close(struct devices *d)
 
 /* ---- what holds jobs to their shares */
 
-static const char *enforcement_of(const struct devices *d, const struct device *it)
+/* NULL: none is missing, or there is no root folder, which is a matter of all devices. */
+static const char *missing_library(const struct devices *d, const struct device *it)
 {
-	enum chronos_kind kind = it->facts.kind;
-	unsigned int layers = d->root_folder ? layers_for(d->root_folder, kind, 1) : 0;
-	bool cuda = kind == CHRONOS_KIND_NVIDIA || kind == CHRONOS_KIND_MIG;
+	const char *missing = NULL;
 
-	if (kind == CHRONOS_KIND_SIMULATED)
-		return "off: simulated";
-	if (!layers || (cuda && !(layers & 1U << LAYER_CUDA)))
-		return cuda ? "off: no CUDA library" : "off: no library";
-	if (!chronos_arbiter_serves(d->chronos))
-		return "arbitrated: no arbiter serves";
-	return it->dmem ? "arbitrated+dmem" : "arbitrated";
+	if (d->root_folder)
+		layers_for(d->root_folder, it->facts.kind, &missing);
+	return missing;
+}
+
+static void name_enforcement(const struct devices *d, const struct device *it,
+	char text[DEVICE_ENFORCEMENT_SIZE])
+{
+	const char *missing = missing_library(d, it);
+
+	if (it->facts.kind == CHRONOS_KIND_SIMULATED)
+		str_join(text, DEVICE_ENFORCEMENT_SIZE, "off: simulated", "", "");
+	else if (!d->root_folder || missing)
+		str_join(text, DEVICE_ENFORCEMENT_SIZE, "off: no ",
+			missing ? missing : "root folder", "");
+	else if (!chronos_arbiter_serves(d->chronos))
+		str_join(text, DEVICE_ENFORCEMENT_SIZE, "arbitrated: no arbiter serves",
+			"", "");
+	else
+		str_join(text, DEVICE_ENFORCEMENT_SIZE, "arbitrated",
+			it->dmem ? "+dmem" : "", "");
+}
+
+static void name_health(
+	const struct devices *d, const struct device *it, char text[DEVICE_HEALTH_SIZE])
+{
+	const char *missing = missing_library(d, it);
+
+	if (missing && strcmp(d->problem, "ok") == 0)
+		str_put(text, DEVICE_HEALTH_SIZE,
+			"nothing would hold jobs to their shares: %s is missing; it is "
+			"installed beside harness.py, then the worker is started again",
+			missing);
+	else
+		str_join(text, DEVICE_HEALTH_SIZE, d->problem, "", "");
+}
+
+/* True when it is not as before. */
+static bool set_text(struct device *it, char *text, size_t size, const char *now)
+{
+	if (strcmp(text, now) == 0)
+		return false;
+	str_join(text, size, now, "", "");
+	it->changed = true;
+	return true;
+}
+
+static bool set_health(struct device *it, const char *health)
+{
+	return set_text(it, it->health, sizeof(it->health), health);
+}
+
+/* What holds jobs there, and whether there can be any; true when it is not as before. */
+static bool judge(const struct devices *d, struct device *it)
+{
+	char enforcement[DEVICE_ENFORCEMENT_SIZE], health[DEVICE_HEALTH_SIZE];
+
+	name_enforcement(d, it, enforcement);
+	name_health(d, it, health);
+	bool other = set_text(it, it->enforcement, sizeof(it->enforcement), enforcement);
+	return set_health(it, health) || other;
+}
+
+static void judge_all(struct devices *d)
+{
+	for (size_t i = 0; i < d->count; i++)
+		judge(d, &d->list[i]);
+}
+
+void devices_set_root(struct devices *d, const char *root_folder)
+{
+	free(d->root_folder);
+	d->root_folder = root_folder ? xstrdup(root_folder) : NULL;
+	judge_all(d);
+}
+
+void devices_set_health(struct devices *d, const char *problem)
+{
+	const char *text = problem ? problem : "ok";
+	/* It may name a path, and a message takes nothing but UTF-8. */
+	CLEANUP(free_ptr) char *clean = utf8_replace(text, strlen(text), NULL);
+
+	str_join(d->problem, sizeof(d->problem), clean, "", "");
+	judge_all(d);
+}
+
+static void log_device(const struct device *it)
+{
+	log_info("device", "uuid", it->facts.uuid, "kind",
+		chronos_kind_name(it->facts.kind), "name", it->facts.name, "enforcement",
+		it->enforcement, "health", it->health, NULL);
+}
+
+void devices_log(const struct devices *d)
+{
+	for (size_t i = 0; i < d->count; i++)
+		log_device(&d->list[i]);
 }
 
 bool devices_need_arbiter(const struct devices *d)
@@ -154,24 +241,6 @@ bool devices_need_arbiter(const struct devices *d)
 		if (!str_starts(d->list[i].enforcement, "off"))
 			return true;
 	return false;
-}
-
-static void set_enforcement(const struct devices *d, struct device *it)
-{
-	const char *now = enforcement_of(d, it);
-
-	if (it->enforcement && strcmp(it->enforcement, now) == 0)
-		return;
-	it->enforcement = now;
-	it->changed = true;
-}
-
-void devices_set_root(struct devices *d, const char *root_folder)
-{
-	free(d->root_folder);
-	d->root_folder = root_folder ? xstrdup(root_folder) : NULL;
-	for (size_t i = 0; i < d->count; i++)
-		set_enforcement(d, &d->list[i]);
 }
 
 const char *devices_enforcement(const struct devices *d)
@@ -188,25 +257,6 @@ bool devices_know(const struct devices *d, const char *uuid)
 		if (strcmp(d->list[i].facts.uuid, uuid) == 0)
 			return true;
 	return false;
-}
-
-static void set_health(struct device *it, const char *health)
-{
-	if (strcmp(it->health, health) == 0)
-		return;
-	str_join(it->health, sizeof(it->health), health, "", "");
-	it->changed = true;
-}
-
-void devices_set_health(struct devices *d, const char *problem)
-{
-	const char *text = problem ? problem : "ok";
-	/* It may name a path, and a message takes nothing but UTF-8. */
-	CLEANUP(free_ptr) char *clean = utf8_replace(text, strlen(text), NULL);
-
-	str_join(d->problem, sizeof(d->problem), clean, "", "");
-	for (size_t i = 0; i < d->count; i++)
-		set_health(&d->list[i], d->problem);
 }
 
 bool devices_partition_run(const struct devices *d, const struct chronos_partition *p,
@@ -381,14 +431,15 @@ static void update(struct devices *d, struct device *it, const struct devices_lo
 	uint32_t foreign;
 
 	if (!facts || !facts->present) {
-		set_health(it, "the device is gone");
+		if (set_health(it, "the device is gone"))
+			log_device(it);
 		return;
 	}
-	set_health(it, d->problem);
 	it->facts = *facts;
 	make_printable(it->facts.name);
 	it->dmem = look->dmem && dmem_shows(look->dmem, facts->pci);
-	set_enforcement(d, it);
+	if (judge(d, it))
+		log_device(it);
 	foreign = foreign_of(d, facts->index);
 	if (foreign != it->foreign_hundredths)
 		it->changed = true;

@@ -14,13 +14,14 @@
 #include "err.h"
 #include "id.h"
 
-#define DEVICE_HEALTH_SIZE 512
+#define DEVICE_HEALTH_SIZE      512
+#define DEVICE_ENFORCEMENT_SIZE 32 /* as cumulusd keeps it */
 
 struct device {
 	struct chronos_device facts;
 	char health[DEVICE_HEALTH_SIZE]; /* "ok", or what is wrong with it */
 	uint32_t foreign_hundredths; /* held by partitions that are not this worker's */
-	const char *enforcement;     /* what holds jobs to their shares; static */
+	char enforcement[DEVICE_ENFORCEMENT_SIZE]; /* what holds jobs to their shares */
 	bool dmem;    /* the kernel holds its jobs to their memory (dmem.max) */
 	bool changed; /* since the owner last cleared it */
 };
@@ -58,11 +59,13 @@ void devices_close(struct devices *d);
 bool devices_know(const struct devices *d, const char *uuid);
 /* The root folder of jobs has the libraries that hold them; NULL: there is none. */
 void devices_set_root(struct devices *d, const char *root_folder);
-/* Can any of them be held to shares? */
+/* Does any of them have jobs that are held?  It changes with what each look finds. */
 bool devices_need_arbiter(const struct devices *d);
 /* The best that any of them has. */
 const char *devices_enforcement(const struct devices *d);
-/* All of them are unfit for jobs for this reason; NULL: fit. */
+/* Say of each what it is, and what holds jobs there. */
+void devices_log(const struct devices *d);
+/* All of them are unfit for jobs for this reason; NULL: each for its own, if for any. */
 void devices_set_health(struct devices *d, const char *problem);
 
 /* ---- a look at what is held now */

@@ -113,6 +113,22 @@ static void on_alive(uv_timer_t *t)
 
 /* ---- devices */
 
+/* Before any runner starts: a job that is held cannot begin without it.  And after each
+ * look, since what holds a device may have changed. */
+static void keep_arbiter(struct worker *w)
+{
+	const struct arbiter_config config = {
+		.loop = &w->loop,
+		.program = w->chronos_path,
+		.chronos_dir = w->chronos_dir,
+		.chronos = w->devices.chronos,
+		.log_dir = w->home.fd,
+	};
+
+	if (!w->arbiter && devices_need_arbiter(&w->devices))
+		w->arbiter = arbiter_new(&config);
+}
+
 struct look {
 	uv_work_t work;
 	struct worker *worker;
@@ -148,6 +164,7 @@ static void on_looked(uv_work_t *work, int status)
 	w->looking = false;
 	if (w->stopping)
 		return;
+	keep_arbiter(w);
 	link_wake(w->link);
 	uv_timer_start(&w->look_timer, look_at_devices, again ? 0 : LOOK_MS, 0);
 }
@@ -545,13 +562,13 @@ static void check_machine(struct worker *w)
 {
 	struct err e = { 0 };
 
-	int rc = try_container(w, &e);
+	if (try_container(w, &e) < 0) {
+		str_join(w->unfit, sizeof(w->unfit), e.text, "", "");
+		devices_set_health(&w->devices, w->unfit);
+		log_error("this machine can run no jobs", "why", w->unfit, NULL);
+	}
 	devices_set_root(&w->devices, w->root_path);
-	if (rc == 0)
-		return;
-	str_join(w->unfit, sizeof(w->unfit), e.text, "", "");
-	devices_set_health(&w->devices, w->unfit);
-	log_error("this machine can run no jobs", "why", w->unfit, NULL);
+	devices_log(&w->devices);
 }
 
 static int open_machine(struct worker *w, struct err *e)
@@ -565,7 +582,9 @@ static int open_machine(struct worker *w, struct err *e)
 	w->builder_path = w->runner_path
 				  ? choose_file(w->options->builder, "cumulus-builder", e)
 				  : NULL;
-	if (!w->builder_path ||
+	w->chronos_path =
+		w->builder_path ? choose_file(w->options->chronos, "chronos", e) : NULL;
+	if (!w->chronos_path ||
 		devices_open(&w->devices, &w->options->device_spec, w->chronos_dir,
 			w->home.worker_id, problem, e) < 0)
 		return -1;
@@ -594,27 +613,6 @@ static int open_environments(struct worker *w, struct err *e)
 
 	w->environments = w->runs.environments = environments_open(&config, e);
 	return w->environments ? 0 : -1;
-}
-
-/* Before any runner starts: a job that is held cannot begin without it. */
-static int open_arbiter(struct worker *w, struct err *e)
-{
-	if (!devices_need_arbiter(&w->devices))
-		return 0;
-
-	CLEANUP(free_ptr) char *program = choose_file(w->options->chronos, "chronos", e);
-	const struct arbiter_config config = {
-		.loop = &w->loop,
-		.program = program,
-		.chronos_dir = w->chronos_dir,
-		.chronos = w->devices.chronos,
-		.log_dir = w->home.fd,
-	};
-
-	if (!program)
-		return -1;
-	w->arbiter = arbiter_new(&config);
-	return 0;
 }
 
 static int open_runs(struct worker *w, struct err *e)
@@ -650,8 +648,9 @@ static int open_runs(struct worker *w, struct err *e)
 	if (runs_open(&w->runs, (uint32_t)w->options->run_slots * 2, e) < 0)
 		return -1;
 	w->link = link_new(&w->loop, w->options->connect, &on);
-	if (open_environments(w, e) < 0 || open_arbiter(w, e) < 0)
+	if (open_environments(w, e) < 0)
 		return -1;
+	keep_arbiter(w);
 	return runs_load(&w->runs, e);
 }
 
@@ -721,6 +720,7 @@ void worker_close(struct worker *w)
 	distributions_fini(&w->distributions);
 	devices_close(&w->devices);
 	free(w->root_path);
+	free(w->chronos_path);
 	free(w->builder_path);
 	free(w->runner_path);
 	free(w->chronos_dir);

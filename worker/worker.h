@@ -26,7 +26,7 @@ struct worker {
 	uv_loop_t loop;
 	struct home home;
 	struct devices devices;
-	struct arbiter *arbiter; /* NULL: no device here is held to shares */
+	struct arbiter *arbiter; /* NULL: no device here has needed one yet */
 	struct distributions distributions;
 	struct packages *packages;
 	struct environments *environments;
@@ -35,6 +35,7 @@ struct worker {
 	char *chronos_dir;  /* owned; NULL: Chronos's own */
 	char *runner_path;  /* owned */
 	char *builder_path; /* owned */
+	char *chronos_path; /* the program whose arbiter gives the turns */
 	char *root_path; /* owned; the root folder of jobs; NULL when none could be built */
 	char unfit[512]; /* why no job can run on this machine; "" when one can */
 	int32_t cpus;

@@ -5,6 +5,7 @@ SPDX-License-Identifier: Apache-2.0
 """
 import os
 import re
+import shutil
 import signal
 from pathlib import Path
 
@@ -31,7 +32,8 @@ def job(main, **more):
 def start(new_system, monkeypatch, tmp_path):
     """A function that starts a system on a machine with GPUs; returns a context manager."""
     monkeypatch.setenv("CUMULUS_CHRONOS_DIR", str(tmp_path / "chronos"))
-    return lambda **more: client_of(new_system(kind=GpuHost, **more), tmp_path / "chronos")
+    return lambda ready=True, **more: client_of(
+        new_system(kind=GpuHost, **more), tmp_path / "chronos", ready)
 
 
 @pytest.fixture
@@ -299,3 +301,53 @@ def test_jobs_go_on_when_worker_and_arbiter_are_killed(gpu):
     assert Story(call).value == 0
     gpu.until_free()
     assert gpu.run(job(FILL), gpu=1).value == [DEVICE - CONTEXT, 2]
+
+
+# ---- what cannot be held
+
+
+LAYER = "libchronos-cuda.so"
+
+
+def root_layers(system):
+    """The folder of the layers in the root folder of jobs."""
+    return until(lambda: next((system.data / "worker" / "root").glob("*/opt/cumulus/lib"), None),
+                 "the root folder")
+
+
+def enforcements(client):
+    return {(d.enforcement, d.health) for d in client.devices()}
+
+
+def test_devices_whose_layer_is_missing_take_no_jobs_until_it_is_installed(
+        start, monkeypatch, tmp_path):
+    library = tmp_path / "lib"
+    shutil.copytree(BIN.parent / "lib" / "cumulus", library)
+    (library / LAYER).rename(tmp_path / LAYER)
+    monkeypatch.setenv("CUMULUS_HARNESS", str(library / "harness.py"))
+    with start(ready=False) as gpu:
+        cli = Cli(gpu.system.address, tmp_path / "home", gpu.system)
+        told = until(lambda: enforcements(gpu), "the devices are told of")
+        (enforcement, health), = told
+        assert enforcement == f"off: no {LAYER}" and f"{LAYER} is missing" in health
+        assert gpu.health().message.startswith("no worker has a healthy device")
+        for amount in (0.5, 1):
+            assert "no worker has a healthy device" in gpu.refused(gpu=amount)[1]
+        assert f"takes no jobs: {health}" in cli("workers").stdout
+        assert f"takes no jobs: {health}" in cli("doctor", code=1).stdout
+        assert arbiter_of(gpu) is None
+        (tmp_path / LAYER).rename(library / LAYER)
+        os.kill(process_of(gpu.system, "cumulus-worker"), signal.SIGKILL)
+        until(lambda: enforcements(gpu) == {("arbitrated", "ok")}, "an arbiter serves")
+        assert gpu.run(job(FILL), gpu=0.5).value == [DEVICE // 2 - CONTEXT, 2]
+
+
+def test_what_holds_is_looked_at_all_the_time(gpu):
+    until(lambda: enforcements(gpu) == {("arbitrated", "ok")}, "an arbiter serves")
+    layer = root_layers(gpu.system) / LAYER
+    layer.rename(layer.with_suffix(".away"))
+    until(lambda: {e for e, _ in enforcements(gpu)} == {f"off: no {LAYER}"}, "it is missed")
+    assert "no worker has a healthy device" in gpu.refused(gpu=0.5)[1]
+    layer.with_suffix(".away").rename(layer)
+    until(lambda: enforcements(gpu) == {("arbitrated", "ok")}, "it is found again")
+    assert gpu.run(job(FILL), gpu=0.5).value == [DEVICE // 2 - CONTEXT, 2]
