@@ -149,3 +149,4 @@ $(eval $(call unit_test,test_chronos_cli))
 $(BUILD)/tests/test_chronos_cli: $(BUILD)/bin/chronos $(chronos_LAYER) $(chronos_FAKE_NVML) \
   $(chronos_FAKE_OPENCL)
 C_SOURCES += tests/unit/test_chronos_fake_nvml.c tests/unit/test_chronos_fake_opencl.c
+TEST_PROGRAMS += $(chronos_FAKE_OPENCL)

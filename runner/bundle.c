@@ -199,12 +199,24 @@ static json_t *make_limits(const struct bundle *b)
 	return limits;
 }
 
+/* The host's groups stand behind the job's own range. */
+static json_t *make_user(const struct bundle *b)
+{
+	json_t *groups = json_array();
+
+	for (size_t i = 0; i < b->group_count; i++)
+		json_array_append_new(
+			groups, json_integer(JOB_UID_COUNT + (json_int_t)i));
+	return json_pack("{s:i, s:i, s:i, s:o}", "uid", JOB_UID, "gid", JOB_UID, "umask",
+		022, "additionalGids", groups);
+}
+
 static json_t *make_process(const struct bundle *b)
 {
-	return json_pack("{s:b, s:s, s:{s:i, s:i, s:i}, s:o, s:o,"
+	return json_pack("{s:b, s:s, s:o, s:o, s:o,"
 			 " s:{s:[], s:[], s:[], s:[], s:[]}, s:b, s:o}",
-		"terminal", 0, "cwd", b->cwd, "user", "uid", JOB_UID, "gid", JOB_UID,
-		"umask", 022, "args", text_list(b->args, count_texts(b->args)), "env",
+		"terminal", 0, "cwd", b->cwd, "user", make_user(b), "args",
+		text_list(b->args, count_texts(b->args)), "env",
 		text_list(b->env, count_texts(b->env)), "capabilities", "bounding",
 		"effective", "inheritable", "permitted", "ambient", "noNewPrivileges", 1,
 		"rlimits", make_limits(b));
@@ -212,10 +224,24 @@ static json_t *make_process(const struct bundle *b)
 
 /* ---- linux ---- */
 
-static json_t *id_map(uint32_t base)
+static json_t *id_range(uint32_t in_container, uint32_t on_host, int size)
 {
-	return json_pack("[{s:i, s:I, s:i}]", "containerID", 0, "hostID",
-		(json_int_t)base, "size", JOB_UID_COUNT);
+	return json_pack("{s:I, s:I, s:i}", "containerID", (json_int_t)in_container,
+		"hostID", (json_int_t)on_host, "size", size);
+}
+
+static json_t *uid_map(const struct bundle *b)
+{
+	return json_pack("[o]", id_range(0, b->uid_base, JOB_UID_COUNT));
+}
+
+static json_t *gid_map(const struct bundle *b)
+{
+	json_t *map = uid_map(b);
+
+	for (uint32_t i = 0; i < b->group_count; i++)
+		json_array_append_new(map, id_range(JOB_UID_COUNT + i, b->groups[i], 1));
+	return map;
 }
 
 static json_t *device_rule(const struct cgroup_device *d)
@@ -265,8 +291,8 @@ static json_t *make_linux(const struct bundle *b)
 				list, json_pack("{s:s}", "type", namespaces[i]));
 
 	json_t *l = json_pack("{s:s, s:[], s:o, s:o, s:o, s:o, s:o}", "rootfsPropagation",
-		"private", "devices", "namespaces", list, "uidMappings",
-		id_map(b->uid_base), "gidMappings", id_map(b->uid_base), "maskedPaths",
+		"private", "devices", "namespaces", list, "uidMappings", uid_map(b),
+		"gidMappings", gid_map(b), "maskedPaths",
 		text_list(masked_paths, COUNT(masked_paths)), "readonlyPaths",
 		text_list(readonly_paths, COUNT(readonly_paths)));
 	if (b->cgroup_path) {

@@ -40,6 +40,9 @@ struct bundle {
 	const char *const *env;   /* "NAME=value", with a NULL behind */
 	const char *const *nodes; /* device nodes */
 	size_t node_count;
+	/* Groups of the host that the job is in besides its own, for those nodes. */
+	const uint32_t *groups;
+	size_t group_count;
 	const char *cwd;
 	/* NULL: the runtime leaves control groups alone (crun). */
 	const char *cgroup_path;

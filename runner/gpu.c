@@ -13,6 +13,7 @@
 #include "buf.h"
 #include "cleanup.h"
 #include "file.h"
+#include "render.h"
 #include "str.h"
 #include "xalloc.h"
 
@@ -29,6 +30,20 @@ static void close_dir(DIR **d)
 		closedir(*d);
 }
 
+/* Whom a node of everybody's lets in, it lets in anyway; root's group is nobody's to have. */
+static void add_group(struct gpus *g, const struct stat *st)
+{
+	const mode_t all = S_IROTH | S_IWOTH, group = S_IRGRP | S_IWGRP;
+
+	if ((st->st_mode & all) == all || (st->st_mode & group) != group || !st->st_gid)
+		return;
+	for (size_t i = 0; i < g->group_count; i++)
+		if (g->groups[i] == st->st_gid)
+			return;
+	if (g->group_count < GPU_GROUPS_MAX)
+		g->groups[g->group_count++] = st->st_gid;
+}
+
 /* A node that does not exist is left out: a driver without that part has none. */
 static void add_node(struct gpus *g, const char *path)
 {
@@ -42,6 +57,18 @@ static void add_node(struct gpus *g, const char *path)
 	g->rules[g->node_count] =
 		(struct cgroup_device){ major(st.st_rdev), minor(st.st_rdev) };
 	g->node_count++;
+	add_group(g, &st);
+}
+
+/* The same of one that a job cannot do without. */
+static int need_node(struct gpus *g, const char *path, struct err *e)
+{
+	size_t before = g->node_count;
+
+	add_node(g, path);
+	return g->node_count > before
+		       ? 0
+		       : err_set(e, ERR_NOT_FOUND, "%s is not there", path);
 }
 
 /* "Key:  value" of a driver's information file, or NULL; ends the line in place. */
@@ -94,23 +121,40 @@ static int add_nvidia(struct gpus *g, const char *uuid, struct err *e)
 			add_node(g, nvidia_nodes[i]);
 	}
 	snprintf(path, sizeof(path), "/dev/nvidia%u", (unsigned int)number);
+	return need_node(g, path, e);
+}
 
-	size_t before = g->node_count;
-	add_node(g, path);
-	return g->node_count > before
-		       ? 0
-		       : err_set(e, ERR_NOT_FOUND, "%s is not there", path);
+static bool has_node(const struct gpus *g, const char *path)
+{
+	for (size_t i = 0; i < g->node_count; i++)
+		if (strcmp(g->nodes[i], path) == 0)
+			return true;
+	return false;
+}
+
+static int add_opencl(struct gpus *g, const struct chronos_device *d, struct err *e)
+{
+	struct render_nodes nodes;
+
+	if (render_find(RENDER_PCI_FOLDER, d->pci, &nodes, e) < 0)
+		return err_wrap(e, "device %s", d->uuid);
+	for (size_t i = 0; i < nodes.count; i++)
+		if (!has_node(g, nodes.paths[i]) && need_node(g, nodes.paths[i], e) < 0)
+			return err_wrap(e, "device %s", d->uuid);
+	return 0;
 }
 
 static int add_device(struct gpus *g, const struct chronos_device *d, struct err *e)
 {
 	if (!d->present)
 		return err_set(e, ERR_NOT_FOUND, "device %s is gone", d->uuid);
-	if (d->kind == CHRONOS_KIND_MIG || d->kind == CHRONOS_KIND_OPENCL)
+	if (d->kind == CHRONOS_KIND_MIG)
 		return err_set(e, ERR_UNSUPPORTED,
 			"jobs cannot get devices of kind %s yet",
 			chronos_kind_name(d->kind));
 	if (d->kind == CHRONOS_KIND_NVIDIA && add_nvidia(g, d->uuid, e) < 0)
+		return -1;
+	if (d->kind == CHRONOS_KIND_OPENCL && add_opencl(g, d, e) < 0)
 		return -1;
 	g->devices[g->count++] = *d;
 	return 0;

@@ -7,12 +7,14 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "cgroup.h"
 #include "chronos.h"
 #include "err.h"
 
-#define GPUS_MAX 64
+#define GPUS_MAX       64
+#define GPU_GROUPS_MAX 4
 
 struct gpus {
 	struct chronos_device devices[GPUS_MAX]; /* in the order of the job's numbers */
@@ -20,6 +22,9 @@ struct gpus {
 	char **nodes;                /* owned; "/dev/nvidia0" ... */
 	struct cgroup_device *rules; /* owned; one for each node */
 	size_t node_count;
+	gid_t groups
+		[GPU_GROUPS_MAX]; /* that a process needs for the nodes, of the host */
+	size_t group_count;
 };
 
 /* Look the devices up by uuid.  ERR_NOT_FOUND: one is not there (now); ERR_UNSUPPORTED:

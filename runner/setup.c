@@ -392,6 +392,8 @@ static int write_bundle(struct runner *r)
 		.bind_count = r->hold.bind_count,
 		.nodes = (const char *const *)r->gpus.nodes,
 		.node_count = r->gpus.node_count,
+		.groups = r->gpus.groups,
+		.group_count = r->gpus.group_count,
 		.cwd = "/job/src",
 		.cgroup_path = r->runtime.runc ? group : NULL,
 		.limits = &limits,

@@ -11,6 +11,7 @@
 #include "dmem.h"
 #include "layers.h"
 #include "log.h"
+#include "render.h"
 #include "str.h"
 #include "xalloc.h"
 
@@ -425,6 +426,21 @@ static void compare_uses(struct devices *d, struct devices_look *look)
 			mark_changed(d, d->uses[i].usage.device);
 }
 
+/* The runner does the same for each job; a device that it would refuse is not offered. */
+static void look_at_nodes(struct device *it)
+{
+	struct render_nodes nodes;
+	struct err e;
+
+	if (it->facts.kind != CHRONOS_KIND_OPENCL ||
+		render_find(RENDER_PCI_FOLDER, it->facts.pci, &nodes, &e) == 0)
+		return;
+	if (strcmp(it->health, e.text) != 0)
+		log_warn("jobs cannot get a device", "device", it->facts.uuid, "name",
+			it->facts.name, "why", e.text, NULL);
+	set_health(it, e.text);
+}
+
 static void update(struct devices *d, struct device *it, const struct devices_look *look)
 {
 	const struct chronos_device *facts = find_facts(look, it->facts.uuid);
@@ -437,6 +453,9 @@ static void update(struct devices *d, struct device *it, const struct devices_lo
 	}
 	it->facts = *facts;
 	make_printable(it->facts.name);
+	set_health(it, d->problem);
+	if (strcmp(d->problem, "ok") == 0)
+		look_at_nodes(it);
 	it->dmem = look->dmem && dmem_shows(look->dmem, facts->pci);
 	if (judge(d, it))
 		log_device(it);

@@ -9,6 +9,7 @@ beside the libraries, as they see nothing else of the host but /usr.
 
 SPDX-License-Identifier: Apache-2.0
 """
+import contextlib
 import os
 import shutil
 import socket
@@ -136,7 +137,9 @@ def put_files(place, count, split):
                   f"DeviceFileMinor: {minor}\nDeviceFileMode: 292\nDeviceFileModify: 1\n")
 
 
-def put_nodes(place, count, split):
+@contextlib.contextmanager
+def new_dev(place):
+    """A folder that then becomes /dev, with what is in it on any machine."""
     new, dev = place / "dev", Path("/dev")
     new.mkdir(exist_ok=True)
     mount("-t", "tmpfs", "-o", "mode=755", "dev", new)
@@ -146,13 +149,18 @@ def put_nodes(place, count, split):
         (new / name).mkdir()
         mount("--rbind", dev / name, new / name)
     os.symlink("/proc/self/fd", new / "fd")
-    node(new / "nvidiactl", FRONTEND, 255)
-    node(new / "nvidia-uvm", UVM, 0)
-    for i in range(1 if split else count):
-        node(new / f"nvidia{i}", FRONTEND, i)
-    for i in range(2 * count if split else 0):
-        node(new / "nvidia-caps" / f"nvidia-cap{3 + i}", CAPS, 3 + i)
+    yield new
     mount("--move", new, dev)
+
+
+def put_nodes(place, count, split):
+    with new_dev(place) as dev:
+        node(dev / "nvidiactl", FRONTEND, 255)
+        node(dev / "nvidia-uvm", UVM, 0)
+        for i in range(1 if split else count):
+            node(dev / f"nvidia{i}", FRONTEND, i)
+        for i in range(2 * count if split else 0):
+            node(dev / "nvidia-caps" / f"nvidia-cap{3 + i}", CAPS, 3 + i)
 
 
 def main():

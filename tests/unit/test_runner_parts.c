@@ -22,6 +22,7 @@
 #include "exits.h"
 #include "file.h"
 #include "procs.h"
+#include "render.h"
 #include "str.h"
 
 #define R(name) CUMULUS__ORCHESTRATOR__REASON__##name
@@ -472,6 +473,54 @@ static void a_group_is_limited_once_its_parent_hands_the_controller_down(void **
 	assert_int_equal(tree_remove(AT_FDCWD, root, &e), 0);
 }
 
+/* ---- nodes of OpenCL's GPUs */
+
+/* A device as sysfs would show it; drm: its nodes' folder has them. */
+static void put_pci(const char *folder, const char *pci, const char *driver, bool drm)
+{
+	static const char *const names[] = { "card3", "renderD131", "controlD64" };
+	CLEANUP(free_ptr) char *device = str_fmt("%s/%s", folder, pci);
+	CLEANUP(free_ptr) char *link = str_fmt("%s/driver", device);
+	CLEANUP(free_ptr) char *target = str_fmt("../../../bus/pci/drivers/%s", driver);
+	struct err e;
+
+	assert_int_equal(mkdir(device, 0755), 0);
+	assert_int_equal(symlink(target, link), 0);
+	for (size_t i = 0; drm && i < sizeof(names) / sizeof(*names); i++) {
+		CLEANUP(free_ptr) char *node = str_fmt("%s/drm/%s", device, names[i]);
+		assert_int_equal(dir_make_path(node, 0755, &e), 0);
+	}
+}
+
+static void a_gpu_is_used_by_its_own_render_node(void **state)
+{
+	(void)state;
+	char folder[] = "/tmp/test_runner_parts.XXXXXX";
+	struct render_nodes nodes;
+	struct err e;
+
+	assert_non_null(mkdtemp(folder));
+	put_pci(folder, "0000:03:00.0", "xe", true);
+	put_pci(folder, "0000:13:00.0", "amdgpu", true);
+	put_pci(folder, "0000:23:00.0", "vfio-pci", false);
+
+	assert_int_equal(render_find(folder, "0000:03:00.0", &nodes, &e), 0);
+	assert_int_equal(nodes.count, 1);
+	assert_string_equal(nodes.paths[0], "/dev/dri/renderD131");
+	assert_int_equal(render_find(folder, "0000:13:00.0", &nodes, &e), 0);
+	assert_int_equal(nodes.count, 2);
+	assert_string_equal(nodes.paths[0], "/dev/dri/renderD131");
+	assert_string_equal(nodes.paths[1], "/dev/kfd");
+
+	assert_int_equal(render_find(folder, "0000:23:00.0", &nodes, &e), -1);
+	assert_int_equal(e.code, ERR_NOT_FOUND);
+	assert_int_equal(render_find(folder, "0000:33:00.0", &nodes, &e), -1);
+	assert_int_equal(e.code, ERR_NOT_FOUND);
+	assert_int_equal(render_find(folder, "", &nodes, &e), -1);
+	assert_int_equal(e.code, ERR_UNSUPPORTED);
+	assert_int_equal(tree_remove(AT_FDCWD, folder, &e), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -485,6 +534,7 @@ int main(void)
 		cmocka_unit_test(a_group_comes_back_from_its_text_and_no_other_does),
 		cmocka_unit_test(a_process_is_its_pid_and_start_time),
 		cmocka_unit_test(a_filtered_group_opens_no_other_device),
+		cmocka_unit_test(a_gpu_is_used_by_its_own_render_node),
 		cmocka_unit_test(each_region_of_a_device_is_held_to_the_share),
 		cmocka_unit_test(a_device_without_a_region_is_not_held),
 		cmocka_unit_test(
