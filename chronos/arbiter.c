@@ -155,14 +155,6 @@ bool chronos_arbiter_serves(const struct chronos *c)
 
 /* ---- what its processes say ---- */
 
-static uint64_t thread_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
 /* Its turns wait until it is listened to again. */
 static bool is_tiresome(const struct tenant *t)
 {
@@ -173,14 +165,14 @@ static bool is_tiresome(const struct tenant *t)
  * number: for hundreds of thousands it needs milliseconds. */
 static bool lives(struct tenant *t, uint32_t i)
 {
-	uint64_t now_ns = chronos_now_ns(), before_ns = thread_ns();
+	uint64_t now_ns = chronos_now_ns(), before_ns = chronos_thread_ns();
 
 	if (!is_tiresome(t) && now_ns >= t->search_ns + WINDOW_NS) {
 		t->search_ns = now_ns;
 		t->searched_ns = 0;
 	}
 	bool live = chronos_share_is_live(t->fd, i);
-	t->searched_ns += thread_ns() - before_ns;
+	t->searched_ns += chronos_thread_ns() - before_ns;
 	return live;
 }
 

@@ -290,6 +290,10 @@ CHRONOS_API void chronos_settle(struct chronos_attachment *a);
 struct chronos_usage {
 	uint32_t device;
 	uint32_t clients; /* processes that joined and live */
+	/* The partition's file has so many locks, by whoever may open it, that to tell its
+	 * living processes from the dead would take too long: clients and used_bytes are
+	 * not known, and 0. */
+	bool uncounted;
 	uint64_t quota_bytes;
 	uint64_t used_bytes; /* of those that live */
 	uint64_t time_ns;    /* the device's time that it had since it was first joined */

@@ -13,9 +13,12 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-#define NEW_SUFFIX ".new"
+#define NEW_SUFFIX      ".new"
+#define SEARCH_TRY_NS   UINT64_C(4000000) /* of looking for locks, before it is judged */
+#define SEARCH_LIMIT_NS UINT64_C(250000000) /* more than that it may not take */
 
 struct file_name chronos_partition_file(uint32_t id)
 {
@@ -434,17 +437,41 @@ void chronos_share_remove(const struct chronos *c, uint32_t id)
 
 /* ---- what a partition has ---- */
 
-static void count_usage(int fd, const struct partition_file *p, uint32_t device,
+uint64_t chronos_thread_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* The kernel searches all locks of the file at each look, and a job may take any number.
+ * The processes that there can be are looked at in a fraction of the limit. */
+static bool takes_too_long(uint64_t begun_ns, uint32_t looked, uint32_t slots)
+{
+	uint64_t spent_ns = chronos_thread_ns() - begun_ns;
+
+	return spent_ns > SEARCH_TRY_NS && spent_ns * slots > looked * SEARCH_LIMIT_NS;
+}
+
+static void count_clients(int fd, const struct partition_file *p, uint32_t device,
 	struct chronos_usage *out)
 {
-	uint32_t slots = p->clients_used;
+	uint32_t slots =
+		p->clients_used < SHARE_CLIENTS_MAX ? p->clients_used : SHARE_CLIENTS_MAX;
+	uint64_t begun_ns = chronos_thread_ns();
 
-	out->time_ns = p->time_ns[device];
-	out->refusals = p->refusals[device];
-	for (uint32_t i = 0; i < slots && i < SHARE_CLIENTS_MAX; i++) {
+	for (uint32_t i = 0; i < slots; i++) {
 		const struct memory_client *k = &p->clients[i];
-		if (k->state != CLIENT_JOINED || k->device != device ||
-			!chronos_share_is_live(fd, i))
+		if (k->state != CLIENT_JOINED || k->device != device)
+			continue;
+		if (takes_too_long(begun_ns, i + 1, slots)) {
+			out->clients = 0;
+			out->used_bytes = 0;
+			out->uncounted = true;
+			return;
+		}
+		if (!chronos_share_is_live(fd, i))
 			continue;
 		out->clients++;
 		if (__builtin_add_overflow(
@@ -504,7 +531,9 @@ static int fill_usage(struct chronos *c, const struct chronos_partition *p, int 
 	if (!file)
 		return -1;
 	out->enforcement = "cooperative";
-	count_usage(fd, file, out->device, out);
+	out->time_ns = file->time_ns[out->device];
+	out->refusals = file->refusals[out->device];
+	count_clients(fd, file, out->device, out);
 	free(file);
 	add_seat(c, p, id, out->device, out);
 	return 0;

@@ -201,6 +201,9 @@ struct chronos_attachment {
 	struct fork_watch forks;
 };
 
+/* CPU time of the calling thread. */
+uint64_t chronos_thread_ns(void);
+
 /* ---- share.c ---- */
 
 /* The partition's file follows its record; state locked.  There may be none. */

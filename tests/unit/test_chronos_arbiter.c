@@ -296,6 +296,33 @@ static void thousands_of_locks_on_a_partitions_file_hurt_nobody_else(void **stat
 	nobody_is_hurt_by(*state, take_thousands_of_locks);
 }
 
+/* Its own figures are not known then; to look for them takes hardly longer. */
+static void a_look_at_a_partition_with_thousands_of_locks_is_cut_short(void **state)
+{
+	enum { LOCKS = 20000 };
+	struct place *t = *state;
+	struct chronos_partition p;
+
+	assert_ok(t, create(t, "0", 50, SECONDS(600), NULL, &p));
+	assert_ok(t, chronos_prepare(t->c, p.id, NULL, &t->e));
+	int fd = open_partition(t, &p);
+	assert_false(usage(t, &p).uncounted);
+	want_as_thousands(fd);
+	for (off_t i = 0; i < LOCKS; i++) {
+		struct flock lock = { .l_type = F_WRLCK,
+			.l_start = SHARE_CLIENTS_MAX + 2 * i,
+			.l_len = 1 };
+		assert_int_equal(fcntl(fd, F_OFD_SETLK, &lock), 0);
+	}
+	struct chronos_usage u = usage(t, &p);
+	assert_true(u.uncounted);
+	assert_int_equal(u.clients, 0);
+	assert_int_equal(u.used_bytes, 0);
+	assert_string_equal(u.enforcement, "arbitrated");
+	close(fd);
+	assert_false(usage(t, &p).uncounted);
+}
+
 static off_t size_of(int fd)
 {
 	struct stat st;
@@ -663,6 +690,7 @@ int main(void)
 		arbitrated(a_bell_that_is_rung_without_end_hurts_nobody_else),
 		arbitrated(thousands_of_processes_that_do_not_exist_hurt_nobody_else),
 		arbitrated(thousands_of_locks_on_a_partitions_file_hurt_nobody_else),
+		arbitrated(a_look_at_a_partition_with_thousands_of_locks_is_cut_short),
 		arbitrated(a_partitions_file_that_grows_is_cut_back),
 		arbitrated(an_arbiter_that_missed_events_leaves_everybody_in_place),
 		arbitrated(who_says_that_it_used_nothing_is_charged_for_its_lease),
