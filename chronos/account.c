@@ -35,12 +35,17 @@ void account_refill(struct seat *s, uint64_t now_ns)
 		s->exhausted = 0;
 }
 
-void account_charge(struct seat *s, uint64_t had_ns, bool borrowed)
+void account_charge(struct seat *s, uint64_t had_ns, bool borrowed, uint64_t now_ns)
 {
 	if (borrowed)
 		return;
+	had_ns = min_u64(had_ns, LONGEST_NS);
 	s->virtual_ns += had_ns * CHRONOS_WHOLE / (s->hundredths ? s->hundredths : 1);
 	s->budget_ns -= (int64_t)had_ns;
+	/* What passed meanwhile pays for a part: the rest is the debt. */
+	account_refill(s, now_ns);
+	if (s->budget_ns < -(int64_t)LEASE_DEBT_NS)
+		s->budget_ns = -(int64_t)LEASE_DEBT_NS;
 	if (s->budget_ns <= 0)
 		s->exhausted = 1;
 }

@@ -13,8 +13,12 @@ int64_t account_share_of(const struct seat *s, uint64_t ns);
 /* A new account, with a quantum's share in it. */
 void account_open(struct seat *s, uint64_t now_ns);
 void account_refill(struct seat *s, uint64_t now_ns);
-/* It had so much.  What was borrowed, nobody else wanted: it is free. */
-void account_charge(struct seat *s, uint64_t had_ns, bool borrowed);
+/* It had so much until now.  What was borrowed, nobody else wanted: it is free.  What is beyond the
+ * budget is a debt, paid by waiting, for a turn or away: time passes the same.  It has a
+ * floor of a minute of the device, a long kernel several times over: past that it is work
+ * that was never reported, as of a process that was stopped, or a machine that slept, and
+ * its partition shall get over it. */
+void account_charge(struct seat *s, uint64_t had_ns, bool borrowed, uint64_t now_ns);
 /* From since_ns to until_ns it had work in flight, of a lease that ended at end_ns.  Time
  * that follows is told in spans that follow each other; what is over within the grace is
  * none.  Thread: any, its counters are atomic. */

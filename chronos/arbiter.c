@@ -217,6 +217,58 @@ static void cut_back(const struct tenant *t)
 		(void)!ftruncate(t->fd, most);
 }
 
+/* Until when it had work in flight, of the span since the last look: as it says itself,
+ * which moves nothing but the count of its own overruns, by that span. */
+static uint64_t busy_until(
+	const struct memory_client *k, uint64_t since_ns, uint64_t now_ns)
+{
+	if (k->inflight > 0)
+		return now_ns;
+	return min_u64(now_ns, max_u64(since_ns, k->settled_ns));
+}
+
+/* `k` is what it says, NULL when it has died.  True: it is still late. */
+static bool charge_late(struct device *dev, struct tenant *t, uint32_t seat, uint32_t i,
+	const struct memory_client *k, uint64_t now_ns)
+{
+	struct asker *asker = &t->askers[i];
+	struct seat *s = &dev->d->seats[seat];
+	uint64_t since_ns = asker->late_since_ns, had = now_ns - since_ns;
+
+	store(&s->time_ns, s->time_ns + had);
+	account_charge(s, had, false, now_ns);
+	if (k)
+		account_overrun(s, since_ns, busy_until(k, since_ns, now_ns), 0);
+	bool late = k && k->inflight > 0 && k->device == asker->device;
+	asker->late_since_ns = late ? now_ns : 0;
+	return late;
+}
+
+/* What a process wants from now on.  Of another device than that on which it is late it
+ * can only want something as another process, or by a lie that it might as well tell of
+ * its work in flight: it is done there. */
+static void hear_asker(struct chronos_arbiter *a, struct tenant *t, uint32_t i)
+{
+	const struct memory_client *k = &a->read[i];
+	struct asker *asker = &t->askers[i];
+	struct device *dev = &a->devices[asker->device];
+	uint32_t seat = t->seats[asker->device];
+
+	asker->waiting = k->state == CLIENT_JOINED && k->waiting &&
+			 k->device < CHRONOS_DEVICES_MAX;
+	if (!asker->waiting)
+		return;
+	if (asker->late_since_ns && k->device != asker->device && dev->d &&
+		seat != NO_SEAT)
+		charge_late(dev, t, seat, i, k, chronos_now_ns());
+	asker->device = k->device;
+	dev = &a->devices[asker->device];
+	seat = t->seats[asker->device];
+	/* Who comes after a pause, or is new, is not owed the turns that others had. */
+	if (dev->d && seat != NO_SEAT)
+		asker->time_ns = max_u64(asker->time_ns, dev->d->seats[seat].served_ns);
+}
+
 /* The arbiter before us took the lease from a process with work in flight, and did not
  * live to see the end of it: who has some, and no lease, is late since it looked last. */
 static void find_late(struct chronos_arbiter *a, struct tenant *t, uint32_t i)
@@ -257,12 +309,7 @@ static void listen_to(struct chronos_arbiter *a, struct tenant *t)
 	if (!make_room(t, used))
 		used = t->room;
 	for (uint32_t i = 0; i < used; i++) {
-		const struct memory_client *k = &a->read[i];
-		struct asker *asker = &t->askers[i];
-		asker->waiting = k->state == CLIENT_JOINED && k->waiting &&
-				 k->device < CHRONOS_DEVICES_MAX;
-		if (asker->waiting)
-			asker->device = k->device;
+		hear_asker(a, t, i);
 		if (!a->serving)
 			find_late(a, t, i);
 	}
@@ -530,20 +577,10 @@ static void charge(struct device *dev, uint64_t now_ns)
 	store(&d->charged_ns, now_ns);
 	FAULT_POINT("lease charged");
 	store(&s->time_ns, s->time_ns + had);
-	account_charge(s, had, d->borrowed);
+	account_charge(s, had, d->borrowed, now_ns);
 	s->active_ns = now_ns;
 	if (t && i < t->room)
 		t->askers[i].time_ns += had;
-}
-
-/* Until when it had work in flight, of the span since the last look: as it says itself,
- * which moves nothing but the count of its own overruns, by that span. */
-static uint64_t busy_until(
-	const struct memory_client *k, uint64_t since_ns, uint64_t now_ns)
-{
-	if (k->inflight > 0)
-		return now_ns;
-	return min_u64(now_ns, max_u64(since_ns, k->settled_ns));
 }
 
 /* Until when may it have nothing in flight?  It says when it had something last. */
@@ -613,21 +650,12 @@ static uint64_t look_at_holder(struct device *dev, uint64_t now_ns)
 static bool is_late(
 	struct device *dev, struct tenant *t, uint32_t seat, uint32_t i, uint64_t now_ns)
 {
-	struct asker *asker = &t->askers[i];
-	struct seat *s = &dev->d->seats[seat];
 	struct memory_client k;
 
-	if (!asker->late_since_ns)
+	if (!t->askers[i].late_since_ns)
 		return false;
 	bool live = read_asker(t, i, &k) && lives(t, i);
-	uint64_t had = now_ns - asker->late_since_ns;
-	store(&s->time_ns, s->time_ns + had);
-	account_charge(s, had, false);
-	if (live)
-		account_overrun(s, asker->late_since_ns,
-			busy_until(&k, asker->late_since_ns, now_ns), 0);
-	asker->late_since_ns = live && k.inflight > 0 ? now_ns : 0;
-	return asker->late_since_ns != 0;
+	return charge_late(dev, t, seat, i, live ? &k : NULL, now_ns);
 }
 
 struct choice {
@@ -720,6 +748,7 @@ static bool grant(
 	FAULT_POINT("before grant");
 	store(&d->lease, lease_word(++d->grants, to->seat, to->i));
 	FAULT_POINT("after grant");
+	s->served_ns = t->askers[to->i].time_ns;
 	t->askers[to->i].waiting = false;
 	t->false_askers = 0;
 	wake(&s->turns);
@@ -791,36 +820,83 @@ static int map_device(struct chronos_arbiter *a, uint32_t i, struct chronos_erro
 	return 0;
 }
 
-/* State locked.  Go on with the device's file, or put one of ours in its place. */
-static int take_device(struct chronos_arbiter *a, uint32_t i, struct chronos_error *e)
+/* State locked.  Is the device's file such as processes take turns on by themselves? */
+static bool map_cooperative(
+	const struct chronos_arbiter *a, uint32_t i, struct share_map *m)
 {
 	struct file_name name = chronos_device_file(i);
-	struct share_map m;
 
-	if (map_device(a, i, NULL) == 0)
-		return 0;
-	if (chronos_share_map(a->c->dirfd, name.text, sizeof(struct device_file), true,
-		    &m, NULL) == 0) {
-		int rc = retire(&m, i, e);
-		chronos_share_unmap(&m);
-		if (rc < 0)
-			return -1;
-	}
-	if (chronos_device_file_make(a->c, i, DEVICE_ARBITRATED, e) < 0)
-		return -1;
-	return map_device(a, i, e);
+	return chronos_share_map(a->c->dirfd, name.text, sizeof(struct device_file), true,
+		       m, NULL) == 0;
 }
 
+/* State locked.  Nobody joins on what is retired, until it is not, or has been replaced. */
+static int retire_all(
+	const struct chronos_arbiter *a, uint64_t devices, struct chronos_error *e)
+{
+	struct share_map m;
+	int rc = 0;
+
+	for (uint64_t left = devices; rc == 0 && left; left &= left - 1) {
+		uint32_t i = (uint32_t)__builtin_ctzll(left);
+		if (!map_cooperative(a, i, &m))
+			continue;
+		rc = retire(&m, i, e);
+		chronos_share_unmap(&m);
+	}
+	return rc;
+}
+
+/* State locked.  They stay as they were: those that are retired are no longer, and those
+ * already replaced go, so that whoever joins next makes them anew. */
+static void give_back(struct chronos_arbiter *a, uint64_t devices)
+{
+	struct share_map m;
+
+	for (uint64_t left = devices; left; left &= left - 1) {
+		uint32_t i = (uint32_t)__builtin_ctzll(left);
+		struct file_name name = chronos_device_file(i);
+		if (a->devices[i].d) {
+			chronos_share_unmap(&a->devices[i].map);
+			a->devices[i].d = NULL;
+			unlinkat(a->c->dirfd, name.text, 0);
+		} else if (map_cooperative(a, i, &m)) {
+			((struct device_file *)m.at)->retired = 0;
+			chronos_share_unmap(&m);
+		}
+	}
+}
+
+/* State locked.  Put a file of ours in the place of each, or of none. */
+static int replace_all(
+	struct chronos_arbiter *a, uint64_t devices, struct chronos_error *e)
+{
+	int rc = retire_all(a, devices, e);
+
+	for (uint64_t left = devices; rc == 0 && left; left &= left - 1) {
+		uint32_t i = (uint32_t)__builtin_ctzll(left);
+		rc = chronos_device_file_make(a->c, i, DEVICE_ARBITRATED, e);
+		if (rc == 0)
+			rc = map_device(a, i, e);
+	}
+	if (rc < 0)
+		give_back(a, devices);
+	return rc;
+}
+
+/* Go on with the files that are an arbiter's already. */
 static int take_devices(struct chronos_arbiter *a, struct chronos_error *e)
 {
-	int rc = 0;
+	uint64_t others = 0;
 
 	if (chronos_state_lock(a->c, e) < 0)
 		return -1;
-	for (uint32_t i = 0; rc == 0 && i < CHRONOS_DEVICES_MAX; i++) {
-		if (a->c->state->devices[i].state != DEVICE_NONE)
-			rc = take_device(a, i, e);
+	for (uint32_t i = 0; i < CHRONOS_DEVICES_MAX; i++) {
+		if (a->c->state->devices[i].state != DEVICE_NONE &&
+			map_device(a, i, NULL) < 0)
+			others |= UINT64_C(1) << i;
 	}
+	int rc = replace_all(a, others, e);
 	chronos_state_unlock(a->c);
 	return rc;
 }

@@ -280,7 +280,9 @@ CHRONOS_API CHRONOS_CHECKED int chronos_launch(
 CHRONOS_API void chronos_launch_done(struct chronos_attachment *a, uint32_t count);
 /* The same, of who asked the device how long it was busy with them: that is charged when
  * it is known of all that was launched since nothing was in flight, and is less than the
- * time that has passed.  0: not known. */
+ * time that has passed.  0: not known.  An arbiter charges a lease for as long as it is
+ * held, as the device was nobody else's meanwhile: there it only serves to foresee how much
+ * more fits into a lease. */
 CHRONOS_API void chronos_launch_took(
 	struct chronos_attachment *a, uint32_t count, uint64_t busy_ns);
 /* Pass the turn on if it is over, waiting for what was launched.  For a thread that

@@ -63,6 +63,11 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
+static uint64_t max_u64(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
 /* ---- the device's lock ---- */
 
 /* Every store under it stands for itself: after a death there is nothing to repair. */
@@ -95,13 +100,13 @@ static void wait_for_change(struct device_file *d, uint32_t seen, uint64_t ns)
 /* ---- what others had ---- */
 
 /* Until then a process that cannot tell had the lease.  Device locked. */
-static void charge_other(
-	struct device_file *d, const struct lease_client *k, uint64_t had_ns)
+static void charge_other(struct device_file *d, const struct lease_client *k,
+	uint64_t had_ns, uint64_t now_ns)
 {
 	struct seat *s = seat_of(d, k);
 
 	s->time_ns += had_ns;
-	account_charge(s, had_ns, d->borrowed);
+	account_charge(s, had_ns, d->borrowed, now_ns);
 }
 
 /* It died: until when it had work in flight nobody knows, but it had its lease. */
@@ -115,7 +120,7 @@ static void bury(struct device_file *d, uint32_t slot, uint64_t now_ns)
 
 	if (held && since_ns && until_ns > since_ns)
 		had_ns += until_ns - since_ns;
-	charge_other(d, k, had_ns);
+	charge_other(d, k, had_ns, now_ns);
 	if (held)
 		store(&d->lease, 0);
 	record_commit(&k->state, CLIENT_FREE);
@@ -133,7 +138,7 @@ static void take_from_silent(
 		!__atomic_compare_exchange_n(&k->busy_since_ns, &since_ns, now_ns, false,
 			__ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 		return;
-	charge_other(d, k, now_ns - since_ns);
+	charge_other(d, k, now_ns - since_ns, now_ns);
 	account_overrun(seat_of(d, k), since_ns, now_ns, load(&d->lease_end_ns));
 }
 
@@ -217,7 +222,7 @@ bool chronos_lease_sit(struct chronos_attachment *a, struct chronos_error *e)
 /* ---- accounts ---- */
 
 /* Put what this process had on its partition's account.  Device and a locked. */
-static void charge_time(struct chronos_attachment *a)
+static void charge_time(struct chronos_attachment *a, uint64_t now_ns)
 {
 	struct lease_client *k = client_of(a);
 	struct seat *s = seat_of(a->d, k);
@@ -227,7 +232,7 @@ static void charge_time(struct chronos_attachment *a)
 		return;
 	k->time_ns += had;
 	__atomic_fetch_add(&a->p->time_ns[a->device], had, __ATOMIC_RELAXED);
-	account_charge(s, had, a->borrowed);
+	account_charge(s, had, a->borrowed, now_ns);
 }
 
 /* Had, and to be put on its partition's account.  a locked. */
@@ -356,10 +361,13 @@ static bool try_turn(struct chronos_attachment *a, uint64_t now_ns)
 {
 	struct device_file *d = a->d;
 	struct lease_client *me = client_of(a);
+	struct seat *s = seat_of(d, me);
 	bool mine = a->token && load(&d->lease) == a->token, borrowed = false;
 
-	charge_time(a);
-	account_be_active(d->seats, seat_of(d, me), now_ns);
+	charge_time(a, now_ns);
+	account_be_active(d->seats, s, now_ns);
+	/* Who comes after a pause, or is new, is not owed the turns that others had. */
+	me->time_ns = max_u64(me->time_ns, s->served_ns);
 	store(&me->seen_ns, now_ns);
 	struct lease_client *next = choose(a, now_ns, &borrowed);
 	if (next != me || !take_lease(a, now_ns)) {
@@ -371,11 +379,12 @@ static bool try_turn(struct chronos_attachment *a, uint64_t now_ns)
 		return false;
 	}
 	uint64_t length = LEASE_QUANTUM_NS;
-	int64_t budget = seat_of(d, me)->budget_ns;
+	int64_t budget = s->budget_ns;
 	if (!borrowed)
 		length = min_u64(length, budget > 0 ? (uint64_t)budget : 0);
 	__atomic_store_n(&me->waiting, 0, __ATOMIC_RELAXED);
 	__atomic_fetch_add(&me->inflight, 1, __ATOMIC_SEQ_CST);
+	s->served_ns = me->time_ns;
 	a->borrowed = borrowed;
 	d->borrowed = borrowed;
 	a->token = ++d->grants << 16 | (a->d_client + 1);
@@ -556,8 +565,8 @@ static void pass_on(struct chronos_attachment *a, bool at_once)
 
 	if (lock_device(a, NULL) < 0)
 		return;
-	charge_time(a);
 	uint64_t now_ns = chronos_now_ns();
+	charge_time(a, now_ns);
 	if (holds(a) && (at_once || now_ns >= load(&d->lease_end_ns))) {
 		store(&d->lease, 0);
 		wake_all(d);

@@ -87,6 +87,9 @@ $(eval $(call unit_test,test_chronos_state))
 test_chronos_share_USES := chronos
 $(eval $(call unit_test,test_chronos_share))
 
+test_chronos_account_USES := chronos
+$(eval $(call unit_test,test_chronos_account))
+
 test_chronos_lease_USES := chronos
 $(eval $(call unit_test,test_chronos_lease))
 

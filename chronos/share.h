@@ -35,10 +35,11 @@ enum {
 
 /* Of the lease. */
 #define LEASE_QUANTUM_NS UINT64_C(10000000)
-#define LEASE_GRACE_NS   UINT64_C(300000)    /* idle for so long: others may take it */
-#define LEASE_CREDIT_NS  UINT64_C(100000000) /* times the share: budget at most */
-#define LEASE_POLL_NS    UINT64_C(1000000)   /* a wait looks around this often */
-#define LEASE_STALE_NS   UINT64_C(20000000)  /* a waiter not seen for so long is passed */
+#define LEASE_GRACE_NS   UINT64_C(300000)      /* idle for so long: others may take it */
+#define LEASE_CREDIT_NS  UINT64_C(100000000)   /* times the share: budget at most */
+#define LEASE_DEBT_NS    UINT64_C(60000000000) /* budget at least: see account_charge() */
+#define LEASE_POLL_NS    UINT64_C(1000000)     /* a wait looks around this often */
+#define LEASE_STALE_NS   UINT64_C(20000000) /* a waiter not seen for so long is passed */
 #define LEASE_REVOKE_NS  UINT64_C(1000000000) /* past its end: taken from who is silent */
 #define LEASE_TAKE_UP_NS UINT64_C(2000000)    /* the arbiter waits so long for a launch */
 /* A launch waits so long for an arbiter that has gone, then fails. */
@@ -104,7 +105,8 @@ struct seat {
 	uint32_t reserved_2;
 	uint64_t overruns; /* leases after whose end it still had work in flight */
 	uint64_t overrun_ns;
-	uint64_t reserved[3];
+	uint64_t served_ns; /* time_ns of that of its processes which had the last turn */
+	uint64_t reserved[2];
 };
 
 struct lease_client {
@@ -114,7 +116,7 @@ struct lease_client {
 	uint32_t waiting;
 	uint64_t seen_ns;    /* when it last looked around while it waited */
 	uint64_t settled_ns; /* when its inflight last became 0 */
-	uint64_t time_ns;
+	uint64_t time_ns;    /* had: among those of its partition the least goes first */
 	uint64_t busy_since_ns; /* since when it has work in flight; 0: it has none */
 	uint64_t uncharged_ns;  /* had, and not on its partition's account yet */
 	uint64_t reserved;

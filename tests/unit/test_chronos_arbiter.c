@@ -558,6 +558,75 @@ static void an_arbiter_does_not_start_beside_programs_that_take_turns_themselves
 	timed_device_free(d);
 }
 
+/* The second device is refused: the first must not be left to an arbiter that there isn't. */
+static void an_arbiter_that_cannot_have_all_devices_takes_none(void **state)
+{
+	struct place *t = *state;
+	struct timed_device *d = timed_device_new();
+	struct timed_queue q = { .device = d }, first = { .device = d };
+	struct chronos_partition p, o;
+
+	assert_ok(t, create(t, "0", 50, SECONDS(600), NULL, &o));
+	join(t, t->dir, &o, &first);
+	run_kernels(t, &first, 3);
+	chronos_detach(first.a);
+	assert_ok(t, create(t, "1", 50, SECONDS(600), NULL, &p));
+	const struct chronos_joining j = {
+		.dir = t->dir, .name = p.id, .device = 1, .drain = timed_drain, .arg = &q
+	};
+	q.a = chronos_attach(&j, &t->e);
+	assert_non_null(q.a);
+	for (int i = 0; i < 2; i++) {
+		assert_null(chronos_arbiter_open(t->dir, &t->e));
+		assert_int_equal(t->e.code, CHRONOS_CONFLICT);
+		join(t, t->dir, &o, &first);
+		run_kernels(t, &first, 3);
+		assert_string_equal(usage(t, &o).enforcement, "cooperative");
+		chronos_detach(first.a);
+	}
+	chronos_detach(q.a);
+	start_arbiter(t);
+	join(t, t->dir, &o, &first);
+	run_kernels(t, &first, 3);
+	assert_string_equal(usage(t, &o).enforcement, "arbitrated");
+	chronos_detach(first.a);
+	timed_device_free(d);
+}
+
+/* It is another process, or it lies: it has the turns of the other device. */
+static void who_is_late_on_one_device_is_not_late_on_another(void **state)
+{
+	struct place *t = *state;
+	struct timed_device *d = timed_device_new();
+	struct timed_queue q = { .device = d };
+	struct chronos_partition p;
+	struct share_map other;
+
+	assert_ok(t, create(t, "0,1", 50, SECONDS(600), NULL, &p));
+	join(t, t->dir, &p, &q);
+	assert_ok(t, chronos_launch(q.a, &t->e));
+	uint64_t limit_ns = timed_now_ns() + LIMIT_NS;
+	while (has_lease(q.a) && timed_now_ns() < limit_ns)
+		sleep_ms(1);
+	assert_false(has_lease(q.a));
+	assert_ok(t, chronos_share_map(t->c->dirfd, "device-1",
+			     sizeof(struct device_file), false, &other, &t->e));
+	const struct device_file *f = other.at;
+	struct memory_client *k = &q.a->p->clients[q.a->p_client];
+	__atomic_store_n(&k->device, 1, __ATOMIC_SEQ_CST);
+	while (!__atomic_load_n(&f->lease, __ATOMIC_SEQ_CST) &&
+		timed_now_ns() < limit_ns) {
+		chronos_ask_turn(q.a);
+		sleep_ms(2);
+	}
+	assert_true(__atomic_load_n(&f->lease, __ATOMIC_SEQ_CST) != 0);
+	assert_true(usage(t, &p).overrun_ns >= SECONDS(1));
+	chronos_share_unmap(&other);
+	chronos_launch_done(q.a, 1);
+	chronos_detach(q.a);
+	timed_device_free(d);
+}
+
 static void an_arbiter_that_has_not_got_the_devices_yet_does_not_serve(void **state)
 {
 	struct place *t = *state;
@@ -700,6 +769,8 @@ int main(void)
 		arbitrated(a_launch_waits_for_the_next_arbiter),
 		cooperative(
 			an_arbiter_does_not_start_beside_programs_that_take_turns_themselves),
+		cooperative(an_arbiter_that_cannot_have_all_devices_takes_none),
+		arbitrated(who_is_late_on_one_device_is_not_late_on_another),
 		cooperative(an_arbiter_that_has_not_got_the_devices_yet_does_not_serve),
 		arbitrated(thousands_of_clients_join_and_get_turns),
 		arbitrated(an_idle_arbiter_costs_nothing),

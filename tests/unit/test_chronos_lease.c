@@ -442,6 +442,35 @@ static void processes_of_a_partition_share_its_time(void **state)
 	munmap(b, sizeof *b);
 }
 
+/* The first has had much by then. */
+static void a_process_that_comes_later_does_not_keep_the_others_waiting(void **state)
+{
+	struct place *t = *state;
+	struct chronos_partition p;
+	bool fair = false;
+
+	assert_ok(t, create(t, "0", 80, SECONDS(600), NULL, &p));
+	for (int i = 0; i < TRIES && !fair; i++) {
+		struct board *b = board_new();
+		pid_t pids[2] = { start(t, b, 0, p.id, MS(1)) };
+		until_ready(b, 1);
+		raise_flag(&b->go);
+		sleep_ms(600);
+		pids[1] = start(t, b, 1, p.id, MS(1));
+		until_ready(b, 2);
+		uint64_t before_ns = __atomic_load_n(&b->got_ns[0], __ATOMIC_SEQ_CST);
+		sleep_ms(400);
+		uint64_t got_ns =
+			__atomic_load_n(&b->got_ns[0], __ATOMIC_SEQ_CST) - before_ns;
+		raise_flag(&b->stop);
+		assert_ends_well(pids[0]);
+		assert_ends_well(pids[1]);
+		fair = got_ns > b->got_ns[1] / 3 && b->got_ns[1] > got_ns / 3;
+		munmap(b, sizeof *b);
+	}
+	assert_true(fair);
+}
+
 static void who_waits_for_a_turn_is_told_when_the_partition_ends(void **state)
 {
 	struct place *t = *state;
@@ -571,6 +600,7 @@ int main(void)
 		cooperative(a_killed_holder_is_replaced),
 		cooperative(a_stopped_process_keeps_nobody_waiting_for_ever),
 		cooperative(processes_of_a_partition_share_its_time),
+		cooperative(a_process_that_comes_later_does_not_keep_the_others_waiting),
 		cooperative(who_waits_for_a_turn_is_told_when_the_partition_ends),
 		cooperative(what_the_device_says_that_it_took_is_charged),
 		cooperative(threads_launch_and_charge_at_once),
@@ -585,6 +615,7 @@ int main(void)
 		arbitrated(a_killed_holder_is_replaced),
 		arbitrated(a_stopped_process_keeps_nobody_waiting_for_ever),
 		arbitrated(processes_of_a_partition_share_its_time),
+		arbitrated(a_process_that_comes_later_does_not_keep_the_others_waiting),
 		arbitrated(who_waits_for_a_turn_is_told_when_the_partition_ends),
 		arbitrated(threads_launch_and_charge_at_once),
 	};
