@@ -51,6 +51,8 @@ install: all man ## programs, libraries, manual, completions and units (PREFIX, 
 	    deploy/systemd/$$u.in > $(TO)/lib/systemd/system/$$u; done
 	@for f in $(SETTINGS); do [ -e $(TO_ETC)/$$f ] || $(INSTALL) -m 644 deploy/$$f $(TO_ETC)/$$f; done
 	@$(INSTALL) -m 644 deploy/systemd/cumulus.sysusers $(TO)/lib/sysusers.d/cumulus.conf
+	@$(if $(DESTDIR)$(filter-out /usr /usr/local,$(PREFIX)),:,ldconfig || \
+	  echo "  libchronos.so.0 is found after ldconfig, as root" >&2)
 
 # Only what install put there; data stays, and settings that were changed.
 uninstall: ## take away what install put there
