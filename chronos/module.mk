@@ -23,7 +23,8 @@ $(BUILD)/lib/pkgconfig/chronos.pc: chronos/chronos.pc.in Makefile
 	@sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' $< > $@
 
 # ---- the OpenCL layer, which brings its own libchronos ----
-chronos_opencl_SRCS := layer.c
+chronos_opencl_SRCS := addresses.c extensions.c helper.c launch.c layer.c memory.c partition.c queues.c \
+  user_events.c views.c wait.c
 chronos_opencl_USES := chronos
 chronos_opencl_PKGS :=
 chronos_opencl_CFLAGS :=
@@ -58,8 +59,8 @@ $(BUILD)/lib/cumulus/libchronos-opencl.so: chronos/opencl/layer.map $(wildcard c
   $(wildcard chronos/opencl/*.[ch]) Makefile mk/rules.mk
 	@mkdir -p $(@D)
 	@echo "  link    $@"
-	@$(CC) $(CFLAGS) $(LDFLAGS) -iquote chronos -shared -Wl,-z,defs -Wl,-z,nodelete \
-	  -Wl,--version-script,$< -o $@ $(chronos_opencl_SRCS:%=chronos/opencl/%) \
+	@$(CC) $(CFLAGS) $(LDFLAGS) -iquote chronos -iquote chronos/opencl -shared -Wl,-z,defs \
+	  -Wl,-z,nodelete -Wl,--version-script,$< -o $@ $(chronos_opencl_SRCS:%=chronos/opencl/%) \
 	  $(chronos_SRCS:%=chronos/%)
 
 # ---- the program, whose name is its library's ----
@@ -101,10 +102,16 @@ $(eval $(call unit_test,test_chronos_arbiter))
 
 test_chronos_opencl_USES := chronos
 test_chronos_opencl_LIBS := -lOpenCL
+chronos_FAKE_USM := $(BUILD)/tests/libfake-usm.so
+$(chronos_FAKE_USM): tests/unit/test_chronos_fake_usm.c
+	@mkdir -p $(@D)
+	@$(CC) $(CFLAGS) -shared -o $@ $<
+C_SOURCES += tests/unit/test_chronos_fake_usm.c
 test_chronos_opencl_CFLAGS := -DCHRONOS_LAYER='"$(chronos_LAYER)"' \
+  -DFAKE_USM='"$(abspath $(chronos_FAKE_USM))"' \
   -DCHRONOS_BIN='"$(BUILD)/bin/chronos"'
 $(eval $(call unit_test,test_chronos_opencl))
-$(BUILD)/tests/test_chronos_opencl: $(chronos_LAYER) $(BUILD)/bin/chronos
+$(BUILD)/tests/test_chronos_opencl: $(chronos_LAYER) $(chronos_FAKE_USM) $(BUILD)/bin/chronos
 
 # The library once more, with the places where its tests kill it; nothing else links it.
 chronos_faults_OBJS := $(chronos_SRCS:%.c=$(BUILD)/obj/chronos-faults/%.o)
