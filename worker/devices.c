@@ -160,18 +160,33 @@ static void name_enforcement(const struct devices *d, const struct device *it,
 			it->dmem ? "+dmem" : "", "");
 }
 
+/* As the runner does for each job: what it would refuse is not offered. */
+static int find_nodes(const struct device *it, struct err *e)
+{
+	struct render_nodes nodes;
+
+	return it->facts.kind == CHRONOS_KIND_OPENCL
+		       ? render_find(RENDER_PCI_FOLDER, it->facts.pci, &nodes, e)
+		       : 0;
+}
+
 static void name_health(
 	const struct devices *d, const struct device *it, char text[DEVICE_HEALTH_SIZE])
 {
 	const char *missing = missing_library(d, it);
+	struct err e;
 
-	if (missing && strcmp(d->problem, "ok") == 0)
+	if (strcmp(d->problem, "ok") != 0)
+		str_join(text, DEVICE_HEALTH_SIZE, d->problem, "", "");
+	else if (missing)
 		str_put(text, DEVICE_HEALTH_SIZE,
 			"nothing would hold jobs to their shares: %s is missing; it is "
 			"installed beside harness.py, then the worker is started again",
 			missing);
+	else if (find_nodes(it, &e) < 0)
+		str_join(text, DEVICE_HEALTH_SIZE, e.text, "", "");
 	else
-		str_join(text, DEVICE_HEALTH_SIZE, d->problem, "", "");
+		str_join(text, DEVICE_HEALTH_SIZE, "ok", "", "");
 }
 
 /* True when it is not as before. */
@@ -426,21 +441,6 @@ static void compare_uses(struct devices *d, struct devices_look *look)
 			mark_changed(d, d->uses[i].usage.device);
 }
 
-/* The runner does the same for each job; a device that it would refuse is not offered. */
-static void look_at_nodes(struct device *it)
-{
-	struct render_nodes nodes;
-	struct err e;
-
-	if (it->facts.kind != CHRONOS_KIND_OPENCL ||
-		render_find(RENDER_PCI_FOLDER, it->facts.pci, &nodes, &e) == 0)
-		return;
-	if (strcmp(it->health, e.text) != 0)
-		log_warn("jobs cannot get a device", "device", it->facts.uuid, "name",
-			it->facts.name, "why", e.text, NULL);
-	set_health(it, e.text);
-}
-
 static void update(struct devices *d, struct device *it, const struct devices_look *look)
 {
 	const struct chronos_device *facts = find_facts(look, it->facts.uuid);
@@ -453,9 +453,6 @@ static void update(struct devices *d, struct device *it, const struct devices_lo
 	}
 	it->facts = *facts;
 	make_printable(it->facts.name);
-	set_health(it, d->problem);
-	if (strcmp(d->problem, "ok") == 0)
-		look_at_nodes(it);
 	it->dmem = look->dmem && dmem_shows(look->dmem, facts->pci);
 	if (judge(d, it))
 		log_device(it);
