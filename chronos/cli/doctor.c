@@ -3,13 +3,16 @@
 #include "cli.h"
 
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <glob.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <linux/bpf.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -21,7 +24,7 @@ struct finding {
 	const char *remedy; /* how to get it, or more; NULL: no word */
 };
 
-enum { FINDINGS_MAX = 12 };
+enum { FINDINGS_MAX = 12, LOAD_LIMIT_S = 20 };
 
 struct doctor {
 	struct chronos *c; /* borrowed; NULL: the directory could not be opened */
@@ -92,6 +95,38 @@ static bool can_load(const char *library)
 	       WEXITSTATUS(status) == 0;
 }
 
+static _Noreturn void load_layer_and_exit(const char *layer)
+{
+	void *library = dlopen("libOpenCL.so.1", RTLD_LAZY | RTLD_LOCAL);
+	void *found = library ? dlsym(library, "clGetPlatformIDs") : NULL;
+	int32_t (*platforms)(uint32_t, void **, uint32_t *);
+	uint32_t count = 0;
+	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+	if (!found || null < 0)
+		_exit(1);
+	alarm(LOAD_LIMIT_S);
+	dup2(null, STDOUT_FILENO); /* drivers are talkative */
+	dup2(null, STDERR_FILENO);
+	memcpy(&platforms, &found, sizeof platforms);
+	platforms(0, NULL, &count);
+	_exit(dlopen(layer, RTLD_LAZY | RTLD_NOLOAD) ? 0 : 1);
+}
+
+/* Older loaders know nothing of layers, nor do some vendors'. */
+static bool opencl_takes_layers(const char *layer)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		setenv("OPENCL_LAYERS", layer, 1);
+		load_layer_and_exit(layer);
+	}
+	return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) &&
+	       WEXITSTATUS(status) == 0;
+}
+
 /* ---- one after the other ---- */
 
 static void look_at_directory(struct doctor *d, const struct chronos_error *e)
@@ -152,6 +187,9 @@ static void look_at_layer(struct doctor *d, enum layer layer, const char *means,
 	if (!find_layer(layer, path, sizeof path))
 		find(d, means, false, "make install puts it there",
 			"%s is not beside this program", file);
+	else if (layer == LAYER_OPENCL && can_load(library) && !opencl_takes_layers(path))
+		find(d, means, false, "ocl-icd 2.3 or later, or Khronos' loader",
+			"the %s of this machine loads no layers", library);
 	else if (can_load(library))
 		find(d, means, true, NULL,
 			"memory and time of %s programs that chronos run starts, by %.*s",
@@ -217,47 +255,149 @@ static void look_at_mig(struct doctor *d)
 			"none");
 }
 
+/* Not set for jobs: MPS has one server for one user at a time, a fault of one program ends the
+ * others', and its memory limit of a program is kept by that program.  docs/chronos.md. */
 static void look_at_mps(struct doctor *d)
 {
-	if (in_path("nvidia-cuda-mps-control"))
-		find(d, "NVIDIA MPS limits", false, NULL,
-			"MPS is installed; this version does not set its limits");
-	else
-		find(d, "NVIDIA MPS limits", false, NULL,
-			"MPS, which comes with NVIDIA's driver, is not installed; this "
-			"version would not set its limits");
+	find(d, "NVIDIA MPS", false,
+		"it shares a device's units among programs that trust each other; dmem and "
+		"MIG hold against those that do not",
+		"%s, and neither chronos run nor jobs of Cumulus use it",
+		in_path("nvidia-cuda-mps-control") ? "installed" : "not installed");
 }
 
-/* Set by whoever starts the programs: Cumulus' worker for jobs. */
-static void look_at_dmem(struct doctor *d)
-{
-	static const char *const root = "/sys/fs/cgroup/";
-	char controllers[64], capacity[64], region[64] = "";
-	struct utsname kernel = { 0 };
+/* ---- the kernel's own ---- */
 
-	snprintf(controllers, sizeof controllers, "%scgroup.controllers", root);
-	snprintf(capacity, sizeof capacity, "%sdmem.capacity", root);
-	uname(&kernel);
-	if (!file_has_word(controllers, "dmem")) {
-		find(d, "cgroup dmem", false, NULL,
-			"Linux %s has no dmem controller here: it takes 6.14 or later "
-			"with CONFIG_CGROUP_DMEM, and cgroup v2",
-			kernel.release);
-		return;
-	}
-	FILE *f = fopen(capacity, "re");
-	bool counted = f && fgets(region, sizeof region, f);
+#define CGROUP "/sys/fs/cgroup/"
+
+static bool first_line(const char *path, char *line, size_t size)
+{
+	FILE *f = fopen(path, "re");
+	bool read = f && fgets(line, (int)size, f);
+
 	if (f)
 		fclose(f);
-	if (counted)
-		find(d, "cgroup dmem", true, NULL,
-			"the kernel holds jobs of Cumulus to their memory, whatever they "
-			"do; chronos run starts no control group");
+	if (read)
+		line[strcspn(line, "\n")] = '\0';
+	return read;
+}
+
+static void look_at_nvidia(struct doctor *d)
+{
+	char line[256], version[32];
+	const char *at = NULL;
+
+	if (!first_line("/proc/driver/nvidia/version", line, sizeof line))
+		return;
+	/* "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.65.06  Sun ..." */
+	for (const char *word = line; !at && (word = strchr(word, ' ')); word++)
+		if (sscanf(word, " %31[0-9.]", version) == 1 && strchr(version, '.'))
+			at = version;
+	find(d, "NVIDIA driver", true, NULL, "release %s", at ? at : "unknown");
+}
+
+/* On version 2 a program decides, which may be switched off. */
+static bool may_filter_devices(void)
+{
+	struct bpf_insn yes[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 1 },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	union bpf_attr load;
+
+	memset(&load, 0, sizeof load);
+	load.prog_type = BPF_PROG_TYPE_CGROUP_DEVICE;
+	load.insns = (uintptr_t)yes;
+	load.insn_cnt = sizeof yes / sizeof *yes;
+	load.license = (uintptr_t) "Apache-2.0";
+	int fd = (int)syscall(SYS_bpf, BPF_PROG_LOAD, &load, sizeof load);
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+static bool is_version_2(void)
+{
+	return access(CGROUP "cgroup.controllers", R_OK) == 0;
+}
+
+static void look_at_device_groups(struct doctor *d)
+{
+	static const char *const means = "Device control groups";
+	static const char *const holds = "jobs of Cumulus open their own devices' nodes "
+					 "and no others";
+
+	if (!is_version_2() && access(CGROUP "devices/devices.allow", F_OK) < 0 &&
+		access(CGROUP "devices", X_OK) < 0)
+		find(d, means, false, "mount the controller devices, or use version 2",
+			"none is mounted: of other devices jobs of Cumulus lack the nodes "
+			"only");
+	else if (!is_version_2())
+		find(d, means, true, NULL, "version 1: %s", holds);
+	else if (may_filter_devices())
+		find(d, means, true, NULL, "version 2: %s", holds);
 	else
-		find(d, "cgroup dmem", false,
+		find(d, means, false,
+			geteuid() ? "ask as root" : "a kernel with CONFIG_CGROUP_BPF",
+			"version 2, and %s: of other devices jobs of Cumulus lack the nodes only",
+			geteuid() ? "who is not root may not filter them"
+				  : "the kernel takes no filter of them");
+}
+
+/* Has the device's memory a region, "nvidia/0000:3b:00.0/vidmem 85899345920"? */
+static bool is_counted(const struct chronos_device *device, FILE *capacity)
+{
+	char line[256], place[sizeof device->pci + 2];
+
+	snprintf(place, sizeof place, "/%s/", device->pci);
+	rewind(capacity);
+	while (*device->pci && fgets(line, sizeof line, capacity))
+		if (strstr(line, place))
+			return true;
+	return false;
+}
+
+static size_t count_counted(const struct doctor *d)
+{
+	FILE *f = fopen(CGROUP "dmem.capacity", "re");
+	size_t n = 0;
+
+	for (size_t i = 0; f && i < d->device_count; i++)
+		n += d->devices[i].present && is_counted(&d->devices[i], f);
+	if (f)
+		fclose(f);
+	return n;
+}
+
+/* Set by whoever starts the programs: Cumulus' runner for jobs. */
+static void look_at_dmem(struct doctor *d)
+{
+	static const char *const means = "cgroup dmem";
+	struct utsname kernel = { 0 };
+	size_t counted = count_counted(d);
+
+	uname(&kernel);
+	if (!is_version_2())
+		find(d, means, false,
+			"boot with systemd.unified_cgroup_hierarchy=1, or without what "
+			"mounts version 1",
+			"control groups are of version 1 here (or mixed), dmem is of 2");
+	else if (!file_has_word(CGROUP "cgroup.controllers", "dmem"))
+		find(d, means, false,
+			"Linux 6.14 or later, built with CONFIG_CGROUP_DMEM",
+			"Linux %s has no dmem controller here", kernel.release);
+	else if (counted == 0)
+		find(d, means, false,
 			"amdgpu, xe, or NVIDIA's driver from release 615 on",
 			"the kernel could hold jobs of Cumulus to their memory, but no "
-			"device's driver takes part");
+			"driver has it count a device that is known here");
+	else
+		find(d, means, true,
+			"chronos list says arbitrated+dmem of what is held by it",
+			"the memory of %zu device%s is counted by the kernel, which holds "
+			"jobs of Cumulus to theirs whatever they do; chronos run starts no "
+			"control group",
+			counted, counted == 1 ? "" : "s");
 }
 
 /* ---- the whole ---- */
@@ -307,8 +447,10 @@ enum exit_code run_doctor(const struct cli *cli)
 	look_at_layer(&d, LAYER_CUDA, "CUDA hook (cooperative)",
 		"../lib/cumulus/libchronos-cuda.so", "CUDA", "libcuda.so.1");
 	look_at_nodes(&d);
+	look_at_nvidia(&d);
 	look_at_mig(&d);
 	look_at_mps(&d);
+	look_at_device_groups(&d);
 	look_at_dmem(&d);
 	if (cli->json) {
 		enum exit_code shown = show_findings_json(&d);

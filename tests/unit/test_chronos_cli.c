@@ -26,21 +26,28 @@ static void read_all(const struct place *t, const char *name, char *text, size_t
 	unlink(path);
 }
 
-/* Runs `chronos <args>`, a line for the shell, in the test's directory. */
-static void chronos_with(
-	struct place *t, struct answer *a, const char *env, const char *args)
+/* Runs a line of the shell, in the test's directory. */
+static void shell(struct place *t, struct answer *a, const char *env, const char *command)
 {
-	char line[2048];
+	char line[4096];
 
 	snprintf(line, sizeof line,
-		"export CHRONOS_DIR=%s %s; { " CHRONOS_BIN
-		" %s; } >%s/out 2>%s/err </dev/null",
-		t->dir, env, args, t->base, t->base);
+		"export CHRONOS_DIR=%s %s; { %s; } >%s/out 2>%s/err </dev/null", t->dir,
+		env, command, t->base, t->base);
 	int status = system(line);
 	assert_true(WIFEXITED(status));
 	a->code = WEXITSTATUS(status);
 	read_all(t, "out", a->out, sizeof a->out);
 	read_all(t, "err", a->err, sizeof a->err);
+}
+
+static void chronos_with(
+	struct place *t, struct answer *a, const char *env, const char *args)
+{
+	char command[2048];
+
+	snprintf(command, sizeof command, CHRONOS_BIN " %s", args);
+	shell(t, a, env, command);
 }
 
 static void chronos(struct place *t, struct answer *a, const char *args)
@@ -457,6 +464,73 @@ static void a_program_started_twice_over_has_each_layer_once(void **state)
 		t, &a, TWICE, "run k -- " CHRONOS_BIN " run k -- printenv LD_PRELOAD");
 	assert_int_equal(a.code, 0);
 	assert_null(strchr(a.out, ':'));
+}
+
+/* What the doctor says on a machine with two NVIDIA GPUs whose /sys/fs/cgroup (in which the
+ * script begins) and /proc/driver the script makes. */
+static void doctor_where(struct answer *a, const char *script)
+{
+	struct place t;
+	char command[2048];
+
+	if (geteuid() != 0) {
+		print_message("skipped: only root has mount namespaces\n");
+		skip();
+	}
+	place_init(&t);
+	snprintf(command, sizeof command,
+		"unshare --mount --propagation private sh -ec '"
+		"mount -t tmpfs cgroup /sys/fs/cgroup; mount -t tmpfs driver /proc/driver; "
+		"cd /sys/fs/cgroup; %s cd \"$1\"; exec " CHRONOS_BIN
+		" doctor --devices auto' sh \"$PWD\"",
+		script);
+	shell(&t, a, "LD_LIBRARY_PATH=" FAKE_NVML_DIR " FAKE_NVML=2", command);
+	place_fini(&t);
+}
+
+static void doctor_knows_what_of_the_kernel_could_hold(void **state)
+{
+	struct answer a;
+
+	(void)state;
+	doctor_where(&a, "");
+	assert_non_null(strstr(a.out, "[INFO] Device control groups: none is mounted"));
+	assert_non_null(
+		strstr(a.out, "[INFO] cgroup dmem: control groups are of version 1"));
+	assert_null(strstr(a.out, "NVIDIA driver"));
+
+	doctor_where(&a, "mkdir devices;");
+	assert_non_null(strstr(a.out, "[OK] Device control groups: version 1: "));
+
+	doctor_where(&a,
+		"echo cpu memory pids >cgroup.controllers; "
+		"mkdir /proc/driver/nvidia; "
+		"echo \"NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.65.06  Sun\" "
+		">/proc/driver/nvidia/version;");
+	assert_non_null(strstr(a.out, "Device control groups: version 2"));
+	assert_non_null(strstr(a.out, "[OK] NVIDIA driver: release 580.65.06\n"));
+	assert_non_null(strstr(a.out, " has no dmem controller here\n"));
+
+	doctor_where(&a, "echo cpu memory dmem pids >cgroup.controllers; "
+			 "echo drm/0000:03:00.0/vram0 1000 >dmem.capacity;");
+	assert_non_null(strstr(a.out, "[INFO] cgroup dmem: the kernel could hold jobs"));
+	assert_non_null(strstr(a.out, "release 615"));
+
+	doctor_where(&a, "echo cpu memory dmem pids >cgroup.controllers; "
+			 "echo nvidia/0000:3a:00.0/vidmem 1000 >dmem.capacity;");
+	assert_non_null(
+		strstr(a.out, "[OK] cgroup dmem: the memory of 1 device is counted"));
+}
+
+static void doctor_says_where_the_loader_takes_no_layers(void **state)
+{
+	struct place *t = *state;
+	struct answer a;
+
+	chronos_with(t, &a, "LD_LIBRARY_PATH=" FAKE_OPENCL_DIR, "doctor");
+	assert_non_null(
+		strstr(a.out, "[INFO] OpenCL layer (cooperative): the libOpenCL.so.1 "
+			      "of this machine loads no layers\n"));
 }
 
 static void doctor_says_what_holds(void **state)
@@ -1008,6 +1082,8 @@ int main(void)
 		with_devices(a_program_started_twice_over_has_each_layer_once),
 		with_devices(a_signal_reaches_the_program_that_was_started),
 		with_devices(doctor_says_what_holds),
+		with_devices(doctor_says_where_the_loader_takes_no_layers),
+		cmocka_unit_test(doctor_knows_what_of_the_kernel_could_hold),
 		with_devices(leases_that_are_overrun_are_shown),
 		with_devices(watch_gives_the_terminal_back_however_it_ends),
 		with_devices(watch_scrolls_and_follows_the_size),
