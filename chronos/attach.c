@@ -345,6 +345,11 @@ static int charge(struct chronos_attachment *a, uint64_t bytes, struct chronos_e
 	return 0;
 }
 
+bool chronos_has_ended(const struct chronos_attachment *a)
+{
+	return is_forked(a) || has_ended(a);
+}
+
 int chronos_charge(struct chronos_attachment *a, uint64_t bytes, struct chronos_error *e)
 {
 	if (is_forked(a))

@@ -271,6 +271,10 @@ CHRONOS_API CHRONOS_CHECKED int chronos_charge(
 /* After bytes that this attachment charged were freed, or could not be allocated. */
 CHRONOS_API void chronos_uncharge(struct chronos_attachment *a, uint64_t bytes);
 
+/* Has its partition ended, or was it this process's parent that joined?  Nothing may be
+ * allocated or launched then. */
+CHRONOS_API bool chronos_has_ended(const struct chronos_attachment *a);
+
 /* Before one piece of work is launched: waits for the partition's turn on the device.
  * After 0 the caller launches, and reports the end by chronos_launch_done().
  * CHRONOS_NOT_FOUND: the partition has ended, nothing may be launched. */

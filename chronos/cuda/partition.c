@@ -24,12 +24,26 @@ static bool told;             /* why it could not be joined */
 static char partition[CHRONOS_KEY_MAX + 1]; /* id or key; "": the process is free */
 static pthread_once_t partition_once = PTHREAD_ONCE_INIT;
 
+/* None of what the parent held is the child's. */
+static void in_child(void)
+{
+	device_count = 0;
+	pthread_mutex_init(&join_lock, NULL);
+	held_in_child();
+	graphs_in_child();
+	pools_in_child();
+	streams_in_child();
+	vmm_in_child();
+}
+
 static void find_partition(void)
 {
 	const char *name = getenv("CHRONOS_PARTITION");
 
-	if (name)
-		snprintf(partition, sizeof partition, "%s", name);
+	if (!name)
+		return;
+	snprintf(partition, sizeof partition, "%s", name);
+	pthread_atfork(NULL, NULL, in_child);
 }
 
 bool partition_is_set(void)
@@ -111,24 +125,6 @@ static void ask_uuid(CUdevice number, char *text, size_t size)
 
 /* ---- joining ---- */
 
-static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
-
-static void in_child(void)
-{
-	device_count = 0;
-	pthread_mutex_init(&join_lock, NULL);
-	held_in_child();
-	graphs_in_child();
-	pools_in_child();
-	streams_in_child();
-	vmm_in_child();
-}
-
-static void watch_forks(void)
-{
-	pthread_atfork(NULL, NULL, in_child);
-}
-
 static void detach_all(uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++)
@@ -145,7 +141,6 @@ static int join(struct chronos_error *e)
 			"CHRONOS_DEVICE is no list of devices' indices");
 		return -1;
 	}
-	pthread_once(&fork_once, watch_forks);
 	for (uint32_t i = 0; i < count; i++) {
 		struct device *d = &devices[i];
 		const struct chronos_joining j = { .name = partition,
@@ -208,13 +203,14 @@ CUdevice partition_number_of(const CUmemLocation *place)
 	return -1;
 }
 
+/* Of those that were recognised. */
 static struct device *by_number(CUdevice number)
 {
-	struct device *d;
+	uint32_t count = __atomic_load_n(&device_count, __ATOMIC_ACQUIRE);
 
-	for (size_t i = 0; (d = partition_nth_device(i)); i++) {
-		if (__atomic_load_n(&d->number, __ATOMIC_ACQUIRE) == number)
-			return d;
+	for (uint32_t i = 0; i < count && number >= 0; i++) {
+		if (__atomic_load_n(&devices[i].number, __ATOMIC_ACQUIRE) == number)
+			return &devices[i];
 	}
 	return NULL;
 }
@@ -242,14 +238,15 @@ static struct device *recognise(CUdevice number)
 
 struct device *partition_device(CUdevice number, CUresult *rc)
 {
+	struct device *d = by_number(number);
+
 	*rc = CUDA_SUCCESS;
-	if (!partition_is_set())
-		return NULL;
+	if (d || !partition_is_set())
+		return d;
 	*rc = partition_join();
 	if (*rc != CUDA_SUCCESS)
 		return NULL;
-	struct device *d = by_number(number);
-	if (!d && number >= 0)
+	if (number >= 0)
 		d = recognise(number);
 	if (!d)
 		*rc = CUDA_ERROR_NOT_PERMITTED;
@@ -299,10 +296,7 @@ CUresult device_charge_now(struct device *d, uint64_t bytes)
 
 CUresult device_check(struct device *d)
 {
-	CUresult rc = device_charge_now(d, 0);
-
-	/* Who has more than the quota may still launch. */
-	return rc == CUDA_ERROR_OUT_OF_MEMORY ? CUDA_SUCCESS : rc;
+	return chronos_has_ended(d->attachment) ? CUDA_ERROR_NOT_PERMITTED : CUDA_SUCCESS;
 }
 
 CUresult device_charge(struct device *d, uint64_t bytes)

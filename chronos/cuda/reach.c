@@ -141,7 +141,7 @@ static void find_real(void)
 
 /* ---- the driver ---- */
 
-static void *real[SYMBOL_COUNT];
+void *driver_found[SYMBOL_COUNT];
 
 static bool is_nvml(const char *name)
 {
@@ -159,7 +159,7 @@ static void *library_of(const char *name, bool load)
 /* In the driver, NULL where it is not loaded or has none. */
 static void *find_in_driver(enum symbol s, bool load)
 {
-	void *found = __atomic_load_n(&real[s], __ATOMIC_ACQUIRE);
+	void *found = __atomic_load_n(&driver_found[s], __ATOMIC_ACQUIRE);
 
 	if (found)
 		return found;
@@ -168,11 +168,11 @@ static void *find_in_driver(enum symbol s, bool load)
 	void *library = library_of(symbols[s].exported, load);
 	found = library ? chronos_real_dlsym(library, symbols[s].exported) : NULL;
 	if (found)
-		__atomic_store_n(&real[s], found, __ATOMIC_RELEASE);
+		__atomic_store_n(&driver_found[s], found, __ATOMIC_RELEASE);
 	return found;
 }
 
-void *driver_function(enum symbol s)
+void *driver_find(enum symbol s)
 {
 	void *found = find_in_driver(s, true);
 
@@ -318,7 +318,7 @@ static void *given_instead(const char *name, void *given, int version, cuuint64_
 	}
 	/* A driver may give what it does not export. */
 	if (!find_in_driver(s, false))
-		__atomic_store_n(&real[s], given, __ATOMIC_RELEASE);
+		__atomic_store_n(&driver_found[s], given, __ATOMIC_RELEASE);
 	return symbols[s].hook;
 }
 

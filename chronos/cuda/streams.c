@@ -14,6 +14,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -51,12 +52,14 @@ static struct stream *streams; /* all records, free ones too */
 static uint32_t captures;      /* streams that are being captured */
 static uint64_t removals;      /* goes up when a record changes its stream */
 
-static __thread struct {
+/* The streams that this thread last used, by their handle. */
+enum { SEEN_MAX = 8 };
+static __thread struct seen {
 	struct stream *stream;
 	CUstream handle;
 	CUcontext context; /* of streams that each context has */
 	uint64_t removals;
-} last;
+} seen[SEEN_MAX];
 static __thread uint64_t own_id;
 static uint64_t next_thread_id;
 
@@ -207,25 +210,28 @@ static struct stream *find_or_add(CUstream handle, CUresult *rc)
 	return s;
 }
 
-/* Mostly it is the one that this thread last used. */
+static struct seen *seen_as(CUstream handle)
+{
+	return &seen[((uintptr_t)handle ^ (uintptr_t)handle >> 7) % SEEN_MAX];
+}
+
+/* Mostly it is one that this thread used before. */
 static struct stream *get(CUstream handle, CUresult *rc)
 {
+	struct seen *before = seen_as(handle);
 	CUcontext context = NULL;
-	uint64_t seen = load(&removals);
+	uint64_t now = load(&removals);
 
 	*rc = CUDA_SUCCESS;
-	if (!partition_is_set())
+	if (!before->stream && !partition_is_set())
 		return NULL;
 	if (is_default(handle))
 		REAL(cuCtxGetCurrent)(&context);
-	if (last.stream && last.handle == handle && last.context == context &&
-		last.removals == seen)
-		return last.stream;
+	if (before->stream && before->handle == handle && before->context == context &&
+		before->removals == now)
+		return before->stream;
 	struct stream *s = find_or_add(handle, rc);
-	last.stream = s;
-	last.handle = handle;
-	last.context = context;
-	last.removals = seen;
+	*before = (struct seen){ s, handle, context, now };
 	return s;
 }
 
@@ -238,12 +244,17 @@ struct device *streams_device(CUstream stream, CUresult *rc)
 
 /* ---- captures ---- */
 
+static bool none_captures(void)
+{
+	return !__atomic_load_n(&captures, __ATOMIC_ACQUIRE);
+}
+
 bool streams_is_capturing(CUstream stream)
 {
 	CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
 
 	/* None began, so none that this one could have been drawn into. */
-	if (!__atomic_load_n(&captures, __ATOMIC_ACQUIRE))
+	if (none_captures())
 		return false;
 	return REAL(cuStreamIsCapturing)(stream, &status) == CUDA_SUCCESS &&
 	       status != CU_STREAM_CAPTURE_STATUS_NONE;
@@ -281,7 +292,7 @@ static bool can_record(const struct stream *s)
 {
 	if (s->removed || s->capturing || (s->thread && s->thread != own_id))
 		return false;
-	if (!__atomic_load_n(&captures, __ATOMIC_ACQUIRE))
+	if (none_captures())
 		return true;
 	/* The legacy stream is ordered against those that are being captured. */
 	return s->handle != CU_STREAM_LEGACY && !streams_is_capturing(s->handle);
@@ -412,7 +423,7 @@ void streams_reached(const struct stream_mark *m)
 void streams_wait(CUstream stream)
 {
 	/* Beside a capture the legacy stream cannot be waited for. */
-	if (stream == CU_STREAM_LEGACY && __atomic_load_n(&captures, __ATOMIC_ACQUIRE))
+	if (stream == CU_STREAM_LEGACY && !none_captures())
 		return;
 	struct stream_mark m = streams_mark(stream);
 	CUstreamCaptureMode mode = streams_begin_unsafe();
@@ -496,7 +507,7 @@ static bool drain_step(const struct device *d, uint64_t waited_ns)
 		if (look_at_tail(s, &r)) {
 			/* That was it. */
 		} else if (!asked && s->thread && s->thread != own_id &&
-			   !__atomic_load_n(&captures, __ATOMIC_ACQUIRE)) {
+			   none_captures()) {
 			synchronize_context(s);
 			return true;
 		} else if (waited_ns > (asked ? GIVE_UP_NS : NO_ANSWER_NS)) {
@@ -752,7 +763,7 @@ void streams_in_child(void)
 	pthread_mutex_init(&lock, NULL);
 	streams = NULL;
 	captures = 0;
-	last.stream = NULL;
+	memset(seen, 0, sizeof seen);
 	events_in_child();
 	helper_in_child();
 }
