@@ -443,6 +443,17 @@ struct nvml_process {
 	unsigned gpu_instance, compute_instance;
 };
 
+struct nvml_process_detail {
+	unsigned pid;
+	unsigned long long used_bytes;
+	unsigned gpu_instance, compute_instance;
+	unsigned long long protected_bytes;
+};
+struct nvml_process_list {
+	unsigned version, mode, count;
+	struct nvml_process_detail *list;
+};
+
 int nvmlInit_v2(void);
 int nvmlDeviceGetHandleByUUID(const char *uuid, nvmlDevice_t *device);
 int nvmlDeviceGetUUID(nvmlDevice_t device, char *text, unsigned size);
@@ -461,5 +472,13 @@ int nvmlDeviceGetGraphicsRunningProcesses_v2(
 	nvmlDevice_t device, unsigned *count, struct nvml_process *list);
 int nvmlDeviceGetGraphicsRunningProcesses_v3(
 	nvmlDevice_t device, unsigned *count, struct nvml_process *list);
+int nvmlDeviceGetMPSComputeRunningProcesses(
+	nvmlDevice_t device, unsigned *count, struct nvml_process_v1 *list);
+int nvmlDeviceGetMPSComputeRunningProcesses_v2(
+	nvmlDevice_t device, unsigned *count, struct nvml_process *list);
+int nvmlDeviceGetMPSComputeRunningProcesses_v3(
+	nvmlDevice_t device, unsigned *count, struct nvml_process *list);
+int nvmlDeviceGetRunningProcessDetailList(
+	nvmlDevice_t device, struct nvml_process_list *processes);
 
 #pragma GCC visibility pop

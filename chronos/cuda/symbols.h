@@ -154,7 +154,15 @@ enum { KNOWN_CUDA_VERSION = 13050 };
 	COVERED(nvmlDeviceGetGraphicsRunningProcesses_v2,                                \
 		nvmlDeviceGetGraphicsRunningProcesses_v2, 0, ANY)                        \
 	COVERED(nvmlDeviceGetGraphicsRunningProcesses_v3,                                \
-		nvmlDeviceGetGraphicsRunningProcesses_v3, 0, ANY)
+		nvmlDeviceGetGraphicsRunningProcesses_v3, 0, ANY)                        \
+	COVERED(nvmlDeviceGetMPSComputeRunningProcesses,                                 \
+		nvmlDeviceGetMPSComputeRunningProcesses, 0, ANY)                         \
+	COVERED(nvmlDeviceGetMPSComputeRunningProcesses_v2,                              \
+		nvmlDeviceGetMPSComputeRunningProcesses_v2, 0, ANY)                      \
+	COVERED(nvmlDeviceGetMPSComputeRunningProcesses_v3,                              \
+		nvmlDeviceGetMPSComputeRunningProcesses_v3, 0, ANY)                      \
+	COVERED(nvmlDeviceGetRunningProcessDetailList,                                   \
+		nvmlDeviceGetRunningProcessDetailList, 0, ANY)
 
 #define COVERED_SYMBOLS(COVERED)                                                         \
 	COVERED_CUDA_SYMBOLS(COVERED)                                                    \

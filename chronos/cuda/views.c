@@ -9,6 +9,8 @@
 #include "reach.h"
 
 #include <limits.h>
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 enum { PROCESSES_MAX = 256, UUID_BYTES = 96 };
@@ -123,11 +125,11 @@ int nvmlDeviceGetMemoryInfo_v2(nvmlDevice_t device, struct nvml_memory_v2 *memor
 		int rc = call;                                                           \
 		if (rc != NVML_SUCCESS || !of_nvml(device))                              \
 			return rc;                                                       \
-		for (unsigned i = 0; list && i < *count; i++) {                          \
-			if (list[i].pid == (unsigned)getpid())                           \
-				list[kept++] = list[i];                                  \
+		for (unsigned i = 0; (list) && i < *(count); i++) {                      \
+			if ((list)[i].pid == (unsigned)getpid())                         \
+				(list)[kept++] = (list)[i];                              \
 		}                                                                        \
-		*count = kept;                                                           \
+		*(count) = kept;                                                         \
 		return rc;                                                               \
 	} while (0)
 
@@ -173,13 +175,48 @@ int nvmlDeviceGetGraphicsRunningProcesses_v3(
 		REAL(nvmlDeviceGetGraphicsRunningProcesses_v3)(device, count, list));
 }
 
+int nvmlDeviceGetMPSComputeRunningProcesses(
+	nvmlDevice_t device, unsigned *count, struct nvml_process_v1 *list)
+{
+	KEEP_OWN(device, count, list,
+		REAL(nvmlDeviceGetMPSComputeRunningProcesses)(device, count, list));
+}
+
+int nvmlDeviceGetMPSComputeRunningProcesses_v2(
+	nvmlDevice_t device, unsigned *count, struct nvml_process *list)
+{
+	KEEP_OWN(device, count, list,
+		REAL(nvmlDeviceGetMPSComputeRunningProcesses_v2)(device, count, list));
+}
+
+int nvmlDeviceGetMPSComputeRunningProcesses_v3(
+	nvmlDevice_t device, unsigned *count, struct nvml_process *list)
+{
+	KEEP_OWN(device, count, list,
+		REAL(nvmlDeviceGetMPSComputeRunningProcesses_v3)(device, count, list));
+}
+
+int nvmlDeviceGetRunningProcessDetailList(
+	nvmlDevice_t device, struct nvml_process_list *processes)
+{
+	KEEP_OWN(device, &processes->count, processes->list,
+		REAL(nvmlDeviceGetRunningProcessDetailList)(device, processes));
+}
+
 /* ---- what is true ---- */
 
+/* CUDA tells the uuid of a GPU and of a part that the hardware cut off alike. */
 static bool find_nvml_device(const struct device *d, nvmlDevice_t *device)
 {
-	return driver_has(SYMBOL_nvmlInit_v2) && REAL(nvmlInit_v2)() == NVML_SUCCESS &&
-	       d->uuid[0] &&
-	       REAL(nvmlDeviceGetHandleByUUID)(d->uuid, device) == NVML_SUCCESS;
+	char part[sizeof d->uuid];
+
+	if (strlen(d->uuid) < 4 || !driver_has(SYMBOL_nvmlInit_v2) ||
+		REAL(nvmlInit_v2)() != NVML_SUCCESS)
+		return false;
+	if (REAL(nvmlDeviceGetHandleByUUID)(d->uuid, device) == NVML_SUCCESS)
+		return true;
+	snprintf(part, sizeof part, "MIG-%s", d->uuid + 4);
+	return REAL(nvmlDeviceGetHandleByUUID)(part, device) == NVML_SUCCESS;
 }
 
 static void measure_own(nvmlDevice_t device, struct view_memory *out)

@@ -936,6 +936,8 @@ static void nvml(void)
 	struct nvml_memory m;
 	struct nvml_memory_v2 m2 = { .version = sizeof m2 | 2u << 24 };
 	struct nvml_process list[8];
+	struct nvml_process_detail details[8];
+	struct nvml_process_list all = { .count = 8, .list = details };
 	nvmlDevice_t device;
 	unsigned count = 8;
 	void *library = dlopen("libnvidia-ml.so.1", RTLD_LAZY);
@@ -952,6 +954,11 @@ static void nvml(void)
 	MUST(m2.total == QUOTA_MIB * MIB && m2.used == FAKE_CONTEXT_MIB * MIB);
 	OK(NVML(nvmlDeviceGetComputeRunningProcesses_v3)(device, &count, list));
 	MUST(count == 1 && list[0].pid == (unsigned)getpid());
+	count = 8;
+	OK(NVML(nvmlDeviceGetMPSComputeRunningProcesses_v3)(device, &count, list));
+	MUST(count == 1 && list[0].pid == (unsigned)getpid());
+	OK(NVML(nvmlDeviceGetRunningProcessDetailList)(device, &all));
+	MUST(all.count == 1 && details[0].pid == (unsigned)getpid());
 }
 
 /* ---- what is given for which request ---- */

@@ -18,7 +18,10 @@ BUILD = BIN.parent
 LAYER = BUILD / "lib" / "cumulus" / "libchronos-cuda.so"
 FAKES = BUILD / "tests" / "fake-cuda"
 SOURCES = sorted((ROOT / "chronos" / "cuda").glob("*.c"))
-PACKAGES = {"12": "nvidia-cuda-runtime-cu12==12.9.79", "13": "nvidia-cuda-runtime==13.5.37"}
+# The runtime with cuda.h, and nvml.h.
+PACKAGES = {"12": ["nvidia-cuda-runtime-cu12==12.9.79", "nvidia-nvml-dev-cu12==12.9.79"],
+            "13": ["nvidia-cuda-runtime==13.5.37", "nvidia-nvml-dev==13.4.92"]}
+BINDINGS = ["cuda-bindings==13.5.0", "cuda-pathfinder==1.9.1"]
 MIB = 1 << 20
 
 # A program that finds the driver as most of Python's do.
@@ -132,18 +135,24 @@ def test_a_program_that_chronos_run_starts_is_held(half):
     assert_held(run([BIN / "chronos", "run", partition, "--", sys.executable, "-c", LATE], half))
 
 
+def fetched(place, packages):
+    """A folder with these packages, or a skip that says why they cannot be had."""
+    if (place / "done").exists() and (place / "done").read_text() == repr(packages):
+        return place
+    got = subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--upgrade",
+                          "--disable-pip-version-check", "--target", place, *packages],
+                         capture_output=True, text=True)
+    if got.returncode != 0:
+        pytest.skip(f"{packages} cannot be had: {got.stderr.strip()[-200:]}")
+    (place / "done").write_text(repr(packages))
+    return place
+
+
 @pytest.fixture(scope="session", params=sorted(PACKAGES))
 def runtime(request):
     """The folder of NVIDIA's runtime and headers of one major version."""
     place = ROOT / "build" / "cuda-runtime" / request.param
-    if not (place / "done").exists():
-        got = subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps",
-                              "--disable-pip-version-check", "--target", place,
-                              PACKAGES[request.param]], capture_output=True, text=True)
-        if got.returncode != 0:
-            pytest.skip(f"{PACKAGES[request.param]} cannot be had: {got.stderr.strip()[-200:]}")
-        (place / "done").touch()
-    return request.param, place
+    return request.param, fetched(place, PACKAGES[request.param])
 
 
 def test_the_sources_agree_with_nvidias_headers(runtime):
@@ -158,17 +167,20 @@ def test_the_sources_agree_with_nvidias_headers(runtime):
         assert done.returncode == 0, done.stderr
 
 
-def test_structures_and_values_are_those_of_nvidias_headers(runtime, tmp_path):
+@pytest.mark.parametrize("header", ["cuda", "nvml"])
+def test_structures_and_values_are_those_of_nvidias_headers(runtime, tmp_path, header):
     _, place = runtime
-    headers = next(place.rglob("cuda.h")).parent
+    headers = next(place.rglob(f"{header}.h")).parent
+    source = ROOT / "tests" / "cuda" / {"cuda": "layout.c", "nvml": "layout_nvml.c"}[header]
+    theirs = [f"-DCHRONOS_OFFICIAL_{header.upper()}_H", "-isystem", headers]
     said = []
-    for name, flags in (("ours", []), ("theirs", ["-DCHRONOS_OFFICIAL_CUDA_H", "-isystem", headers])):
+    for name, flags in (("ours", []), ("theirs", theirs)):
         program = tmp_path / name
         done = run(["gcc", "-std=gnu17", "-D_GNU_SOURCE", "-w", *flags, "-iquote",
-                    ROOT / "chronos" / "cuda", "-o", program, ROOT / "tests" / "cuda" / "layout.c"], {})
+                    ROOT / "chronos" / "cuda", "-o", program, source], {})
         assert done.returncode == 0, done.stderr
         said.append(run([program], {}).stdout)
-    assert said[0] == said[1] and said[0].count("\n") > 40
+    assert said[0] == said[1] and said[0].count("\n") > 20
 
 
 def test_the_runtime_asks_the_driver_for_what_was_recorded(runtime, half, tmp_path):
@@ -184,6 +196,36 @@ def test_the_runtime_asks_the_driver_for_what_was_recorded(runtime, half, tmp_pa
     recorded = (ROOT / "tests" / "cuda" / "runtime_requests.txt").read_text().splitlines()
     assert len(asked) > 300
     assert not asked - set(recorded), "record them: scripts/record_cuda_requests.sh"
+
+
+# What cuda-python's users write.
+BOUND = """
+import json, sys
+from cuda.bindings import driver as cuda
+def ok(answer):
+    assert int(answer[0]) == 0, answer
+    return answer[1] if len(answer) == 2 else answer[1:]
+ok(cuda.cuInit(0))
+ok(cuda.cuCtxSetCurrent(ok(cuda.cuDevicePrimaryCtxRetain(0))))
+free, total = ok(cuda.cuMemGetInfo())
+over, _ = cuda.cuMemAlloc(total + 1)
+all = ok(cuda.cuMemAlloc(free))
+left, _ = ok(cuda.cuMemGetInfo())
+ok(cuda.cuMemFree(all))
+stream = ok(cuda.cuStreamCreate(0))
+some = ok(cuda.cuMemAllocAsync(100 << 20, stream))
+with_pool, _ = ok(cuda.cuMemGetInfo())
+ok(cuda.cuMemFreeAsync(some, stream))
+ok(cuda.cuStreamSynchronize(stream))
+print(json.dumps({"total": total, "over": int(over), "left": left, "pool": free - with_pool}))
+"""
+
+
+def test_cuda_python_is_held(half):
+    place = fetched(ROOT / "build" / "cuda-bindings", BINDINGS)
+    done = run([sys.executable, "-c", BOUND], {**half, "PYTHONPATH": str(place)})
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"total": 8192 * MIB, "over": 2, "left": 0, "pool": 100 * MIB}
 
 
 def test_gpu_check_says_loudly_when_there_is_no_gpu():

@@ -326,6 +326,25 @@ static void a_program_is_shown_its_share_by_nvml(void **state)
 	runs_well(t, "nvml", p.id);
 }
 
+/* Its uuid is a MIG one, which CUDA does not say. */
+static void an_instance_that_the_hardware_cut_off_is_charged_its_contexts_too(
+	void **state)
+{
+	struct place *t = *state;
+	struct chronos_partition p = half(t);
+	const struct fake_state split = {
+		.devices = 3, .device_bytes = DEVICE_MIB * MIB, .split = 1
+	};
+	char path[128];
+
+	snprintf(path, sizeof path, "%s/device", t->base);
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_int_equal(write(fd, &split, sizeof split), sizeof split);
+	close(fd);
+	runs_well(t, "memory", p.id);
+	runs_well(t, "parts", p.id);
+}
+
 /* ---- launches ---- */
 
 static void launches_are_counted_and_waits_end_them(void **state)
@@ -544,6 +563,8 @@ int main(void)
 		sentence(a_killed_program_gives_its_memory_back),
 		sentence(each_device_of_a_partition_has_its_own_quota),
 		sentence(a_program_is_shown_its_share_by_nvml),
+		sentence(
+			an_instance_that_the_hardware_cut_off_is_charged_its_contexts_too),
 		sentence(launches_are_counted_and_waits_end_them),
 		sentence(a_program_that_never_waits_is_held_too),
 		sentence(threads_may_do_all_of_it_at_once),

@@ -222,14 +222,14 @@ int nvmlDeviceGetMemoryInfo_v2(nvmlDevice_t device, struct nvml_memory_v2 *memor
 			const struct fake_process *p = &gpus.state->processes[i];        \
 			if (!p->pid || p->namespace != fake_namespace())                 \
 				continue;                                                \
-			if (n < *count) {                                                \
-				list[n].pid = (unsigned)p->pid;                          \
-				list[n].used_bytes = p->used[index_of(device)];          \
+			if (n < *(count)) {                                              \
+				(list)[n].pid = (unsigned)p->pid;                        \
+				(list)[n].used_bytes = p->used[index_of(device)];        \
 			}                                                                \
 			n++;                                                             \
 		}                                                                        \
-		int rc = n > *count ? NVML_ERROR_INSUFFICIENT_SIZE : NVML_SUCCESS;       \
-		*count = n;                                                              \
+		int rc = n > *(count) ? NVML_ERROR_INSUFFICIENT_SIZE : NVML_SUCCESS;     \
+		*(count) = n;                                                            \
 		return rc;                                                               \
 	} while (0)
 
@@ -249,6 +249,18 @@ int nvmlDeviceGetComputeRunningProcesses_v3(
 	nvmlDevice_t device, unsigned *count, struct nvml_process *list)
 {
 	LIST(count, list, device);
+}
+
+int nvmlDeviceGetMPSComputeRunningProcesses_v3(
+	nvmlDevice_t device, unsigned *count, struct nvml_process *list)
+{
+	LIST(count, list, device);
+}
+
+int nvmlDeviceGetRunningProcessDetailList(
+	nvmlDevice_t device, struct nvml_process_list *processes)
+{
+	LIST(&processes->count, processes->list, device);
 }
 
 #pragma GCC visibility pop
