@@ -120,12 +120,19 @@ STAND_IN(dlvsym);
 /* Programs ask for either version of the C library's. */
 __asm__(".globl chronos_dlsym, chronos_dlvsym\n"
 	".globl chronos_dlsym_first, chronos_dlvsym_first\n"
+	".hidden chronos_our_dlsym, chronos_our_dlvsym\n"
+	".globl chronos_our_dlsym, chronos_our_dlvsym\n"
+	".set chronos_our_dlsym, chronos_dlsym\n"
+	".set chronos_our_dlvsym, chronos_dlvsym\n"
 	".set chronos_dlsym_first, chronos_dlsym\n"
 	".set chronos_dlvsym_first, chronos_dlvsym\n"
 	".symver chronos_dlsym, dlsym@@GLIBC_2.34\n"
 	".symver chronos_dlvsym, dlvsym@@GLIBC_2.34\n"
 	".symver chronos_dlsym_first, dlsym@" FIRST_VERSION "\n"
 	".symver chronos_dlvsym_first, dlvsym@" FIRST_VERSION "\n");
+
+HIDDEN_FUNCTION void chronos_our_dlsym(void);
+HIDDEN_FUNCTION void chronos_our_dlvsym(void);
 
 /* Before the first jump.  Two threads find the same.  Where the program has a second copy
  * of this library, the first passes it over: it would charge once more. */
@@ -202,7 +209,15 @@ __attribute__((visibility("default"))) const char *chronos_cuda_layer(void)
 
 static bool may_concern_us(const char *name)
 {
-	return name && ((name[0] == 'c' && name[1] == 'u') || is_nvml(name));
+	return (name[0] == 'c' && name[1] == 'u') || is_nvml(name);
+}
+
+/* A sanitizer has its own strcmp, which cannot be called while it asks for names. */
+static bool is_same(const char *a, const char *b)
+{
+	for (; *a && *a == *b; a++)
+		b++;
+	return *a == *b;
 }
 
 static const struct answer undecided = { NULL, 0 };
@@ -221,13 +236,48 @@ static struct answer without_driver(void *handle, const char *name, enum symbol 
 	return decide(chronos_real_dlsym(RTLD_NEXT, name));
 }
 
+/* The C library's own, asked for by name, would hand out the driver. */
+static struct answer stand_in_for_itself(void *handle, const char *name)
+{
+	if (!partition_is_set())
+		return undecided;
+	void *found = chronos_real_dlsym(handle, name);
+	if (found && found == (void *)chronos_real_dlsym)
+		return decide((void *)chronos_our_dlsym);
+	if (found && found == (void *)chronos_real_dlvsym)
+		return decide((void *)chronos_our_dlvsym);
+	return undecided;
+}
+
+/* A second copy of the driver, which knows nothing of the first and is not held. */
+static bool is_elsewhere(void *handle)
+{
+	Lmid_t space;
+
+	return handle != RTLD_DEFAULT && handle != RTLD_NEXT &&
+	       dlinfo(handle, RTLD_DI_LMID, &space) == 0 && space != LM_ID_BASE;
+}
+
+static struct answer refuse_elsewhere(void *handle)
+{
+	/* Not found, and dlerror() says this. */
+	return decide(chronos_real_dlsym(
+		handle, "(chronos refuses a second copy of the driver)"));
+}
+
 static struct answer stand_in(void *handle, const char *name)
 {
+	if (!name)
+		return undecided;
+	if (is_same(name, "dlsym") || is_same(name, "dlvsym"))
+		return stand_in_for_itself(handle, name);
 	if (!may_concern_us(name))
 		return undecided;
 	enum symbol s = covered_by_name(name);
 	if (s == SYMBOL_COUNT)
 		return undecided;
+	if (partition_is_set() && is_elsewhere(handle))
+		return refuse_elsewhere(handle);
 	if (!library_of(name, false))
 		return without_driver(handle, name, s);
 	if (!partition_is_set())

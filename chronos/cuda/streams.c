@@ -298,13 +298,23 @@ static bool can_record(const struct stream *s)
 	return s->handle != CU_STREAM_LEGACY && !streams_is_capturing(s->handle);
 }
 
+/* It may take memory, which a capture forbids. */
+static bool create(CUevent *event)
+{
+	CUstreamCaptureMode mode = streams_begin_unsafe();
+	bool created = REAL(cuEventCreate)(event, CU_EVENT_DEFAULT) == CUDA_SUCCESS;
+
+	streams_end_unsafe(mode);
+	return created;
+}
+
 static bool record(const struct stream *s, CUevent *event)
 {
 	bool done = false;
 
 	if (!push(s))
 		return false;
-	if (*event || REAL(cuEventCreate)(event, CU_EVENT_DEFAULT) == CUDA_SUCCESS)
+	if (*event || create(event))
 		done = REAL(cuEventRecord)(*event, s->handle) == CUDA_SUCCESS;
 	pop();
 	return done;

@@ -102,6 +102,44 @@ def test_loaded_twice_it_charges_once(half, tmp_path):
     assert_held(run([sys.executable, "-c", LATE], {**half, "LD_PRELOAD": f"{LAYER}:{copy}"}))
 
 
+ELSEWHERE = """
+import ctypes, sys
+me = ctypes.CDLL(None)
+me.dlmopen.restype = me.dlsym.restype = ctypes.c_void_p
+me.dlmopen.argtypes = [ctypes.c_long, ctypes.c_char_p, ctypes.c_int]
+me.dlsym.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
+me.dlerror.restype = ctypes.c_char_p
+copy = me.dlmopen(-1, b"libcuda.so.1", 2)
+assert copy, me.dlerror()
+found = me.dlsym(copy, b"cuMemAlloc_v2")
+print("found" if found else me.dlerror().decode())
+"""
+
+
+def test_a_second_copy_of_the_driver_is_refused(half):
+    done = run([sys.executable, "-c", ELSEWHERE], half)
+    assert "chronos refuses a second copy of the driver" in done.stdout, done.stderr
+    del half["CHRONOS_PARTITION"]
+    assert run([sys.executable, "-c", ELSEWHERE], half).stdout == "found\n"
+
+
+def test_the_c_librarys_dlsym_asked_for_by_name_is_ours(half):
+    """As programs' own interposers do."""
+    through = """
+libc = ctypes.CDLL("libc.so.6")
+address = ctypes.cast(libc.dlsym, ctypes.c_void_p).value
+find = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p)(address)
+library = ctypes.CDLL("libcuda.so.1")
+class cuda: pass
+for name in ("cuInit", "cuCtxCreate_v2", "cuMemGetInfo_v2", "cuMemAlloc_v2"):
+    setattr(cuda, name, ctypes.CFUNCTYPE(ctypes.c_int)(find(library._handle, name.encode())))
+"""
+    program = LATE.replace('cuda = ctypes.CDLL("libcuda.so.1")\n', through)
+    assert "CFUNCTYPE" in program
+    program = program.replace("cuda.cuInit(0)", "cuda.cuInit(ctypes.c_int(0))")
+    assert_held(run([sys.executable, "-c", program], half))
+
+
 @pytest.mark.parametrize("first", [True, False])
 def test_a_library_with_the_layers_name_does_not_stop_it(half, tmp_path, first):
     source, other = tmp_path / "other.c", tmp_path / "other.so"
