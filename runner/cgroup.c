@@ -23,6 +23,7 @@
 #include "device_filter.h"
 #include "dmem.h"
 #include "file.h"
+#include "log.h"
 #include "str.h"
 #include "xalloc.h"
 
@@ -418,7 +419,7 @@ static int allow_device(const char *dir, const struct cgroup_device *d, struct e
 	return write_file(dir, "devices.allow", text, e);
 }
 
-/* Who may not load the filter leaves it to the job's /dev and the missing CAP_MKNOD. */
+/* Where no filter may be loaded it is left to the job's /dev and the missing CAP_MKNOD. */
 static int limit_devices_v2(
 	const char *dir, const struct cgroup_limits *limits, struct err *e)
 {
@@ -433,7 +434,11 @@ static int limit_devices_v2(
 	if (limits->device_count)
 		memcpy(all + plain, limits->devices, limits->device_count * sizeof(*all));
 	int rc = device_filter_attach(fd, all, plain + limits->device_count, e);
-	return rc < 0 && e->code == ERR_DENIED ? 0 : rc;
+	if (rc == 0 || e->code != ERR_DENIED)
+		return rc;
+	log_warn("a job lacks the nodes of other devices, and is not kept from them",
+		"group", dir, "why", e->text, NULL);
+	return 0;
 }
 
 static int limit_devices(

@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "buf.h"
-#include "chronos.h"
 #include "cleanup.h"
 #include "file.h"
 #include "str.h"
@@ -91,15 +90,16 @@ static bool read_place(const char *text, size_t len, struct place *out)
 	       (size_t)end == len;
 }
 
-/* Is the region "DRIVER/PLACE/NAME" one of the device there? */
-static bool is_of(const char *region, const char *pci)
+/* Is the region "DRIVER/PLACE/NAME" one of the device's? */
+static bool is_of(const char *region, const struct chronos_device *device)
 {
 	const char *at = strchr(region, '/');
 	const char *end = at ? strchr(at + 1, '/') : NULL;
 	struct place its, wanted;
 
-	return end && read_place(at + 1, (size_t)(end - at) - 1, &its) &&
-	       read_place(pci, strlen(pci), &wanted) &&
+	return end && device->kind != CHRONOS_KIND_MIG &&
+	       read_place(at + 1, (size_t)(end - at) - 1, &its) &&
+	       read_place(device->pci, strlen(device->pci), &wanted) &&
 	       memcmp(&its, &wanted, sizeof(its)) == 0;
 }
 
@@ -121,7 +121,7 @@ static char *next_region(char *text, char **rest, uint64_t *bytes)
 	return NULL;
 }
 
-bool dmem_shows(const char *regions, const char *pci)
+bool dmem_shows(const char *regions, const struct chronos_device *device)
 {
 	CLEANUP(free_ptr) char *copy = xstrdup(regions);
 	char *rest = NULL;
@@ -129,7 +129,7 @@ bool dmem_shows(const char *regions, const char *pci)
 
 	for (char *it = next_region(copy, &rest, &bytes); it;
 		it = next_region(NULL, &rest, &bytes))
-		if (is_of(it, pci))
+		if (is_of(it, device))
 			return true;
 	return false;
 }
@@ -144,7 +144,7 @@ char *dmem_limits(const char *regions, const struct dmem_share *shares, size_t c
 	for (char *it = next_region(copy, &rest, &bytes); it;
 		it = next_region(NULL, &rest, &bytes))
 		for (size_t i = 0; i < count; i++)
-			if (is_of(it, shares[i].pci))
+			if (is_of(it, shares[i].device))
 				buf_addf(&lines, "%s %" PRIu64 "\n", it,
 					chronos_share_bytes(bytes, shares[i].hundredths));
 	return lines.len ? buf_take_str(&lines) : NULL;

@@ -14,11 +14,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "chronos.h"
 #include "err.h"
 
 struct dmem_share {
-	const char
-		*pci; /* borrowed; where the device is, as 0000:03:00.0; "": not known */
+	const struct chronos_device *device; /* borrowed */
 	uint32_t hundredths;
 };
 
@@ -29,8 +29,9 @@ int dmem_hand_down(const char *group, struct err *e) MUST_CHECK;
 /* The regions and their sizes, for the functions below; the caller frees it.  NULL: there are
  * none, or group's children cannot be limited.  root: where the hierarchy is mounted. */
 char *dmem_regions(const char *root, const char *group);
-/* Has the device there a region among them? */
-bool dmem_shows(const char *regions, const char *pci);
+/* Has the device a region among them?  It is found by its place on PCI; a MIG instance has
+ * none, as its GPU's is not its own. */
+bool dmem_shows(const char *regions, const struct chronos_device *device);
 /* Lines for a dmem.max that hold each region of these devices to the device's share of it,
  * rounded down; the caller frees them.  NULL: none of them has one. */
 char *dmem_limits(

@@ -182,7 +182,7 @@ static void plan_dmem(struct runner *r)
 	if (!regions)
 		return;
 	for (size_t i = 0; i < r->gpus.count; i++)
-		shares[i] = (struct dmem_share){ r->gpus.devices[i].pci,
+		shares[i] = (struct dmem_share){ &r->gpus.devices[i],
 			r->partition.hundredths };
 	r->dmem = dmem_limits(regions, shares, r->gpus.count);
 }

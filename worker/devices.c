@@ -453,7 +453,7 @@ static void update(struct devices *d, struct device *it, const struct devices_lo
 	}
 	it->facts = *facts;
 	make_printable(it->facts.name);
-	it->dmem = look->dmem && dmem_shows(look->dmem, facts->pci);
+	it->dmem = look->dmem && dmem_shows(look->dmem, facts);
 	if (judge(d, it))
 		log_device(it);
 	foreign = foreign_of(d, facts->index);

@@ -351,7 +351,9 @@ static bool is_counted(const struct chronos_device *device, FILE *capacity)
 
 	snprintf(place, sizeof place, "/%s/", device->pci);
 	rewind(capacity);
-	while (*device->pci && fgets(line, sizeof line, capacity))
+	/* A MIG instance has none: its GPU's is not its own. */
+	while (*device->pci && device->kind != CHRONOS_KIND_MIG &&
+		fgets(line, sizeof line, capacity))
 		if (strstr(line, place))
 			return true;
 	return false;

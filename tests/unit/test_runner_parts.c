@@ -384,11 +384,20 @@ static const char capacity[] = "drm/0000:03:00.0/vram0 1000\n"
 			       "drm/0000:05:00.0/vram0 max\n"
 			       "drm/0000:13:00.0/vram0 100\n";
 
+static struct chronos_device gpu_at(const char *pci)
+{
+	struct chronos_device d = { .kind = CHRONOS_KIND_NVIDIA };
+
+	str_put(d.pci, sizeof(d.pci), "%s", pci);
+	return d;
+}
+
 static void each_region_of_a_device_is_held_to_the_share(void **state)
 {
 	(void)state;
-	const struct dmem_share shares[] = { { "0000:03:00.0", 30 }, { "", 50 },
-		{ "0000:3b:00.0", 1 } };
+	const struct chronos_device two = gpu_at("0000:03:00.0"), none = gpu_at(""),
+				    one = gpu_at("0000:3b:00.0");
+	const struct dmem_share shares[] = { { &two, 30 }, { &none, 50 }, { &one, 1 } };
 	CLEANUP(free_ptr) char *limits = dmem_limits(capacity, shares, 3);
 
 	assert_string_equal(limits, "drm/0000:03:00.0/vram0 300\n"
@@ -396,23 +405,31 @@ static void each_region_of_a_device_is_held_to_the_share(void **state)
 				    "nvidia/00000000:3B:00.0/vidmem 858993459\n");
 }
 
+static void assert_not_held(const struct chronos_device *device)
+{
+	const struct dmem_share share = { device, 50 };
+
+	assert_false(dmem_shows(capacity, device));
+	assert_null(dmem_limits(capacity, &share, 1));
+}
+
 static void a_device_without_a_region_is_not_held(void **state)
 {
 	(void)state;
 	static const char *const others[] = { "", "0000:04:00.0", "0000:03:00", "3:00.0",
-		"0001:03:00.0", "0000:05:00.0", "card0",
-		"0000:03:00.0/vram0 and much more than a place" };
+		"0001:03:00.0", "0000:05:00.0", "card0", "0000:03:00.0/vram0" };
+	struct chronos_device device = gpu_at("0000:3b:00.0");
 
-	assert_true(dmem_shows(capacity, "0000:13:00.0"));
-	assert_true(dmem_shows(capacity, "0000:3b:00.0"));
-	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++) {
-		const struct dmem_share share = { others[i], 50 };
-
-		assert_false(dmem_shows(capacity, others[i]));
-		assert_null(dmem_limits(capacity, &share, 1));
-	}
-	assert_false(dmem_shows("", "0000:13:00.0"));
+	assert_true(dmem_shows(capacity, &device));
+	assert_false(dmem_shows("", &device));
 	assert_null(dmem_limits("", NULL, 0));
+	/* The region is its GPU's, which is larger. */
+	device.kind = CHRONOS_KIND_MIG;
+	assert_not_held(&device);
+	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++) {
+		device = gpu_at(others[i]);
+		assert_not_held(&device);
+	}
 }
 
 static void put_group_file(const char *folder, const char *file, const char *text)
@@ -469,7 +486,7 @@ static void a_group_is_limited_once_its_parent_hands_the_controller_down(void **
 	assert_group_file(group, "dmem.max", "drm/0000:03:00.0/vram0 300\n");
 	put_group_file(root, "dmem.capacity", "");
 	CLEANUP(free_ptr) char *none = dmem_regions(root, group);
-	assert_false(dmem_shows(none, "0000:03:00.0"));
+	assert_string_equal(none, "");
 	assert_int_equal(tree_remove(AT_FDCWD, root, &e), 0);
 }
 
