@@ -32,6 +32,17 @@ static void store(uint64_t *word, uint64_t value)
 	__atomic_store_n(word, value, __ATOMIC_SEQ_CST);
 }
 
+/* Of what only this process's threads share, or only one of them writes. */
+static uint64_t peek(const uint64_t *word)
+{
+	return __atomic_load_n(word, __ATOMIC_RELAXED);
+}
+
+static void put(uint64_t *word, uint64_t value)
+{
+	__atomic_store_n(word, value, __ATOMIC_RELAXED);
+}
+
 static uint64_t take(uint64_t *word)
 {
 	return __atomic_exchange_n(word, 0, __ATOMIC_SEQ_CST);
@@ -240,34 +251,69 @@ static void note_had(struct chronos_attachment *a, uint64_t since_ns, uint64_t h
 {
 	struct lease_client *k = client_of(a);
 
-	__atomic_fetch_add(&k->uncharged_ns, had_ns, __ATOMIC_SEQ_CST);
+	put(&k->uncharged_ns, peek(&k->uncharged_ns) + had_ns);
 	account_overrun(seat_of(a->d, k), since_ns, since_ns + had_ns, a->lease_end_ns);
+}
+
+/* The first launch since nothing was in flight. */
+static void begin_work(struct chronos_attachment *a, uint64_t now_ns)
+{
+	put(&a->busy_since_ns, now_ns);
+	if (!a->arbitrated)
+		put(&client_of(a)->busy_since_ns, now_ns);
 }
 
 /* Nothing is in flight any more: note how long there was.  a locked. */
 static void note_time(struct chronos_attachment *a, uint64_t now_ns)
 {
 	/* Who took the lease from us may have charged us for a part. */
-	uint64_t since =
-		a->arbitrated ? a->busy_since_ns : take(&client_of(a)->busy_since_ns);
+	uint64_t since = a->arbitrated ? peek(&a->busy_since_ns)
+				       : take(&client_of(a)->busy_since_ns);
 	uint64_t settled = load(a->settled_ns);
 
 	/* A gap too short for others to use is its own. */
 	if (settled && since >= settled && since - settled < LEASE_GRACE_NS)
 		since = settled;
 	uint64_t had = since && now_ns > since ? now_ns - since : 0;
-	if (a->launches && a->timed == a->launches)
+	if (a->done && a->timed == a->done)
 		had = min_u64(had, a->timed_ns);
-	a->timed = 0;
-	a->timed_ns = 0;
 	if (!a->arbitrated)
 		note_had(a, since, had);
-	if (a->launches) {
-		uint64_t one = had / a->launches;
-		a->kernel_ns = a->kernel_ns ? (3 * a->kernel_ns + one) / 4 : one;
+	if (a->done) {
+		uint64_t one = had / a->done, before = peek(&a->kernel_ns);
+		put(&a->kernel_ns, before ? (3 * before + one) / 4 : one);
 	}
-	a->launches = 0;
-	store(a->settled_ns, now_ns);
+	a->done = a->timed = 0;
+	a->timed_ns = 0;
+	put(&a->busy_since_ns, 0);
+	__atomic_store_n(a->settled_ns, now_ns, __ATOMIC_RELEASE);
+}
+
+static uint32_t inflight(const struct chronos_attachment *a)
+{
+	return __atomic_load_n(a->inflight, __ATOMIC_SEQ_CST);
+}
+
+/* `count` launches are not in flight any more, or were not even made.  a locked. */
+static void end_launches(struct chronos_attachment *a, uint32_t count, bool made)
+{
+	uint32_t now = inflight(a);
+
+	if (count > now)
+		count = now;
+	a->done += made ? count : 0;
+	bool drained = count > 0 && count == now && peek(&a->busy_since_ns);
+	uint64_t now_ns = drained ? chronos_now_ns() : 0;
+	/* First the time, so that who sees 0 also sees since when. */
+	if (drained)
+		note_time(a, now_ns);
+	uint32_t left = __atomic_sub_fetch(a->inflight, count, __ATOMIC_SEQ_CST);
+	/* Another thread has just launched, and took the device to be busy. */
+	if (drained && left > 0)
+		begin_work(a, now_ns);
+	/* Others may be waiting for just that. */
+	if (drained && a->arbitrated && now_ns >= load(&a->d->lease_end_ns))
+		chronos_ask_ring(a);
 }
 
 /* ---- whose turn it is ---- */
@@ -314,15 +360,6 @@ static struct lease_client *choose(
 	return best ? best : burst;
 }
 
-/* The first launch since nothing was in flight.  a locked. */
-static void begin_work(struct chronos_attachment *a, uint64_t now_ns)
-{
-	a->busy_since_ns = now_ns;
-	a->launches = 0;
-	if (!a->arbitrated)
-		store(&client_of(a)->busy_since_ns, now_ns);
-}
-
 /* Can the lease be taken from its holder?  Device locked; it is free after true. */
 static bool take_lease(struct chronos_attachment *a, uint64_t now_ns)
 {
@@ -362,7 +399,8 @@ static bool try_turn(struct chronos_attachment *a, uint64_t now_ns)
 	struct device_file *d = a->d;
 	struct lease_client *me = client_of(a);
 	struct seat *s = seat_of(d, me);
-	bool mine = a->token && load(&d->lease) == a->token, borrowed = false;
+	uint64_t token = peek(&a->token);
+	bool mine = token && load(&d->lease) == token, borrowed = false;
 
 	charge_time(a, now_ns);
 	account_be_active(d->seats, s, now_ns);
@@ -387,21 +425,17 @@ static bool try_turn(struct chronos_attachment *a, uint64_t now_ns)
 	s->served_ns = me->time_ns;
 	a->borrowed = borrowed;
 	d->borrowed = borrowed;
-	a->token = ++d->grants << 16 | (a->d_client + 1);
+	token = ++d->grants << 16 | (a->d_client + 1);
+	put(&a->token, token);
+	put(&a->launched_in, token);
 	a->lease_end_ns = now_ns + length;
 	store(&d->lease_end_ns, a->lease_end_ns);
-	store(&d->lease, a->token);
+	store(&d->lease, token);
 	begin_work(a, now_ns);
-	a->launches = 1;
 	return true;
 }
 
 /* ---- launching ---- */
-
-static bool has_ended(const struct chronos_attachment *a)
-{
-	return chronos_attachment_has_ended(a, chronos_now_ns());
-}
 
 static int ended(struct chronos_error *e)
 {
@@ -409,41 +443,45 @@ static int ended(struct chronos_error *e)
 		e, CHRONOS_NOT_FOUND, "the partition has ended: released or expired");
 }
 
-/* How long a kernel takes is not known at first: then one at a time. */
-static bool fits(const struct chronos_attachment *a, uint32_t before, uint64_t end_ns)
-{
-	return before == 0 ||
-	       (a->kernel_ns && (before + 1) * a->kernel_ns <= end_ns - a->busy_since_ns);
-}
-
-static uint32_t inflight(const struct chronos_attachment *a)
-{
-	return __atomic_load_n(a->inflight, __ATOMIC_SEQ_CST);
-}
-
-static bool holds(const struct chronos_attachment *a)
+/* The lease that we have, or 0. */
+static uint64_t own_lease(const struct chronos_attachment *a)
 {
 	uint64_t lease = load(&a->d->lease);
 
 	if (a->arbitrated)
-		return lease && lease_who(lease) == a->who;
-	return a->token && lease == a->token;
+		return lease && lease_who(lease) == a->who ? lease : 0;
+	return lease == peek(&a->token) ? lease : 0;
 }
 
-/* The lease is ours and what is in flight, with one more, fits into the rest of it. */
+/* Does one more than is in flight fit into the lease, but for the grace?  The first in a
+ * lease always does; when it is not known how long one takes, they go one at a time. */
+static bool fits(const struct chronos_attachment *a, uint32_t before, uint64_t lease,
+	uint64_t now_ns, uint64_t end_ns)
+{
+	uint64_t kernel_ns = peek(&a->kernel_ns);
+	uint64_t since_ns = before ? peek(&a->busy_since_ns) : now_ns;
+
+	if (now_ns >= end_ns)
+		return false;
+	if (before == 0 && (!kernel_ns || lease != peek(&a->launched_in)))
+		return true;
+	return kernel_ns && since_ns &&
+	       (before + 1) * kernel_ns <= end_ns - since_ns + LEASE_GRACE_NS;
+}
+
+/* Count a launch.  True: it can be made now.  False: it must be taken back, by
+ * end_launches(), which needs the lock that this does not. */
 static bool launch_at_once(struct chronos_attachment *a, uint64_t now_ns)
 {
 	uint32_t before = __atomic_fetch_add(a->inflight, 1, __ATOMIC_SEQ_CST);
-	uint64_t end = load(&a->d->lease_end_ns);
+	uint64_t end_ns = load(&a->d->lease_end_ns), lease = own_lease(a);
 
-	if (holds(a) && now_ns < end && fits(a, before, end)) {
-		if (before == 0)
-			begin_work(a, now_ns);
-		a->launches++;
-		return true;
-	}
-	__atomic_fetch_sub(a->inflight, 1, __ATOMIC_SEQ_CST);
-	return false;
+	if (!lease || !fits(a, before, lease, now_ns, end_ns))
+		return false;
+	if (before == 0)
+		begin_work(a, now_ns);
+	put(&a->launched_in, lease);
+	return true;
 }
 
 /* a locked.  -1: ended or broken; 0: look again after a wait; 1: launch. */
@@ -455,6 +493,7 @@ static int attempt(struct chronos_attachment *a, struct chronos_error *e)
 		return ended(e);
 	if (launch_at_once(a, now_ns))
 		return 1;
+	end_launches(a, 1, false);
 	if (a->arbitrated || inflight(a) > 0)
 		return 0;
 	if (lock_device(a, e) < 0)
@@ -503,16 +542,11 @@ static int wait_for_turn(struct chronos_attachment *a, uint32_t seen, uint64_t s
 	return rc;
 }
 
-int chronos_launch(struct chronos_attachment *a, struct chronos_error *e)
+/* A launch is counted that could not be made at once. */
+static int launch_in_turn(struct chronos_attachment *a, struct chronos_error *e)
 {
-	if (__atomic_load_n(&a->forked, __ATOMIC_ACQUIRE))
-		return chronos_fail(
-			e, CHRONOS_NOT_FOUND, "a forked child must join anew");
-	/* A whole device is nobody else's. */
-	if (a->hundredths == CHRONOS_WHOLE)
-		return has_ended(a) ? ended(e) : 0;
-
 	pthread_mutex_lock(&a->lock);
+	end_launches(a, 1, false);
 	uint32_t seen = changes(a);
 	int rc = attempt(a, e);
 	bool waited = rc == 0;
@@ -528,6 +562,20 @@ int chronos_launch(struct chronos_attachment *a, struct chronos_error *e)
 	return rc < 0 ? -1 : 0;
 }
 
+int chronos_launch(struct chronos_attachment *a, struct chronos_error *e)
+{
+	if (__atomic_load_n(&a->forked, __ATOMIC_ACQUIRE))
+		return chronos_fail(
+			e, CHRONOS_NOT_FOUND, "a forked child must join anew");
+	uint64_t now_ns = chronos_now_ns();
+	if (chronos_attachment_has_ended(a, now_ns))
+		return ended(e);
+	/* A whole device is nobody else's. */
+	if (a->hundredths == CHRONOS_WHOLE || launch_at_once(a, now_ns))
+		return 0;
+	return launch_in_turn(a, e);
+}
+
 void chronos_launch_done(struct chronos_attachment *a, uint32_t count)
 {
 	chronos_launch_took(a, count, 0);
@@ -539,22 +587,11 @@ void chronos_launch_took(struct chronos_attachment *a, uint32_t count, uint64_t 
 		__atomic_load_n(&a->forked, __ATOMIC_ACQUIRE))
 		return;
 	pthread_mutex_lock(&a->lock);
-	uint32_t now = inflight(a);
-	if (count > now)
-		count = now;
 	if (busy_ns) {
 		a->timed += count;
 		a->timed_ns += busy_ns;
 	}
-	bool drained = count && count == now;
-	uint64_t now_ns = drained ? chronos_now_ns() : 0;
-	/* First the time, so that who sees 0 also sees since when. */
-	if (drained)
-		note_time(a, now_ns);
-	__atomic_fetch_sub(a->inflight, count, __ATOMIC_SEQ_CST);
-	/* Others may be waiting for just that. */
-	if (drained && a->arbitrated && now_ns >= load(&a->d->lease_end_ns))
-		chronos_ask_ring(a);
+	end_launches(a, count, true);
 	pthread_mutex_unlock(&a->lock);
 }
 
@@ -567,7 +604,7 @@ static void pass_on(struct chronos_attachment *a, bool at_once)
 		return;
 	uint64_t now_ns = chronos_now_ns();
 	charge_time(a, now_ns);
-	if (holds(a) && (at_once || now_ns >= load(&d->lease_end_ns))) {
+	if (own_lease(a) && (at_once || now_ns >= load(&d->lease_end_ns))) {
 		store(&d->lease, 0);
 		wake_all(d);
 	}
@@ -593,9 +630,7 @@ void chronos_lease_leave(struct chronos_attachment *a)
 {
 	pthread_mutex_lock(&a->lock);
 	stop_waiting(a);
-	if (inflight(a) > 0)
-		note_time(a, chronos_now_ns());
-	__atomic_store_n(a->inflight, 0, __ATOMIC_SEQ_CST);
+	end_launches(a, inflight(a), false);
 	if (a->arbitrated) {
 		chronos_ask_ring(a);
 	} else {

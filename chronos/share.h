@@ -190,15 +190,19 @@ struct chronos_attachment {
 	void *arg;
 	uint32_t forked; /* 1: this is a child of who joined */
 
-	pthread_mutex_t lock;   /* guards what follows, among this process's threads */
-	uint64_t token;         /* the grant that it has or had last; 0: none yet */
-	bool borrowed;          /* beyond the share */
-	uint64_t lease_end_ns;  /* of the lease that it has or had last */
-	uint64_t busy_since_ns; /* the first launch after inflight was 0 */
-	uint32_t launches;      /* since then */
-	uint32_t timed;         /* of these, reported with the device's own time */
-	uint64_t timed_ns;      /* which is this */
-	uint64_t kernel_ns;     /* estimate of one launch */
+	/* Guards what follows, among this process's threads.  What is atomic is also read,
+	 * and busy_since_ns and launched_in written, by a launch that needs no lock. */
+	pthread_mutex_t lock;
+	uint64_t token;       /* atomic; the grant that it has or had last; 0: none yet */
+	uint64_t launched_in; /* atomic; the lease of the last launch; 0: none yet */
+	uint64_t kernel_ns;   /* atomic; estimate of one launch; 0: not known */
+	uint64_t
+		busy_since_ns; /* atomic; the first launch after inflight was 0; 0: is 0 */
+	bool borrowed;         /* beyond the share */
+	uint64_t lease_end_ns; /* of the lease that it has or had last */
+	uint32_t done;         /* launches that have ended since busy_since_ns */
+	uint32_t timed;        /* of these, reported with the device's own time */
+	uint64_t timed_ns;     /* which is this */
 
 	struct fork_watch forks;
 };
