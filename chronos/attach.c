@@ -210,6 +210,8 @@ static int open_by_name(struct chronos_attachment *a, const struct chronos_joini
 
 	if (!dir || !*dir)
 		dir = CHRONOS_DEFAULT_DIR;
+	if (chronos_clock_check(e) < 0)
+		return -1;
 	int dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dirfd < 0)
 		return chronos_fail_sys(e, "open %.150s", dir);

@@ -310,7 +310,8 @@ struct chronos *chronos_open(const char *dir, struct chronos_error *e)
 		return NULL;
 	}
 	c->dirfd = open_directory(dir, e);
-	if (c->dirfd < 0 || attach_or_make(c, e) < 0 || audit(c, e) < 0) {
+	if (c->dirfd < 0 || chronos_clock_check(e) < 0 || attach_or_make(c, e) < 0 ||
+		audit(c, e) < 0) {
 		name_directory(dir, e);
 		chronos_close(c);
 		return NULL;

@@ -10,21 +10,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
-
-static uint64_t clock_ns(clockid_t clock)
-{
-	struct timespec t;
-
-	clock_gettime(clock, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
-uint64_t chronos_now_ns(void)
-{
-	return clock_ns(CLOCK_BOOTTIME);
-}
 
 void chronos_state_init(struct state *s, const char *boot_id, uint32_t generation)
 {

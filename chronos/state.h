@@ -16,6 +16,7 @@
 #pragma once
 
 #include "chronos.h"
+#include "clock.h"
 #include "forks.h"
 #include "shared_lock.h"
 
@@ -163,5 +164,3 @@ static inline void record_commit(uint32_t *state, uint32_t value)
 {
 	__atomic_store_n(state, value, __ATOMIC_RELEASE);
 }
-
-uint64_t chronos_now_ns(void); /* CLOCK_BOOTTIME */

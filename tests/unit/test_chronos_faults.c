@@ -15,6 +15,11 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
+/* Younger than the C library of some. */
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x80
+#endif
+
 /* Where this process is to be killed; only ever set in a child. */
 static const char *deadly_point;
 
@@ -277,6 +282,93 @@ static void a_waiter_that_is_killed_frees_nobody_elses_lock(void **state)
 	close(link[1]);
 }
 
+/* ---- another time ---- */
+
+static void nothing_to_drain(void *arg)
+{
+	(void)arg;
+}
+
+/* In a time namespace: the books' times are the machine's all the same. */
+static int use_in_another_time(struct place *t)
+{
+	struct chronos_partition p, q;
+	const struct chronos_joining j = {
+		.dir = t->dir, .name = "outer", .drain = nothing_to_drain
+	};
+
+	if (chronos_find(t->c, "outer", &p, &t->e) < 0 || p.left_ns > SECONDS(600) ||
+		p.left_ns < SECONDS(300))
+		return 1;
+	if (create(t, "1", 20, SECONDS(600), "inner", &q) < 0)
+		return 2;
+	struct chronos_attachment *a = chronos_attach(&j, &t->e);
+	if (!a || chronos_charge(a, 1, &t->e) < 0 || chronos_launch(a, &t->e) < 0)
+		return 3;
+	chronos_launch_done(a, 1);
+	if (chronos_renew(t->c, "outer", 1, NULL, &t->e) < 0 ||
+		chronos_launch(a, &t->e) == 0 || t->e.code != CHRONOS_NOT_FOUND)
+		return 4;
+	chronos_detach(a);
+	/* One of their own, too, that has none of its parent's. */
+	struct chronos *own = chronos_open(t->dir, &t->e);
+	bool found = own && chronos_find(own, "inner", &q, &t->e) == 0;
+	chronos_close(own);
+	return found && q.left_ns <= SECONDS(600) && q.left_ns > SECONDS(300) ? 0 : 5;
+}
+
+enum { NOT_PERMITTED_HERE = 99 };
+
+/* In a child: the exit status of what a process of the namespace did. */
+static int shift_time(struct place *t, long seconds)
+{
+	char line[64];
+	int status;
+
+	if (unshare(CLONE_NEWTIME) < 0)
+		return NOT_PERMITTED_HERE;
+	int n = snprintf(line, sizeof line, "boottime %ld 5\n", seconds);
+	int fd = open("/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, line, (size_t)n) != n)
+		return NOT_PERMITTED_HERE;
+	close(fd);
+	pid_t inner = fork();
+	if (inner == 0)
+		_exit(use_in_another_time(t));
+	return waitpid(inner, &status, 0) == inner && WIFEXITED(status)
+		       ? WEXITSTATUS(status)
+		       : 98;
+}
+
+static void in_a_time_namespace_it_is_as_late_as_elsewhere(void **state)
+{
+	struct place *t = *state;
+	struct chronos_partition p;
+	struct timespec up;
+	int status;
+
+	clock_gettime(CLOCK_BOOTTIME, &up);
+	const long shifts[] = { 864000, -up.tv_sec / 2, 0 };
+	for (size_t i = 0; i < sizeof shifts / sizeof *shifts; i++) {
+		assert_ok(t, create(t, "0", 50, SECONDS(600), "outer", &p));
+		pid_t outer = fork();
+		assert_true(outer >= 0);
+		if (outer == 0)
+			_exit(shift_time(t, shifts[i]));
+		assert_int_equal(waitpid(outer, &status, 0), outer);
+		assert_true(WIFEXITED(status));
+		if (WEXITSTATUS(status) == NOT_PERMITTED_HERE) {
+			print_message("time namespaces are not permitted here\n");
+			skip();
+		}
+		assert_int_equal(WEXITSTATUS(status), 0);
+		assert_ok(t, chronos_find(t->c, "inner", &p, &t->e));
+		assert_in_range(p.left_ns, SECONDS(300), SECONDS(600));
+		assert_int_equal(active(t), 1);
+		assert_ok(t, chronos_release(t->c, "inner", &t->e));
+	}
+}
+
 static void of_many_processes_one_makes_the_state(void **state)
 {
 	struct place t;
@@ -495,11 +587,6 @@ static void sleep_ms(unsigned ms)
 	nanosleep(&t, NULL);
 }
 
-static void nothing_to_drain(void *arg)
-{
-	(void)arg;
-}
-
 static struct chronos_attachment *join(struct place *t, const char *name)
 {
 	const struct chronos_joining j = {
@@ -638,6 +725,7 @@ int main(void)
 		with_devices(
 			processes_of_one_number_in_several_namespaces_exclude_each_other),
 		with_devices(a_waiter_that_is_killed_frees_nobody_elses_lock),
+		with_devices(in_a_time_namespace_it_is_as_late_as_elsewhere),
 		cmocka_unit_test(of_many_processes_one_makes_the_state),
 		with_devices(threads_share_a_handle),
 		with_devices(a_process_killed_at_any_point_leaves_the_books_right),
