@@ -109,7 +109,9 @@ static int join_memory(struct chronos_attachment *a, struct chronos_error *e)
 		k->settled_ns = 0;
 		if (i >= p->clients_used)
 			p->clients_used = i + 1;
+		FAULT_POINT("before joined");
 		record_commit(&k->state, CLIENT_JOINED);
+		FAULT_POINT("after joined");
 		a->p_client = i;
 		a->inflight = &k->inflight;
 		a->settled_ns = &k->settled_ns;

@@ -219,7 +219,9 @@ bool chronos_lease_sit(struct chronos_attachment *a, struct chronos_error *e)
 		*k = (struct lease_client){ .seat = seat };
 		if (i >= d->clients_used)
 			d->clients_used = i + 1;
+		FAULT_POINT("before seated");
 		record_commit(&k->state, CLIENT_JOINED);
+		FAULT_POINT("after seated");
 		a->d_client = i;
 		a->inflight = &k->inflight;
 		a->settled_ns = &k->settled_ns;
@@ -604,6 +606,7 @@ static void pass_on(struct chronos_attachment *a, bool at_once)
 		return;
 	uint64_t now_ns = chronos_now_ns();
 	charge_time(a, now_ns);
+	FAULT_POINT("time charged");
 	if (own_lease(a) && (at_once || now_ns >= load(&d->lease_end_ns))) {
 		store(&d->lease, 0);
 		wake_all(d);

@@ -144,6 +144,20 @@ void chronos_partition_show(const struct state *s, const struct partition_record
 
 /* ---- renew, release, find ---- */
 
+/* Who dies half-way leaves no end in the partition's file that is later than the books':
+ * they would give the share to another meanwhile.  An arbiter looks at each write to the
+ * file, so the last one comes after the books'. */
+static void move_end(struct chronos *c, struct partition_record *p, uint64_t end_ns)
+{
+	if (p->joinable && end_ns < p->expires_ns)
+		chronos_share_move_end(c, p->id, end_ns);
+	FAULT_POINT("end moved");
+	__atomic_store_n(&p->expires_ns, end_ns, __ATOMIC_RELEASE);
+	FAULT_POINT("end stored");
+	if (p->joinable)
+		chronos_share_move_end(c, p->id, end_ns);
+}
+
 int chronos_renew(struct chronos *c, const char *name, uint64_t duration_ns,
 	struct chronos_partition *out, struct chronos_error *e)
 {
@@ -155,9 +169,7 @@ int chronos_renew(struct chronos *c, const char *name, uint64_t duration_ns,
 	int rc = chronos_record_find_own(c->state, name, now_ns, &p, e);
 	if (p) {
 		FAULT_POINT("before renewal");
-		__atomic_store_n(&p->expires_ns, now_ns + duration_ns, __ATOMIC_RELEASE);
-		if (p->joinable)
-			chronos_share_move_end(c, p->id, now_ns + duration_ns);
+		move_end(c, p, now_ns + duration_ns);
 		if (out)
 			chronos_partition_show(c->state, p, now_ns, out);
 	}
@@ -171,8 +183,10 @@ static void end_record(struct chronos *c, struct partition_record *p, uint64_t n
 {
 	if (p->joinable)
 		chronos_share_move_end(c, p->id, 0);
+	FAULT_POINT("released");
 	if (!chronos_share_drains(c, p)) {
 		record_commit(&p->state, PARTITION_FREE);
+		FAULT_POINT("freed");
 		if (p->joinable)
 			chronos_share_remove(c, p->id);
 		return;

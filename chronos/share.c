@@ -3,6 +3,7 @@
 #include "share.h"
 
 #include "error.h"
+#include "fault.h"
 #include "table.h"
 
 #include <dirent.h>
@@ -267,12 +268,15 @@ static int make_file(const struct chronos *c, const char *name, size_t bytes, ui
 	int fd = open_new(c, new_name.text, r ? r->owner : 0, e);
 	if (fd < 0)
 		return -1;
+	FAULT_POINT("new share created");
 	int rc = fill_new(c, fd, bytes, id, r, e);
 	if (rc == 0 && mode == DEVICE_ARBITRATED)
 		rc = give_to_arbiter(fd, e);
 	close(fd);
+	FAULT_POINT("new share filled");
 	if (rc == 0 && renameat(c->dirfd, new_name.text, c->dirfd, name) < 0)
 		rc = chronos_fail_sys(e, "publish %s", name);
+	FAULT_POINT("new share published");
 	if (rc < 0)
 		unlinkat(c->dirfd, new_name.text, 0);
 	return rc;
@@ -347,6 +351,7 @@ void chronos_share_sweep(const struct chronos *c, uint64_t now_ns)
 		uint32_t id = (uint32_t)strtoul(f->d_name + sizeof prefix - 1, NULL, 16);
 		if (!id_is_needed(c, id, now_ns))
 			unlinkat(c->dirfd, f->d_name, 0);
+		FAULT_POINT("swept one");
 	}
 	closedir(dir);
 }
@@ -372,6 +377,7 @@ static int prepare_locked(struct chronos *c, struct partition_record *r, uint64_
 		if (prepare_device(c, (uint32_t)__builtin_ctzll(left), e) < 0)
 			return -1;
 	}
+	FAULT_POINT("before joinable");
 	r->joinable = 1;
 	if (file_is_ours(c, name.text, sizeof(struct partition_file), r->created_ns)) {
 		chronos_share_move_end(c, r->id, r->expires_ns);

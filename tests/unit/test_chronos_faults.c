@@ -3,7 +3,8 @@
 /*
  * Linked with the library as built for tests, which calls chronos_fault_point() inside
  * its critical sections.  CHRONOS_KILLS in the environment says how often a process is
- * killed at each of them (default 20), CHRONOS_RACERS how many race (default 100).
+ * killed at each of them (default 20), CHRONOS_RACERS how many race (default 100), and
+ * CHRONOS_TEST is the pattern of the tests to run.
  */
 #include "state.h"
 #include "test_chronos.h"
@@ -486,21 +487,24 @@ static void kill_at(struct place *t, const char *point, unsigned round)
 		fail_msg("nothing passed \"%s\"", point);
 }
 
+static const struct {
+	const char *name;
+	size_t left; /* partitions that are there afterwards */
+} book_points[] = { { "device stored", 0 }, { "locked", 0 }, { "unlock", 0 },
+	{ "surveyed", 0 }, { "record half stored", 0 }, { "before commit", 0 },
+	{ "after commit", 1 }, { "before renewal", 1 }, { "before release", 1 },
+	{ "after release", 0 } };
+
+enum { BOOK_POINTS = sizeof book_points / sizeof *book_points };
+
 static void a_process_killed_at_any_point_leaves_the_books_right(void **state)
 {
 	struct place *t = *state;
-	static const struct {
-		const char *point;
-		size_t left; /* partitions that are there afterwards */
-	} points[] = { { "device stored", 0 }, { "locked", 0 }, { "unlock", 0 },
-		{ "surveyed", 0 }, { "record half stored", 0 }, { "before commit", 0 },
-		{ "after commit", 1 }, { "before renewal", 1 }, { "before release", 1 },
-		{ "after release", 0 } };
 
-	for (size_t i = 0; i < sizeof points / sizeof *points; i++) {
+	for (size_t i = 0; i < BOOK_POINTS; i++) {
 		for (int round = 0; round < kills(); round++) {
-			kill_at(t, points[i].point, (unsigned)round);
-			assert_int_equal(active(t), points[i].left);
+			kill_at(t, book_points[i].name, (unsigned)round);
+			assert_int_equal(active(t), book_points[i].left);
 			assert_books_are_right(t, 2);
 			release_all(t);
 		}
@@ -522,18 +526,19 @@ static void one_who_takes_over_from_the_dead_may_die_too(void **state)
 	}
 }
 
+static const char *const making_points[] = { "new state created", "new state filled" };
+
 static void one_killed_while_it_makes_the_state_is_no_obstacle(void **state)
 {
-	static const char *const points[] = { "new state created", "new state filled" };
 	struct place t;
 	int status;
 
 	(void)state;
-	for (size_t i = 0; i < sizeof points / sizeof *points; i++) {
+	for (int i = 0; i < 2 * kills(); i++) {
 		place_init(&t);
 		pid_t child = fork();
 		if (child == 0) {
-			deadly_point = points[i];
+			deadly_point = making_points[i % 2];
 			(void)!chronos_open(t.dir, &t.e);
 			_exit(0);
 		}
@@ -599,10 +604,118 @@ static struct chronos_attachment *join(struct place *t, const char *name)
 	return a;
 }
 
+/* All that concerns the files by which one joins.  "outer" and "brief" are joined by
+ * another. */
+static void use_shares(struct place *t)
+{
+	struct chronos_partition p;
+
+	if (create(t, "0", 20, SECONDS(600), "inner", &p) < 0)
+		return;
+	struct chronos_attachment *a = join(t, "inner");
+	(void)!chronos_charge(a, 1, NULL);
+	(void)!chronos_launch(a, NULL);
+	chronos_launch_done(a, 1);
+	(void)!chronos_renew(t->c, "inner", SECONDS(900), NULL, &t->e);
+	(void)!chronos_renew(t->c, "brief", 1, NULL, &t->e);
+	chronos_detach(a);
+	(void)!chronos_release(t->c, "inner", &t->e);
+	(void)!chronos_release(t->c, "outer", &t->e);
+}
+
+static size_t files_of_partitions(const struct place *t)
+{
+	DIR *d = opendir(t->dir);
+	size_t n = 0;
+
+	assert_non_null(d);
+	for (struct dirent *f; (f = readdir(d));)
+		n += strncmp(f->d_name, "partition-", 10) == 0;
+	closedir(d);
+	return n;
+}
+
+/* Of a partition that has ended; it is swept by who prepares another. */
+static void leave_a_file(struct place *t)
+{
+	struct chronos_partition p;
+
+	assert_ok(t, create(t, "1", 1, SECONDS(600), "stale", &p));
+	assert_ok(t, chronos_prepare(t->c, "stale", NULL, &t->e));
+	assert_ok(t, chronos_renew(t->c, "stale", 1, NULL, &t->e));
+}
+
+/* As if nothing had been: everything can be had, and nothing lies about. */
+static void assert_all_is_well(struct place *t)
+{
+	struct chronos_partition p;
+	struct place second = *t;
+
+	open_place(&second);
+	assert_books_are_right(&second, 2);
+	chronos_close(second.c);
+	release_all(t);
+	assert_ok(t, create(t, "0", 99, SECONDS(600), NULL, &p));
+	struct chronos_attachment *a = join(t, p.id);
+	assert_int_equal(files_of_partitions(t), 1);
+	assert_ok(t, chronos_charge(a, chronos_quota(a), &t->e));
+	assert_ok(t, chronos_launch(a, &t->e));
+	chronos_launch_done(a, 1);
+	chronos_detach(a);
+	assert_ok(t, chronos_release(t->c, p.id, &t->e));
+}
+
+/* Or earlier.  Detaches. */
+static void assert_ends_with_the_books(
+	struct place *t, const char *key, struct chronos_attachment *a)
+{
+	struct chronos_partition p;
+
+	if (chronos_find(t->c, key, &p, &t->e) < 0)
+		assert_refused(t, CHRONOS_NOT_FOUND, chronos_launch(a, &t->e));
+	chronos_detach(a);
+}
+
+static const char *const share_points[] = { "before joinable", "new share created",
+	"new share filled", "new share published", "swept one", "before joined",
+	"after joined", "before seated", "after seated", "time charged", "end moved",
+	"end stored", "released", "freed", "draining" };
+
+static void a_process_killed_while_it_makes_or_ends_shares_leaves_nothing(void **state)
+{
+	struct place *t = *state;
+	struct chronos_partition p;
+	int status;
+
+	for (size_t i = 0; i < sizeof share_points / sizeof *share_points; i++) {
+		for (int round = 0; round < kills(); round++) {
+			assert_ok(t, create(t, "0", 50, SECONDS(600), "outer", &p));
+			assert_ok(t, create(t, "0", 10, SECONDS(600), "brief", &p));
+			struct chronos_attachment *a = join(t, "outer");
+			struct chronos_attachment *b = join(t, "brief");
+			leave_a_file(t);
+			pid_t child = fork();
+			assert_true(child >= 0);
+			if (child == 0) {
+				deadly_point = share_points[i];
+				use_shares(t);
+				_exit(0);
+			}
+			assert_int_equal(waitpid(child, &status, 0), child);
+			if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
+				fail_msg("nothing passed \"%s\"", share_points[i]);
+			assert_ends_with_the_books(t, "outer", a);
+			assert_ends_with_the_books(t, "brief", b);
+			assert_all_is_well(t);
+		}
+	}
+}
+
+static const char *const turn_points[] = { "before charge", "after charge", "before turn",
+	"after turn" };
+
 static void killed_while_it_charges_or_takes_its_turn_it_spoils_nothing(void **state)
 {
-	static const char *const points[] = { "before charge", "after charge",
-		"before turn", "after turn" };
 	struct place *t = *state;
 	struct chronos_partition p;
 	int status;
@@ -615,7 +728,7 @@ static void killed_while_it_charges_or_takes_its_turn_it_spoils_nothing(void **s
 		assert_true(child >= 0);
 		if (child == 0) {
 			struct chronos_attachment *own = join(t, p.id);
-			deadly_point = points[i % 4];
+			deadly_point = turn_points[i % 4];
 			if (chronos_charge(own, quota / 2, NULL) == 0)
 				(void)!chronos_launch(own, NULL);
 			_exit(1);
@@ -680,7 +793,7 @@ static void an_arbiter_killed_at_any_point_is_followed_by_one_that_goes_on(void 
 {
 	struct place *t = *state;
 	struct chronos_partition p, q;
-	int times = kills() / 4, missed;
+	int times = kills() / 10, missed;
 	int *deaths = mmap(NULL, sizeof(int[ARBITER_POINTS]), PROT_READ | PROT_WRITE,
 		MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
@@ -713,10 +826,74 @@ static void an_arbiter_killed_at_any_point_is_followed_by_one_that_goes_on(void 
 	munmap(deaths, sizeof(int[ARBITER_POINTS]));
 }
 
+/* ---- none is forgotten ---- */
+
+static bool is_among(const char *name, const char *const *points, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (strcmp(points[i], name) == 0)
+			return true;
+	}
+	return false;
+}
+
+#define IS_AMONG(name, points) is_among(name, points, sizeof(points) / sizeof *(points))
+
+/* Is there a test above that kills there? */
+static bool is_deadly(const char *name)
+{
+	bool of_books = strcmp(name, "take over") == 0;
+
+	for (size_t i = 0; i < BOOK_POINTS; i++)
+		of_books |= strcmp(book_points[i].name, name) == 0;
+	return of_books || IS_AMONG(name, making_points) || IS_AMONG(name, turn_points) ||
+	       IS_AMONG(name, share_points) || IS_AMONG(name, arbiter_points);
+}
+
+static size_t check_points(const char *file)
+{
+	char path[512], line[256];
+	size_t n = 0;
+
+	snprintf(path, sizeof path, "chronos/%s", file);
+	FILE *f = fopen(path, "r");
+	assert_non_null(f);
+	while (fgets(line, sizeof line, f)) {
+		char *at = strstr(line, "FAULT_POINT(\""), *name = at ? at + 13 : NULL;
+		if (!name)
+			continue;
+		name[strcspn(name, "\"")] = '\0';
+		if (!is_deadly(name))
+			fail_msg("%s: nothing is killed at \"%s\"", path, name);
+		n++;
+	}
+	fclose(f);
+	return n;
+}
+
+static void at_each_point_of_the_sources_something_is_killed(void **state)
+{
+	(void)state;
+	DIR *d = opendir("chronos");
+	size_t n = 0;
+
+	assert_non_null(d);
+	for (struct dirent *f; (f = readdir(d));) {
+		size_t length = strlen(f->d_name);
+		if (length > 2 && strcmp(f->d_name + length - 2, ".c") == 0)
+			n += check_points(f->d_name);
+	}
+	closedir(d);
+	assert_true(n > 30);
+}
+
 int main(void)
 {
 #define with_devices(test) cmocka_unit_test_setup_teardown(test, two_devices, no_place)
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(at_each_point_of_the_sources_something_is_killed),
+		with_devices(
+			a_process_killed_while_it_makes_or_ends_shares_leaves_nothing),
 		with_devices(killed_while_it_charges_or_takes_its_turn_it_spoils_nothing),
 		with_devices(
 			an_arbiter_killed_at_any_point_is_followed_by_one_that_goes_on),
