@@ -25,7 +25,7 @@ static const char *const functions[] = { "chronos_arbiter_close", "chronos_arbit
 	"chronos_close", "chronos_code_name", "chronos_create", "chronos_detach",
 	"chronos_devices", "chronos_devices_discover", "chronos_devices_parse",
 	"chronos_devices_register", "chronos_enforcement", "chronos_find",
-	"chronos_hundredths", "chronos_kind_name", "chronos_launch",
+	"chronos_has_ended", "chronos_hundredths", "chronos_kind_name", "chronos_launch",
 	"chronos_launch_done", "chronos_launch_took", "chronos_list", "chronos_note_dmem",
 	"chronos_open", "chronos_partitions_free", "chronos_prepare", "chronos_quota",
 	"chronos_release", "chronos_renew", "chronos_settle", "chronos_share_bytes",
