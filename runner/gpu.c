@@ -136,7 +136,8 @@ static int add_opencl(struct gpus *g, const struct chronos_device *d, struct err
 {
 	struct render_nodes nodes;
 
-	if (render_find(RENDER_PCI_FOLDER, d->pci, &nodes, e) < 0)
+	if (render_find(RENDER_PCI_FOLDER, d->pci, &nodes, e) < 0 ||
+		render_check(&nodes, e) < 0)
 		return err_wrap(e, "device %s", d->uuid);
 	for (size_t i = 0; i < nodes.count; i++)
 		if (!has_node(g, nodes.paths[i]) && need_node(g, nodes.paths[i], e) < 0)

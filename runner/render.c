@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -57,5 +58,29 @@ int render_find(
 	if (is_amds(device))
 		add(&found, AMD_NODE, "");
 	*out = found;
+	return 0;
+}
+
+static bool is_for_jobs(const struct stat *st)
+{
+	const mode_t all = S_IROTH | S_IWOTH, group = S_IRGRP | S_IWGRP;
+
+	return (st->st_mode & all) == all ||
+	       ((st->st_mode & group) == group && st->st_gid);
+}
+
+int render_check(const struct render_nodes *n, struct err *e)
+{
+	for (size_t i = 0; i < n->count; i++) {
+		struct stat st;
+
+		if (stat(n->paths[i], &st) < 0 || !S_ISCHR(st.st_mode))
+			return err_set(e, ERR_NOT_FOUND, "%s is not there", n->paths[i]);
+		if (!is_for_jobs(&st))
+			return err_set(e, ERR_DENIED,
+				"root alone can open %s; udev gives such nodes to the group "
+				"render, mode 0660",
+				n->paths[i]);
+	}
 	return 0;
 }

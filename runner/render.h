@@ -26,3 +26,7 @@ struct render_nodes {
  * is not known (""); ERR_NOT_FOUND: no driver of the kernel's has it. */
 int render_find(const char *folder, const char *pci, struct render_nodes *out,
 	struct err *e) MUST_CHECK;
+
+/* Can jobs open all of them: by everybody's permission, or by a group's that is not root's?
+ * ERR_NOT_FOUND: one is not there; ERR_DENIED: root alone can open one. */
+int render_check(const struct render_nodes *n, struct err *e) MUST_CHECK;

@@ -165,9 +165,11 @@ static int find_nodes(const struct device *it, struct err *e)
 {
 	struct render_nodes nodes;
 
-	return it->facts.kind == CHRONOS_KIND_OPENCL
-		       ? render_find(RENDER_PCI_FOLDER, it->facts.pci, &nodes, e)
-		       : 0;
+	if (it->facts.kind != CHRONOS_KIND_OPENCL)
+		return 0;
+	return render_find(RENDER_PCI_FOLDER, it->facts.pci, &nodes, e) < 0
+		       ? -1
+		       : render_check(&nodes, e);
 }
 
 static void name_health(

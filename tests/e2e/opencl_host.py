@@ -18,9 +18,12 @@ RENDER, KFD = 226, 240  # majors; no driver of this machine has them
 RENDER_GROUP, KFD_GROUP = 60123, 60124
 
 # Where the fakes say that they are, and what Linux has of them there.
-GPUS = {"0001:3a:00.1": ("xe", "renderD128"), "0000:c3:1f.0": ("amdgpu", "renderD129")}
+# The last one's node belongs to root alone.
+GPUS = {"0001:3a:00.1": ("xe", "renderD128"), "0000:c3:1f.0": ("amdgpu", "renderD129"),
+        "0000:c4:00.0": ("xe", "renderD130")}
 NODES = {"dri/renderD128": (RENDER, 128, RENDER_GROUP), "kfd": (KFD, 0, KFD_GROUP),
-         "dri/renderD129": (RENDER, 129, RENDER_GROUP)}
+         "dri/renderD129": (RENDER, 129, RENDER_GROUP), "dri/renderD130": (RENDER, 130, 0)}
+USABLE = 2
 
 
 class OpenclHost(System):

@@ -919,7 +919,7 @@ static void opencl_gpus_are_found_with_their_places_on_pci(void **state)
 	(void)state;
 	json_t *devices = discover(&a, "LD_LIBRARY_PATH=" FAKE_OPENCL_DIR, "auto");
 	assert_int_equal(a.code, 0);
-	assert_int_equal(json_array_size(devices), 3);
+	assert_int_equal(json_array_size(devices), 4);
 	json_t *first = json_array_get(devices, 0);
 	assert_string_equal(text_of(first, "kind"), "opencl");
 	assert_string_equal(text_of(first, "name"), "Fake Arc");

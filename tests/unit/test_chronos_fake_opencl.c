@@ -1,7 +1,7 @@
 /* test_chronos_fake_opencl.c - a libOpenCL with GPUs of AMD's and Intel's, for machines without. */
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One platform with three GPUs: one says where it is on PCI as Khronos has it, one as AMD has
+ * One platform with four GPUs: two say where they are on PCI as Khronos has it, one as AMD has
  * it, one not at all.  Only what a probe asks is answered.
  */
 #include <stdint.h>
@@ -19,7 +19,7 @@ enum {
 	DEVICE_TOPOLOGY_AMD = 0x4037,
 	DEVICE_PCI_BUS_INFO_KHR = 0x410F,
 };
-enum { KHRONOS, AMD, NOWHERE, GPUS };
+enum { KHRONOS, AMD, NOWHERE, LOCKED, GPUS };
 
 static const uint64_t GPU = 1u << 2;
 
@@ -78,10 +78,14 @@ int32_t clGetDeviceIDs(
 
 int32_t clGetDeviceInfo(void *device, uint32_t what, size_t room, void *out, size_t *size)
 {
-	static const char *const names[GPUS] = { "Fake Arc", "Fake Instinct", "Fake" };
+	static const char *const names[GPUS] = { "Fake Arc", "Fake Instinct", "Fake",
+		"Fake Locked" };
 	static const char *const extensions[GPUS] = { "cl_khr_fp64 cl_khr_pci_bus_info",
-		"cl_amd_device_attribute_query", "cl_khr_pci_bus_info_not" };
-	static const uint32_t khronos[4] = { 1, 0x3a, 0, 1 };
+		"cl_amd_device_attribute_query", "cl_khr_pci_bus_info_not",
+		"cl_khr_pci_bus_info" };
+	static const uint32_t khronos[GPUS][4] = {
+		[KHRONOS] = { 1, 0x3a, 0, 1 }, [LOCKED] = { 0, 0xc4, 0, 0 }
+	};
 	static const uint64_t memory = UINT64_C(8) << 30;
 	/* A word that says PCIe, 17 bytes of nothing, bus, device and function. */
 	unsigned char amd[24] = { 1, [21] = 0xc3, 0x1f, 0 };
@@ -96,8 +100,9 @@ int32_t clGetDeviceInfo(void *device, uint32_t what, size_t room, void *out, siz
 	case DEVICE_MEMORY:
 		return answer(&memory, sizeof memory, room, out);
 	case DEVICE_PCI_BUS_INFO_KHR:
-		return gpu == KHRONOS ? answer(khronos, sizeof khronos, room, out)
-				      : INVALID_VALUE;
+		return gpu == KHRONOS || gpu == LOCKED
+			       ? answer(khronos[gpu], sizeof khronos[gpu], room, out)
+			       : INVALID_VALUE;
 	case DEVICE_TOPOLOGY_AMD:
 		return gpu == AMD ? answer(amd, sizeof amd, room, out) : INVALID_VALUE;
 	default:
