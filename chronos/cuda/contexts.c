@@ -134,6 +134,35 @@ CUresult cuCtxCreate_v4(
 	CREATE(context, device, REAL(cuCtxCreate_v4)(context, params, flags, device));
 }
 
+/* ---- what kernels allocate from ---- */
+
+/* The driver takes all of it when the first kernel that calls malloc() is loaded. */
+static CUresult set_heap(struct device *d, CUcontext context, size_t bytes)
+{
+	struct held_claim c;
+	CUresult rc = held_charge_on(&c, d, HELD_HEAP, bytes);
+
+	if (rc != CUDA_SUCCESS)
+		return rc;
+	rc = REAL(cuCtxSetLimit)(CU_LIMIT_MALLOC_HEAP_SIZE, bytes);
+	if (rc == CUDA_SUCCESS)
+		(void)held_freed(held_take(HELD_HEAP, (uintptr_t)context), rc);
+	return held_settle(&c, rc, (uintptr_t)context);
+}
+
+CUresult cuCtxSetLimit(CUlimit limit, size_t value)
+{
+	CUcontext context;
+	CUresult rc;
+
+	if (!partition_is_set() || (int)limit != CU_LIMIT_MALLOC_HEAP_SIZE)
+		return REAL(cuCtxSetLimit)(limit, value);
+	struct device *d = partition_current_device(&rc);
+	if (rc == CUDA_SUCCESS)
+		rc = REAL(cuCtxGetCurrent)(&context);
+	return rc == CUDA_SUCCESS ? set_heap(d, context, value) : rc;
+}
+
 /* ---- ending ---- */
 
 /* Everything in it has gone with it. */

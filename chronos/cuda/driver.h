@@ -64,6 +64,7 @@ typedef struct CUgraphEdgeData_st CUgraphEdgeData;
 typedef struct CUlaunchAttribute_st CUlaunchAttribute;
 typedef struct CUarrayMapInfo_st CUarrayMapInfo;
 typedef int CUgraphNodeType;
+typedef int CUlimit;
 
 typedef enum {
 	CUDA_SUCCESS = 0,
@@ -91,6 +92,7 @@ typedef enum {
 enum {
 	CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM = 2,
 	CU_EVENT_DEFAULT = 0,
+	CU_LIMIT_MALLOC_HEAP_SIZE = 2,
 	CUDA_ARRAY3D_SPARSE = 0x40,
 	CUDA_ARRAY3D_DEFERRED_MAPPING = 0x80,
 	CU_GRAPH_NODE_TYPE_GRAPH = 4,
@@ -234,6 +236,7 @@ CUresult cuCtxCreate_v3(CUcontext *context, CUexecAffinityParam *params, int cou
 CUresult cuCtxCreate_v4(
 	CUcontext *context, CUctxCreateParams *params, unsigned flags, CUdevice device);
 CUresult cuCtxDestroy_v2(CUcontext context);
+CUresult cuCtxSetLimit(CUlimit limit, size_t value);
 CUresult cuCtxAttach(CUcontext *context, unsigned flags);
 CUresult cuCtxDetach(CUcontext context);
 CUresult cuCtxGetCurrent(CUcontext *context);

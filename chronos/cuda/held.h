@@ -10,7 +10,8 @@
 
 #include "partition.h"
 
-enum held_kind { HELD_MEMORY, HELD_ARRAY, HELD_CONTEXT, HELD_PART };
+/* Those before HELD_CONTEXT go with their context. */
+enum held_kind { HELD_MEMORY, HELD_ARRAY, HELD_HEAP, HELD_CONTEXT, HELD_PART };
 
 struct held; /* opaque */
 

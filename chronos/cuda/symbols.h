@@ -33,6 +33,7 @@ enum { KNOWN_CUDA_VERSION = 13050 };
 	COVERED(cuCtxDestroy_v2, cuCtxDestroy, 4000, ANY)                                \
 	COVERED(cuCtxAttach, cuCtxAttach, 2000, ANY)                                     \
 	COVERED(cuCtxDetach, cuCtxDetach, 2000, ANY)                                     \
+	COVERED(cuCtxSetLimit, cuCtxSetLimit, 3010, ANY)                                 \
 	COVERED(cuGreenCtxCreate, cuGreenCtxCreate, 12040, ANY)                          \
 	COVERED(cuGreenCtxDestroy, cuGreenCtxDestroy, 12040, ANY)                        \
 	COVERED(cuCtxSynchronize, cuCtxSynchronize, 2000, ANY)                           \

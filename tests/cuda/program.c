@@ -50,6 +50,7 @@
 	FUNCTION(cuInit, cuInit, 2000, 0)                                                \
 	FUNCTION(cuCtxCreate_v2, cuCtxCreate, 3020, 0)                                   \
 	FUNCTION(cuCtxDestroy_v2, cuCtxDestroy, 4000, 0)                                 \
+	FUNCTION(cuCtxSetLimit, cuCtxSetLimit, 3010, 0)                                  \
 	FUNCTION(cuCtxSynchronize, cuCtxSynchronize, 2000, 0)                            \
 	FUNCTION(cuDevicePrimaryCtxRetain, cuDevicePrimaryCtxRetain, 7000, 0)            \
 	FUNCTION(cuDevicePrimaryCtxRelease_v2, cuDevicePrimaryCtxRelease, 11000, 0)      \
@@ -476,6 +477,12 @@ static void contexts(void)
 	MUST(left() == all - FAKE_CONTEXT_MIB * MIB);
 	OK(cu.cuMemAlloc_v2(&at, 10 * MIB));
 	MUST(left() == all - (FAKE_CONTEXT_MIB + 10) * MIB);
+	/* What its kernels allocate from is taken as a whole. */
+	OK(cu.cuCtxSetLimit(CU_LIMIT_MALLOC_HEAP_SIZE, 100 * MIB));
+	OK(cu.cuCtxSetLimit(CU_LIMIT_MALLOC_HEAP_SIZE, 20 * MIB));
+	MUST(left() == all - (FAKE_CONTEXT_MIB + 30) * MIB);
+	REFUSED(cu.cuCtxSetLimit(CU_LIMIT_MALLOC_HEAP_SIZE, QUOTA_MIB * MIB));
+	MUST(left() == all - (FAKE_CONTEXT_MIB + 30) * MIB);
 	/* All that was in it goes with it. */
 	OK(cu.cuCtxDestroy_v2(second));
 	MUST(left() == all);

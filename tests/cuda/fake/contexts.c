@@ -39,7 +39,7 @@ static CUresult make_context(CUcontext *context, int device)
 static void end_context(CUcontext context)
 {
 	context->alive = false;
-	give(context->device, CONTEXT_BYTES);
+	give(context->device, CONTEXT_BYTES + context->heap);
 	free_things_of(context);
 }
 
@@ -152,6 +152,22 @@ CUresult cuCtxDetach(CUcontext context)
 		return CUDA_SUCCESS;
 	}
 	return cuCtxDestroy_v2(context);
+}
+
+CUresult cuCtxSetLimit(CUlimit limit, size_t value)
+{
+	CUcontext context;
+
+	MAY_FAIL();
+	CUresult rc = current(&context);
+	if (rc != CUDA_SUCCESS || limit != CU_LIMIT_MALLOC_HEAP_SIZE)
+		return rc;
+	give(context->device, context->heap);
+	context->heap = 0;
+	rc = take(context->device, value);
+	if (rc == CUDA_SUCCESS)
+		context->heap = value;
+	return rc;
 }
 
 CUresult cuGreenCtxCreate(

@@ -29,6 +29,7 @@ struct CUctx_st {
 	int device;
 	bool alive;
 	unsigned attached; /* owners beside the first */
+	uint64_t heap;     /* bytes that its kernels may allocate from */
 };
 
 /* A part of a device, which keeps its primary context. */

@@ -27,7 +27,7 @@ CUresult cuMemAlloc_v2(CUdeviceptr *at, size_t bytes)
 
 CUresult cuMemAlloc(unsigned *at, unsigned bytes)
 {
-	CUdeviceptr all;
+	CUdeviceptr all = 0;
 
 	MAY_FAIL();
 	CUresult rc = allocate(&all, bytes);
