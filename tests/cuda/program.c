@@ -1141,6 +1141,20 @@ static void check_ahead(void)
 	count_work(step_ahead, events);
 }
 
+static void step_launches(void *arg)
+{
+	(void)arg;
+	for (int i = 0; i < 100; i++)
+		OK(launch(0));
+	OK(cu.cuCtxSynchronize());
+}
+
+static void check_launches(void)
+{
+	open_device();
+	count_work(step_launches, NULL);
+}
+
 static void check_graph(void)
 {
 	CUstream stream;
@@ -1220,6 +1234,7 @@ static const struct {
 	{ "work", work },
 	{ "check matmul", check_matmul },
 	{ "check ahead", check_ahead },
+	{ "check launches", check_launches },
 	{ "check graph", check_graph },
 	{ "check memory", check_memory },
 	{ "check expiry", check_expiry },

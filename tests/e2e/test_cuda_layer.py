@@ -278,7 +278,7 @@ def test_gpu_check_makes_its_report_with_the_fake_driver():
     """Its shares are a matter of how busy this machine is; the rest is not."""
     done = run([sys.executable, ROOT / "scripts" / "gpu_check.py", BUILD, "--fake"], {})
     rows = [line for line in done.stdout.splitlines() if line.startswith("| ")][1:]
-    assert len(rows) == 17, done.stdout + done.stderr
+    assert len(rows) == 20, done.stdout + done.stderr
     for row in rows:
-        if row.startswith("| memory") or row.startswith("| after kill"):
+        if row.startswith(("| memory", "| after kill", "| charged")):
             assert row.endswith("| ok |"), row
