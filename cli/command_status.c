@@ -104,6 +104,7 @@ static void add_timing(struct buf *out, const Cumulus__Orchestrator__Timing *t)
 static void add_usage(struct buf *out, const Cumulus__Orchestrator__GpuUsage *u)
 {
 	char used[SPAN_SIZE], quota[SPAN_SIZE];
+	char refused[EXCESS_SIZE], overrun[EXCESS_SIZE];
 
 	if (!u)
 		return;
@@ -113,9 +114,11 @@ static void add_usage(struct buf *out, const Cumulus__Orchestrator__GpuUsage *u)
 	char *memory = str_fmt("%s%s of %s%s", over ? "up to " : "",
 		text_bytes(used, over ? u->memory_peak_bytes : u->memory_used_bytes),
 		text_bytes(quota, u->memory_quota_bytes),
-		u->refusals ? ", more was refused" : "");
+		text_refusals(refused, u->refusals));
 	CLEANUP(free_ptr)
-	char *busy = str_fmt("%.1f s", (double)u->time_ns / (double)NS_PER_S);
+	char *busy = str_fmt("%.1f s of %.1f s%s", (double)u->time_ns / (double)NS_PER_S,
+		(double)u->time_asked_ns / (double)NS_PER_S,
+		text_overruns(overrun, u->overruns, u->overrun_ns));
 
 	add_line(out, "gpu memory", memory);
 	if (u->time_ns)

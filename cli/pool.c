@@ -28,17 +28,19 @@ static void draw_partition(const Cumulus__Orchestrator__PartitionInfo *p, struct
 {
 	const char *who = *p->job_id ? p->job_id : p->partition_id;
 	char used[SPAN_SIZE], quota[SPAN_SIZE];
+	char refused[EXCESS_SIZE], overrun[EXCESS_SIZE];
 
 	if (!p->memory_quota_mb) {
 		pool_add_line(out, str_fmt("        %.2f  %s", (double)p->amount, who));
 		return;
 	}
-	pool_add_line(out, str_fmt("        %.2f  %s  %s of %s, %.2f of the time%s",
+	pool_add_line(out, str_fmt("        %.2f  %s  %s of %s, %.2f of the time%s%s",
 				   (double)p->amount, who,
 				   text_bytes(used, (int64_t)p->memory_used_mb << 20),
 				   text_bytes(quota, (int64_t)p->memory_quota_mb << 20),
 				   (double)p->time_share,
-				   p->refusals ? ", more memory was refused" : ""));
+				   text_overruns(overrun, p->overruns, p->overrun_ns),
+				   text_refusals(refused, p->refusals)));
 }
 
 static bool is_fit(const Device *d)

@@ -121,6 +121,25 @@ char *text_bytes(char out[SPAN_SIZE], int64_t bytes)
 	return out;
 }
 
+char *text_refusals(char out[EXCESS_SIZE], int64_t refusals)
+{
+	*out = '\0';
+	if (refusals)
+		snprintf(out, EXCESS_SIZE, ", %lld allocation%s refused",
+			(long long)refusals, refusals == 1 ? "" : "s");
+	return out;
+}
+
+char *text_overruns(char out[EXCESS_SIZE], int64_t overruns, int64_t ns)
+{
+	*out = '\0';
+	if (overruns)
+		snprintf(out, EXCESS_SIZE, ", %lld overrun%s of %.1f s",
+			(long long)overruns, overruns == 1 ? "" : "s",
+			(double)ns / (double)NS_PER_S);
+	return out;
+}
+
 static struct tm local_time(int64_t unix_s)
 {
 	time_t t = (time_t)unix_s;

@@ -26,6 +26,11 @@ size_t text_fit(const char *text, size_t columns);
 char *text_span(char out[SPAN_SIZE], int64_t seconds);
 /* 900 -> "900 B", 1536 -> "1.5 KiB". */
 char *text_bytes(char out[SPAN_SIZE], int64_t bytes);
+#define EXCESS_SIZE 64
+/* What a job tried beyond its share, to go on a line with: ", 2 allocations refused"; 0 -> "". */
+char *text_refusals(char out[EXCESS_SIZE], int64_t refusals);
+/* ", 3 overruns of 1.2 s"; 0 -> "". */
+char *text_overruns(char out[EXCESS_SIZE], int64_t overruns, int64_t ns);
 #define TIME_SIZE 32
 /* Local time, "2026-03-01 12:00:07"; 0 -> "-". */
 char *text_time(char out[TIME_SIZE], int64_t unix_s);

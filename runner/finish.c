@@ -175,6 +175,8 @@ static bool fill_usage(const struct runner *r, Cumulus__Orchestrator__GpuUsage *
 	m->memory_peak_bytes = (int64_t)r->usage.peak_bytes;
 	m->time_ns = (int64_t)r->usage.time_ns;
 	m->refusals = (int64_t)r->usage.refusals;
+	m->overruns = (int64_t)r->usage.overruns;
+	m->overrun_ns = (int64_t)r->usage.overrun_ns;
 	return r->usage.quota_bytes > 0;
 }
 

@@ -202,6 +202,8 @@ void hold_measure(const struct hold *h, struct chronos *c,
 		now.quota_bytes += part.quota_bytes;
 		now.time_ns += part.time_ns;
 		now.refusals += part.refusals;
+		now.overruns += part.overruns;
+		now.overrun_ns += part.overrun_ns;
 		used += part.used_bytes;
 	}
 	if (used > now.peak_bytes)

@@ -49,6 +49,7 @@ struct hold_usage {
 	uint64_t peak_bytes;  /* the most that hold_measure() saw */
 	uint64_t time_ns;
 	uint64_t refusals;
+	uint64_t overruns, overrun_ns;
 };
 
 /* Look at it now; what cannot be read leaves *u as it was. */

@@ -411,6 +411,7 @@ static bool same_use(const struct device_use *a, const struct device_use *b)
 	return a->usage.used_bytes == b->usage.used_bytes &&
 	       a->usage.time_ns == b->usage.time_ns &&
 	       a->usage.refusals == b->usage.refusals &&
+	       a->usage.overrun_ns == b->usage.overrun_ns &&
 	       a->usage.clients == b->usage.clients;
 }
 

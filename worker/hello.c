@@ -43,6 +43,8 @@ static size_t fill_partitions(
 		m->memory_used_bytes = (int64_t)use->usage.used_bytes;
 		m->time_used_ns = (int64_t)use->usage.time_ns;
 		m->refusals = (int64_t)use->usage.refusals;
+		m->overruns = (int64_t)use->usage.overruns;
+		m->overrun_ns = (int64_t)use->usage.overrun_ns;
 		m->processes = (int32_t)use->usage.clients;
 		m->time_share = use->time_share;
 		if (strcmp(use->usage.enforcement, "off") != 0)

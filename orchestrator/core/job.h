@@ -37,6 +37,7 @@ struct gpu_usage {
 		memory_peak; /* bytes; peak once it has ended */
 	int64_t time_ns;
 	int64_t refusals;
+	int64_t overruns, overrun_ns;
 	int32_t processes;
 };
 

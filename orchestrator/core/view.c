@@ -16,6 +16,8 @@ static struct gpu_usage usage_of(const struct job *job)
 		sum.memory_used += run->usage[i].memory_used;
 		sum.time_ns += run->usage[i].time_ns;
 		sum.refusals += run->usage[i].refusals;
+		sum.overruns += run->usage[i].overruns;
+		sum.overrun_ns += run->usage[i].overrun_ns;
 		if (run->usage[i].processes > sum.processes)
 			sum.processes = run->usage[i].processes;
 	}

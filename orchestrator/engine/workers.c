@@ -403,6 +403,8 @@ static bool read_partition(const struct stream *s,
 			.memory_used = m->memory_used_bytes,
 			.time_ns = m->time_used_ns,
 			.refusals = m->refusals,
+			.overruns = m->overruns,
+			.overrun_ns = m->overrun_ns,
 			.processes = m->processes,
 		},
 		.time_share = m->time_share,
@@ -573,6 +575,8 @@ static void read_usage(const Cumulus__Orchestrator__GpuUsage *m, struct gpu_usag
 		.memory_peak = m->memory_peak_bytes,
 		.time_ns = m->time_ns,
 		.refusals = m->refusals,
+		.overruns = m->overruns,
+		.overrun_ns = m->overrun_ns,
 	};
 }
 

@@ -94,6 +94,26 @@ static void write_endings(const struct tally *t, struct buf *out)
 					t->ended[s][r]);
 }
 
+static void write_gpu_tally(const struct gpu_usage *gpu, struct buf *out)
+{
+	text_family(out, "cumulus_job_gpu_seconds_total", "counter",
+		"Time of devices that jobs had, of attempts that are over and were "
+		"measured.");
+	text_sample(out, "cumulus_job_gpu_seconds_total", NULL,
+		(double)gpu->time_ns / (double)NS_PER_S);
+	text_counter(out, "cumulus_job_gpu_refusals_total",
+		"Their allocations that were refused, as they would have gone over the "
+		"quota.",
+		(uint64_t)gpu->refusals);
+	text_counter(out, "cumulus_job_gpu_overruns_total",
+		"Their turns at whose end work was in flight still.",
+		(uint64_t)gpu->overruns);
+	text_family(out, "cumulus_job_gpu_overrun_seconds_total", "counter",
+		"For so long, all together.");
+	text_sample(out, "cumulus_job_gpu_overrun_seconds_total", NULL,
+		(double)gpu->overrun_ns / (double)NS_PER_S);
+}
+
 static void write_tally(const struct tally *t, struct buf *out)
 {
 	char name[NAME_SIZE];
@@ -121,6 +141,7 @@ static void write_tally(const struct tally *t, struct buf *out)
 	text_family(out, "cumulus_job_run_seconds", "histogram",
 		"From running to the end, of finished jobs that ran.");
 	text_histogram(out, "cumulus_job_run_seconds", NULL, &t->run_seconds);
+	write_gpu_tally(&t->gpu, out);
 }
 
 /* ---- workers and their devices */
@@ -247,6 +268,35 @@ static void write_device_figure(
 				f->value(&w, &w.devices[i]));
 }
 
+static double time_had(
+	const struct core *core, const struct worker_view *w, const char *uuid)
+{
+	struct job_view job;
+	double sum = 0;
+
+	for (const char *after = ""; core_lease_after(core, w->id, uuid, after, &job);
+		after = job.id)
+		sum += (double)job.time_share;
+	return sum;
+}
+
+static void write_device_time(const struct core *core, struct buf *out)
+{
+	struct worker_view w;
+
+	text_family(out, "cumulus_gpu_time_ratio", "gauge",
+		"Part of the device's time that jobs had at the last look, where it is "
+		"measured.");
+	for (const char *after = ""; core_worker_after(core, after, &w); after = w.id)
+		for (size_t i = 0; i < w.device_count; i++) {
+			const char *uuid = w.devices[i].device->uuid;
+
+			text_sample(out, "cumulus_gpu_time_ratio",
+				LABELS("worker", w.id, "device", uuid),
+				time_had(core, &w, uuid));
+		}
+}
+
 static void write_devices(const struct core *core, struct buf *out)
 {
 	struct worker_view w;
@@ -266,6 +316,7 @@ static void write_devices(const struct core *core, struct buf *out)
 	}
 	for (size_t i = 0; i < sizeof(device_figures) / sizeof(*device_figures); i++)
 		write_device_figure(core, &device_figures[i], out);
+	write_device_time(core, out);
 }
 
 /* ---- what workers tell of themselves */

@@ -1084,6 +1084,9 @@ type GpuUsage struct {
 	Refusals         int64                  `protobuf:"varint,4,opt,name=refusals,proto3" json:"refusals,omitempty"`                                        // allocations that would have gone over the quota
 	Processes        int32                  `protobuf:"varint,5,opt,name=processes,proto3" json:"processes,omitempty"`                                      // that use the share now
 	MemoryPeakBytes  int64                  `protobuf:"varint,6,opt,name=memory_peak_bytes,json=memoryPeakBytes,proto3" json:"memory_peak_bytes,omitempty"` // the most that was seen, once a second; when it has ended
+	TimeAskedNs      int64                  `protobuf:"varint,7,opt,name=time_asked_ns,json=timeAskedNs,proto3" json:"time_asked_ns,omitempty"`             // its amount of the time since it runs; to compare with time_ns
+	Overruns         int64                  `protobuf:"varint,8,opt,name=overruns,proto3" json:"overruns,omitempty"`                                        // turns at whose end it had work in flight still
+	OverrunNs        int64                  `protobuf:"varint,9,opt,name=overrun_ns,json=overrunNs,proto3" json:"overrun_ns,omitempty"`                     // for so long in all; part of time_ns
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -1156,6 +1159,27 @@ func (x *GpuUsage) GetProcesses() int32 {
 func (x *GpuUsage) GetMemoryPeakBytes() int64 {
 	if x != nil {
 		return x.MemoryPeakBytes
+	}
+	return 0
+}
+
+func (x *GpuUsage) GetTimeAskedNs() int64 {
+	if x != nil {
+		return x.TimeAskedNs
+	}
+	return 0
+}
+
+func (x *GpuUsage) GetOverruns() int64 {
+	if x != nil {
+		return x.Overruns
+	}
+	return 0
+}
+
+func (x *GpuUsage) GetOverrunNs() int64 {
+	if x != nil {
+		return x.OverrunNs
 	}
 	return 0
 }
@@ -1706,8 +1730,10 @@ type PartitionInfo struct {
 	MemoryUsedMb  int32                  `protobuf:"varint,17,opt,name=memory_used_mb,json=memoryUsedMb,proto3" json:"memory_used_mb,omitempty"` // of memory_quota_mb
 	TimeShare     float32                `protobuf:"fixed32,18,opt,name=time_share,json=timeShare,proto3" json:"time_share,omitempty"`           // of the device's time, had in the last seconds; to compare with amount
 	MemoryQuotaMb int32                  `protobuf:"varint,19,opt,name=memory_quota_mb,json=memoryQuotaMb,proto3" json:"memory_quota_mb,omitempty"`
-	TimeNs        int64                  `protobuf:"varint,20,opt,name=time_ns,json=timeNs,proto3" json:"time_ns,omitempty"` // of the device's time, had so far
-	Refusals      int64                  `protobuf:"varint,21,opt,name=refusals,proto3" json:"refusals,omitempty"`           // allocations that would have gone over the quota
+	TimeNs        int64                  `protobuf:"varint,20,opt,name=time_ns,json=timeNs,proto3" json:"time_ns,omitempty"`          // of the device's time, had so far
+	Refusals      int64                  `protobuf:"varint,21,opt,name=refusals,proto3" json:"refusals,omitempty"`                    // allocations that would have gone over the quota
+	Overruns      int64                  `protobuf:"varint,22,opt,name=overruns,proto3" json:"overruns,omitempty"`                    // turns at whose end it had work in flight still
+	OverrunNs     int64                  `protobuf:"varint,23,opt,name=overrun_ns,json=overrunNs,proto3" json:"overrun_ns,omitempty"` // for so long in all; part of time_ns
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1815,6 +1841,20 @@ func (x *PartitionInfo) GetTimeNs() int64 {
 func (x *PartitionInfo) GetRefusals() int64 {
 	if x != nil {
 		return x.Refusals
+	}
+	return 0
+}
+
+func (x *PartitionInfo) GetOverruns() int64 {
+	if x != nil {
+		return x.Overruns
+	}
+	return 0
+}
+
+func (x *PartitionInfo) GetOverrunNs() int64 {
+	if x != nil {
+		return x.OverrunNs
 	}
 	return 0
 }
@@ -3303,14 +3343,18 @@ const file_orchestrator_proto_rawDesc = "" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x06\n" +
-	"\x04exit\"\xe3\x01\n" +
+	"\x04exit\"\xc2\x02\n" +
 	"\bGpuUsage\x12,\n" +
 	"\x12memory_quota_bytes\x18\x01 \x01(\x03R\x10memoryQuotaBytes\x12*\n" +
 	"\x11memory_used_bytes\x18\x02 \x01(\x03R\x0fmemoryUsedBytes\x12\x17\n" +
 	"\atime_ns\x18\x03 \x01(\x03R\x06timeNs\x12\x1a\n" +
 	"\brefusals\x18\x04 \x01(\x03R\brefusals\x12\x1c\n" +
 	"\tprocesses\x18\x05 \x01(\x05R\tprocesses\x12*\n" +
-	"\x11memory_peak_bytes\x18\x06 \x01(\x03R\x0fmemoryPeakBytes\"\xc6\x01\n" +
+	"\x11memory_peak_bytes\x18\x06 \x01(\x03R\x0fmemoryPeakBytes\x12\"\n" +
+	"\rtime_asked_ns\x18\a \x01(\x03R\vtimeAskedNs\x12\x1a\n" +
+	"\boverruns\x18\b \x01(\x03R\boverruns\x12\x1d\n" +
+	"\n" +
+	"overrun_ns\x18\t \x01(\x03R\toverrunNs\"\xc6\x01\n" +
 	"\x06Timing\x12\x1b\n" +
 	"\tqueued_ns\x18\x01 \x01(\x03R\bqueuedNs\x12%\n" +
 	"\x0eenvironment_ns\x18\x02 \x01(\x03R\renvironmentNs\x12!\n" +
@@ -3358,7 +3402,7 @@ const file_orchestrator_proto_rawDesc = "" +
 	"\x0eforeign_amount\x18\x12 \x01(\x02R\rforeignAmount\x12 \n" +
 	"\venforcement\x18\x13 \x01(\tR\venforcement\x12$\n" +
 	"\x0ememory_used_mb\x18\x14 \x01(\x05R\fmemoryUsedMb\x12\x16\n" +
-	"\x06health\x18\x15 \x01(\tR\x06health\"\xd7\x02\n" +
+	"\x06health\x18\x15 \x01(\tR\x06health\"\x92\x03\n" +
 	"\rPartitionInfo\x12!\n" +
 	"\fpartition_id\x18\x01 \x01(\tR\vpartitionId\x12\x15\n" +
 	"\x06job_id\x18\x02 \x01(\tR\x05jobId\x12\x16\n" +
@@ -3373,7 +3417,10 @@ const file_orchestrator_proto_rawDesc = "" +
 	"time_share\x18\x12 \x01(\x02R\ttimeShare\x12&\n" +
 	"\x0fmemory_quota_mb\x18\x13 \x01(\x05R\rmemoryQuotaMb\x12\x17\n" +
 	"\atime_ns\x18\x14 \x01(\x03R\x06timeNs\x12\x1a\n" +
-	"\brefusals\x18\x15 \x01(\x03R\brefusals\"\x14\n" +
+	"\brefusals\x18\x15 \x01(\x03R\brefusals\x12\x1a\n" +
+	"\boverruns\x18\x16 \x01(\x03R\boverruns\x12\x1d\n" +
+	"\n" +
+	"overrun_ns\x18\x17 \x01(\x03R\toverrunNs\"\x14\n" +
 	"\x12HealthCheckRequest\"\xb3\x02\n" +
 	"\fHealthStatus\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\tR\x06status\x12\x18\n" +

@@ -53,6 +53,14 @@ static void add_end(struct tally *t, const struct job_facts *f)
 		add_ns(&t->run_seconds, f->completed_ns - f->started_ns);
 }
 
+static void add_usage(struct tally *t, const struct gpu_usage *u)
+{
+	t->gpu.time_ns += u->time_ns;
+	t->gpu.refusals += u->refusals;
+	t->gpu.overruns += u->overruns;
+	t->gpu.overrun_ns += u->overrun_ns;
+}
+
 void tally_moved(struct tally *t, const struct core *core, const struct effect *moved)
 {
 	enum job_reason why =
@@ -74,4 +82,6 @@ void tally_moved(struct tally *t, const struct core *core, const struct effect *
 			(double)job.facts->timing.queued / (double)NS_PER_S);
 	if (job_state_final(moved->to))
 		add_end(t, job.facts);
+	if (job_state_final(moved->to) || moved->to == JOB_SCHEDULING)
+		add_usage(t, &job.facts->gpu);
 }

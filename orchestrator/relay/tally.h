@@ -25,6 +25,7 @@ struct tally {
 	struct histogram
 		setup_seconds[TALLY_PHASE_COUNT]; /* of those that had the phase */
 	struct histogram run_seconds; /* from RUNNING to the end, all final states */
+	struct gpu_usage gpu; /* time, refusals and overruns of attempts that are over */
 };
 
 const char *tally_phase_name(enum tally_phase phase);

@@ -46,6 +46,8 @@ static PartitionInfo *partition_info(const struct job_view *view)
 	p->time_share = view->time_share;
 	p->time_ns = view->gpu.time_ns;
 	p->refusals = view->gpu.refusals;
+	p->overruns = view->gpu.overruns;
+	p->overrun_ns = view->gpu.overrun_ns;
 	return p;
 }
 

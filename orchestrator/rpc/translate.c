@@ -62,8 +62,20 @@ static void add_timing(struct status_message *s, const struct job_timing *t)
 	s->m.timing = &s->timing;
 }
 
-static void add_usage(struct status_message *s, const struct gpu_usage *u)
+/* Its share of the time that it has run; of all devices together, as what it had is. */
+static int64_t time_asked_ns(const struct job_facts *f, struct amount a)
 {
+	int64_t end_ns = f->completed_ns ? f->completed_ns : clock_wall_ns();
+
+	return f->started_ns && end_ns > f->started_ns
+		       ? (end_ns - f->started_ns) / 100 * a.hundredths * a.devices
+		       : 0;
+}
+
+static void add_usage(struct status_message *s, const struct status_source *from)
+{
+	const struct gpu_usage *u = from->gpu ? from->gpu : &from->facts->gpu;
+
 	if (!u->memory_quota)
 		return;
 	cumulus__orchestrator__gpu_usage__init(&s->gpu);
@@ -71,7 +83,10 @@ static void add_usage(struct status_message *s, const struct gpu_usage *u)
 	s->gpu.memory_used_bytes = u->memory_used;
 	s->gpu.memory_peak_bytes = u->memory_peak;
 	s->gpu.time_ns = u->time_ns;
+	s->gpu.time_asked_ns = time_asked_ns(from->facts, from->submission->amount);
 	s->gpu.refusals = u->refusals;
+	s->gpu.overruns = u->overruns;
+	s->gpu.overrun_ns = u->overrun_ns;
 	s->gpu.processes = u->processes;
 	s->m.gpu_usage = &s->gpu;
 }
@@ -123,7 +138,7 @@ void status_message_init(struct status_message *s, const struct status_source *f
 	s->m.job_id = text(from->id);
 	add_facts(s, from->facts);
 	add_submission(s, from->submission);
-	add_usage(s, from->gpu ? from->gpu : &from->facts->gpu);
+	add_usage(s, from);
 	if (from->waits) {
 		s->m.reason = (Cumulus__Orchestrator__Reason)from->waits_reason;
 		/* The source may be gone when the message is sent. */

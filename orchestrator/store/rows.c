@@ -103,6 +103,8 @@ static void bind_facts(sqlite3_stmt *s, const struct job_facts *f, const char *d
 	bind_fact(s, COLUMN_gpu_peak_bytes, f->gpu.memory_peak);
 	bind_fact(s, COLUMN_gpu_time_ns, f->gpu.time_ns);
 	bind_fact(s, COLUMN_gpu_refusals, f->gpu.refusals);
+	bind_fact(s, COLUMN_gpu_overruns, f->gpu.overruns);
+	bind_fact(s, COLUMN_gpu_overrun_ns, f->gpu.overrun_ns);
 }
 
 /* A column of a type that cannot hold more than max, nor less than min. */
@@ -209,6 +211,8 @@ static int read_facts(sqlite3_stmt *row, struct job_facts *f, struct err *e)
 		.memory_peak = sqlite3_column_int64(row, COLUMN_gpu_peak_bytes),
 		.time_ns = sqlite3_column_int64(row, COLUMN_gpu_time_ns),
 		.refusals = sqlite3_column_int64(row, COLUMN_gpu_refusals),
+		.overruns = sqlite3_column_int64(row, COLUMN_gpu_overruns),
+		.overrun_ns = sqlite3_column_int64(row, COLUMN_gpu_overrun_ns),
 	};
 	return read_fact_texts(row, f, e);
 }

@@ -163,6 +163,10 @@ static const char version_7[] =
 	"UPDATE jobs SET output_bytes = output_end & 0xffffffffff "
 	"WHERE live = 0 AND output_bytes = 0;";
 
+static const char version_8[] =
+	"ALTER TABLE jobs ADD COLUMN gpu_overruns INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE jobs ADD COLUMN gpu_overrun_ns INTEGER NOT NULL DEFAULT 0;";
+
 const char *const schema_steps[] = {
 	version_1,
 	version_2,
@@ -171,6 +175,7 @@ const char *const schema_steps[] = {
 	version_5,
 	version_6,
 	version_7,
+	version_8,
 };
 const size_t schema_step_count = sizeof(schema_steps) / sizeof(*schema_steps);
 

@@ -90,7 +90,9 @@ extern const char *const sql_text[SQL_COUNT];
 	X(gpu_quota_bytes)                                                               \
 	X(gpu_peak_bytes)                                                                \
 	X(gpu_time_ns)                                                                   \
-	X(gpu_refusals)
+	X(gpu_refusals)                                                                  \
+	X(gpu_overruns)                                                                  \
+	X(gpu_overrun_ns)
 
 /* Those of struct submission and what else is written once, following them. */
 #define ASKED_COLUMNS(X)                                                                 \

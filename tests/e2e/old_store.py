@@ -37,7 +37,7 @@ TALKS = """
 RAISES = "def main():\n    raise ValueError('as it should')\n"
 LARGE = 300 << 10  # a package above 256 KiB is a file beside the database
 # What the next start makes anew, and what only the machine of then can know.
-LEFT_OUT = {"lock", "keeper", "reserve", "worker.sock", "cumulus.db-shm", "root",
+LEFT_OUT = {"chronos", "lock", "keeper", "reserve", "worker.sock", "cumulus.db-shm", "root",
             "environments", "bundle", "scratch"}
 
 

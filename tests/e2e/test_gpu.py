@@ -4,12 +4,14 @@ the processor as a real OpenCL device (PoCL).
 SPDX-License-Identifier: Apache-2.0
 """
 import os
+import re
 import signal
 import time
 from pathlib import Path
 
 import pytest
 
+from cli import Cli
 from client import TERMINAL, Story, zip_of
 from shares import arbiter_of, client_of, process_of
 from system import pb, until
@@ -231,6 +233,27 @@ def test_the_arbiter_outlives_the_worker_and_is_found_by_the_next(gpu):
     assert arbiter_of(gpu) == arbiter
     until(lambda: gpu.devices()[0].enforcement == "arbitrated", "it is found")
     gpu.until_free()
+
+
+def test_turns_that_end_with_work_in_flight_are_shown_counted_and_kept(gpu, tmp_path):
+    name, call = gpu.begin(job("""
+        import ocl
+        def main():
+            spinner = ocl.Spinner(ocl.Device(), rounds=1_000_000)
+            return [spinner.spin() for _ in range(3)]
+        """), gpu=0.3, duration=300)
+    now = until(lambda: (s := gpu.status(name)).gpu_usage.overruns and s.gpu_usage, "an overrun")
+    assert 0 < now.overrun_ns <= now.time_ns
+    assert now.time_asked_ns > 0
+    partition, = gpu.devices()[0].active_partitions
+    assert partition.overruns >= now.overruns and partition.overrun_ns >= now.overrun_ns
+    cli = Cli(gpu.system.address, tmp_path / "home")
+    assert re.search(rf"0\.30 +{name} .*, \d+ overruns? of \d+\.\d s\n", cli("workers").stdout)
+    assert Story(call).value == 3 * [0]
+    kept = gpu.status(name).gpu_usage
+    assert kept.overruns >= now.overruns and kept.overrun_ns >= now.overrun_ns
+    assert re.search(r"gpu time +\d+\.\d s of \d+\.\d s, \d+ overruns? of \d+\.\d s\n",
+                     cli("status", name).stdout)
 
 
 def test_what_a_job_has_of_its_share_is_shown_and_kept(gpu):

@@ -69,6 +69,20 @@ static void spans_and_sizes_read_well(void **state)
 	assert_string_equal(text_bytes(out, (int64_t)3 << 30), "3.0 GiB");
 }
 
+static void what_went_beyond_a_share_is_counted(void **state)
+{
+	(void)state;
+	char out[EXCESS_SIZE];
+
+	assert_string_equal(text_refusals(out, 0), "");
+	assert_string_equal(text_refusals(out, 1), ", 1 allocation refused");
+	assert_string_equal(text_refusals(out, 20), ", 20 allocations refused");
+	assert_string_equal(text_overruns(out, 0, 0), "");
+	assert_string_equal(text_overruns(out, 1, 1234567890), ", 1 overrun of 1.2 s");
+	assert_string_equal(text_overruns(out, INT64_MAX, INT64_MAX),
+		", 9223372036854775807 overruns of 9223372036.9 s");
+}
+
 static void bars_show_anything_above_nothing(void **state)
 {
 	(void)state;
@@ -297,6 +311,7 @@ int main(void)
 		cmocka_unit_test(nothing_that_a_terminal_obeys_gets_through),
 		cmocka_unit_test(widths_are_columns),
 		cmocka_unit_test(spans_and_sizes_read_well),
+		cmocka_unit_test(what_went_beyond_a_share_is_counted),
 		cmocka_unit_test(bars_show_anything_above_nothing),
 		cmocka_unit_test(columns_are_as_wide_as_their_widest_cell),
 		cmocka_unit_test(long_rows_are_cut_to_the_terminal),

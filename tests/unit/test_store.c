@@ -371,7 +371,12 @@ static struct record *rich_end(struct fixture *f)
 	r->facts.environment = xstrdup("sha256:abc");
 	r->facts.timing = (struct job_timing){ 1, 2, 3, 4, 5, 6 };
 	r->facts.gpu = (struct gpu_usage){
-		.memory_quota = 7, .memory_peak = 8, .time_ns = 9, .refusals = 10
+		.memory_quota = 7,
+		.memory_peak = 8,
+		.time_ns = 9,
+		.refusals = 10,
+		.overruns = 11,
+		.overrun_ns = 12,
 	};
 	r->result = bytes_of(300, 3);
 	r->result_len = 300;
@@ -1190,6 +1195,8 @@ static void a_store_of_before_the_count_is_counted_once(void **state)
 	fixture_stop(f);
 	run_sql(f, "DROP TRIGGER history_add; DROP TRIGGER history_change;"
 		   "DROP TRIGGER history_remove; DROP TABLE history;"
+		   "ALTER TABLE jobs DROP COLUMN gpu_overruns;"
+		   "ALTER TABLE jobs DROP COLUMN gpu_overrun_ns;"
 		   "PRAGMA user_version = 5");
 	fixture_start(f, false);
 	settle(f);
