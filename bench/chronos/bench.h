@@ -30,6 +30,7 @@ struct bench {
 	const char *results; /* folder for what is not a figure */
 	struct chronos *c;
 	struct figures *figures;
+	int arbiter; /* its pid; 0: none serves */
 };
 
 /* A name for --only, measured by one call in each round and each of its modes, of which
@@ -43,26 +44,34 @@ struct group {
 	void (*measure)(struct bench *b, enum mode mode);
 };
 
-extern const struct group books_group;
-extern const struct group commands_group;
+extern const struct group books_group, commands_group;
 extern const struct group shares_2_group, shares_4_group, shares_8_group, shares_16_group;
-extern const struct group hooks_group;
-extern const struct group memory_group;
-extern const struct group recovery_group;
-extern const struct group plot_group;
+extern const struct group cap_group, overhead_group, busy_group, smallest_group;
+extern const struct group burst_group, devices_group, expiry_group, race_group;
+extern const struct group hooks_group, memory_group, recovery_group, arbiter_group;
+extern const struct group machine_group, plot_group;
 
 /* Says what could not be measured, and why, and ends the bench. */
 _Noreturn void die(const char *what, const char *why);
 
 /* ---- place.c: what measurements are made of ---- */
 
-uint64_t now_ns(void);
+uint64_t now_ns(void);  /* CLOCK_MONOTONIC */
+uint64_t boot_ns(void); /* CLOCK_BOOTTIME, of which partitions' ends are */
 void sleep_ms(unsigned ms);
 
 /* A file of the results; the caller frees it. */
 char *result_path(const struct bench *b, const char *name);
 
-/* A partition of hundredths of the device; drop() ends it. */
+/* An index as chronos_create() wants it. */
+struct index {
+	char text[16];
+};
+struct index index_of(uint32_t device);
+
+/* A partition; drop() ends it.  make() makes one of hundredths of the device, for an
+ * hour. */
+struct chronos_partition make_as(const struct bench *b, const struct chronos_request *r);
 struct chronos_partition make(
 	const struct bench *b, uint32_t device, uint32_t hundredths);
 void drop(const struct bench *b, const struct chronos_partition *p);
@@ -71,5 +80,5 @@ struct chronos_attachment *join(const struct bench *b, const char *id, uint32_t 
 	void (*drain)(void *arg), void *arg);
 
 /* Start and end the arbiter; start is back when it serves. */
-int arbiter_start(const struct bench *b);
-void arbiter_end(int pid);
+void arbiter_start(struct bench *b);
+void arbiter_end(struct bench *b);

@@ -17,9 +17,11 @@
 #include "keeper.h"
 #include "str.h"
 
-static const struct group *const groups[] = { &books_group, &commands_group,
-	&shares_2_group, &shares_4_group, &shares_8_group, &shares_16_group, &hooks_group,
-	&memory_group, &recovery_group, &plot_group };
+static const struct group *const groups[] = { &machine_group, &books_group,
+	&commands_group, &race_group, &shares_2_group, &shares_4_group, &shares_8_group,
+	&shares_16_group, &busy_group, &smallest_group, &devices_group, &cap_group,
+	&overhead_group, &burst_group, &expiry_group, &recovery_group, &memory_group,
+	&hooks_group, &arbiter_group, &plot_group };
 enum { GROUPS = sizeof groups / sizeof *groups };
 
 enum { ROUNDS_DEFAULT = 3 };
@@ -181,10 +183,11 @@ static void measure_group(struct bench *b, const struct group *g, uint64_t begun
 		if (!g->modes[mode])
 			continue;
 		say(begun_ns, round, w, g->name, columns[mode]);
-		int arbiter = mode == ARBITRATED ? arbiter_start(b) : 0;
+		if (mode == ARBITRATED)
+			arbiter_start(b);
 		g->measure(b, mode);
-		if (arbiter)
-			arbiter_end(arbiter);
+		if (mode == ARBITRATED)
+			arbiter_end(b);
 	}
 }
 

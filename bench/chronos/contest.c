@@ -13,7 +13,15 @@
 
 #include "xalloc.h"
 
-enum { WARM_UP_MS = 300, STATUS_ENDED = 3, TRIES = 1000000 };
+enum {
+	WARM_UP_MS = 300,
+	STATUS_ENDED = 3,
+	TRIES = 1000000,
+	FREE_WINDOW_MS = 1000,
+	SOLO_MS = 600
+};
+
+#define DRIFT_MAX 0.03
 
 /* What a worker says of itself: before its present batch it had before_ns, and of the batch
  * batch_ns from begin_ns to end_ns.  Odd turns: being written. */
@@ -106,11 +114,26 @@ static _Noreturn void work(const struct contest *c, size_t me)
 
 /* ---- all of them ---- */
 
+static struct chronos_partition partition_for(const struct contest *c, size_t i)
+{
+	const struct worker *w = &c->workers[i];
+	const struct index first = index_of(device_of(w)), other = index_of(OTHER_DEVICE);
+	const char *devices[] = { first.text, other.text };
+
+	if (w->joins)
+		return c->partitions[i - 1];
+	return make_as(c->b, &(struct chronos_request){ .devices = devices,
+				     .device_count = w->on_both ? 2 : 1,
+				     .hundredths = w->hundredths,
+				     .duration_ns = 3600 * S,
+				     .owner = CHRONOS_OWNER_CALLER,
+				     .burst = w->burst });
+}
+
 static void start(struct contest *c, size_t i)
 {
 	if (c->mode != FREE)
-		c->partitions[i] =
-			make(c->b, device_of(&c->workers[i]), c->workers[i].hundredths);
+		c->partitions[i] = partition_for(c, i);
 	c->pids[i] = fork();
 	if (c->pids[i] < 0)
 		die("start a worker", "fork failed");
@@ -161,7 +184,7 @@ static void await_end(struct contest *c, size_t i)
 					     : status == 0;
 	if (!well)
 		die("run a worker", "it failed");
-	if (c->mode != FREE && c->fates[i] != EXPIRED)
+	if (c->mode != FREE && c->fates[i] != EXPIRED && !c->workers[i].joins)
 		drop(c->b, &c->partitions[i]);
 }
 
@@ -172,6 +195,11 @@ void contest_end(struct contest *c)
 		await_end(c, i);
 	munmap(c->board, sizeof *c->board);
 	free(c);
+}
+
+struct timed_device *contest_device(const struct contest *c, uint32_t device)
+{
+	return &c->board->devices[device];
 }
 
 void contest_kill(struct contest *c, size_t worker)
@@ -252,6 +280,8 @@ struct result contest_run(const struct bench *b, const struct worker *workers, s
 	struct standing from, to;
 	struct result r = { 0 };
 
+	if (mode == FREE && window_ms > FREE_WINDOW_MS)
+		window_ms = FREE_WINDOW_MS;
 	contest_look(c, &from);
 	sleep_ms(window_ms);
 	contest_look(c, &to);
@@ -265,9 +295,14 @@ struct result contest_run(const struct bench *b, const struct worker *workers, s
 	return r;
 }
 
-double contest_solo(const struct bench *b, struct worker w, unsigned window_ms)
+double contest_solo(const struct bench *b, struct worker w)
 {
-	return contest_run(b, &w, 1, FREE, window_ms).got[0];
+	return contest_run(b, &w, 1, FREE, SOLO_MS).got[0];
+}
+
+bool contest_drifted(const struct bench *b, struct worker w, double solo)
+{
+	return fabs(contest_solo(b, w) / solo - 1) > DRIFT_MAX;
 }
 
 double greatest_error(const double *had, const struct worker *workers, size_t n)

@@ -2,7 +2,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "keeper.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -12,17 +11,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "file.h"
+
 static void remove_folder(const char *path)
 {
-	DIR *dir = opendir(path);
+	struct err e = { 0 };
 
-	if (!dir)
-		return;
-	for (struct dirent *f; (f = readdir(dir));)
-		(void)unlinkat(dirfd(dir), f->d_name, 0);
-	closedir(dir);
-	if (rmdir(path) < 0)
-		perror(path);
+	if (tree_remove(AT_FDCWD, path, &e) < 0)
+		fprintf(stderr, "%s: %s\n", path, e.text);
 }
 
 static _Noreturn void be_child(int (*work)(void *arg), void *arg, const sigset_t *before)

@@ -4,5 +4,5 @@
 
 /* Run work(arg) in a child process with all that it starts in one process group, and
  * return its exit status.  When the child ends, or this process is told to by SIGINT,
- * SIGTERM or SIGHUP, the group is killed and the files in dir, and dir, are removed. */
+ * SIGTERM or SIGHUP, the group is killed and dir is removed with all in it. */
 int keep(const char *dir, int (*work)(void *arg), void *arg);

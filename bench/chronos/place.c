@@ -15,12 +15,22 @@
 
 extern char **environ;
 
-uint64_t now_ns(void)
+static uint64_t clock_ns(clockid_t clock)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(clock, &t);
 	return (uint64_t)t.tv_sec * S + (uint64_t)t.tv_nsec;
+}
+
+uint64_t now_ns(void)
+{
+	return clock_ns(CLOCK_MONOTONIC);
+}
+
+uint64_t boot_ns(void)
+{
+	return clock_ns(CLOCK_BOOTTIME);
 }
 
 void sleep_ms(unsigned ms)
@@ -35,22 +45,34 @@ char *result_path(const struct bench *b, const char *name)
 	return str_fmt("%s/%s", b->results, name);
 }
 
-struct chronos_partition make(const struct bench *b, uint32_t device, uint32_t hundredths)
+struct index index_of(uint32_t device)
 {
-	char index[16];
-	const char *devices[] = { index };
-	struct chronos_request r = { .devices = devices,
-		.device_count = 1,
-		.hundredths = hundredths,
-		.duration_ns = 3600 * S,
-		.owner = CHRONOS_OWNER_CALLER };
+	struct index i;
+
+	snprintf(i.text, sizeof i.text, "%u", device);
+	return i;
+}
+
+struct chronos_partition make_as(const struct bench *b, const struct chronos_request *r)
+{
 	struct chronos_partition p;
 	struct chronos_error e = { 0 };
 
-	snprintf(index, sizeof index, "%u", device);
-	if (chronos_create(b->c, &r, &p, NULL, &e) < 0)
+	if (chronos_create(b->c, r, &p, NULL, &e) < 0)
 		die("create a partition", e.text);
 	return p;
+}
+
+struct chronos_partition make(const struct bench *b, uint32_t device, uint32_t hundredths)
+{
+	const struct index i = index_of(device);
+	const char *devices[] = { i.text };
+
+	return make_as(b, &(struct chronos_request){ .devices = devices,
+				  .device_count = 1,
+				  .hundredths = hundredths,
+				  .duration_ns = 3600 * S,
+				  .owner = CHRONOS_OWNER_CALLER });
 }
 
 void drop(const struct bench *b, const struct chronos_partition *p)
@@ -75,7 +97,7 @@ struct chronos_attachment *join(const struct bench *b, const char *id, uint32_t 
 	return a;
 }
 
-int arbiter_start(const struct bench *b)
+void arbiter_start(struct bench *b)
 {
 	const char *const argv[] = { "chronos", "arbiter", NULL };
 	posix_spawn_file_actions_t to_pipe;
@@ -95,14 +117,15 @@ int arbiter_start(const struct bench *b)
 	if (read(fds[0], &byte, 1) != 1)
 		die("start an arbiter", "it ended instead");
 	close(fds[0]);
-	return pid;
+	b->arbiter = pid;
 }
 
-void arbiter_end(int pid)
+void arbiter_end(struct bench *b)
 {
 	int status;
 
-	kill(pid, SIGTERM);
-	if (waitpid(pid, &status, 0) != pid || status != 0)
+	kill(b->arbiter, SIGTERM);
+	if (waitpid(b->arbiter, &status, 0) != b->arbiter || status != 0)
 		die("end the arbiter", "it did not end well");
+	b->arbiter = 0;
 }

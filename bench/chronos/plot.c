@@ -19,8 +19,8 @@ enum {
 	TOP = 30,
 };
 
-static const struct worker plotted[PLOTTED] = { { 40, 1 * MS, 0, 0 },
-	{ 30, 1 * MS, 0, 0 }, { 20, 1 * MS, 0, 0 }, { 10, 1 * MS, 0, 0 } };
+static const struct worker plotted[PLOTTED] = { WORKER(40, 1), WORKER(30, 1),
+	WORKER(20, 1), WORKER(10, 1) };
 static const char *const colours[PLOTTED] = { "#1b6ca8", "#c4472b", "#2e8b57",
 	"#8a5fb0" };
 static const char *const fates[PLOTTED] = { "", ", killed", ", partition ended", "" };
