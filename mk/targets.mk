@@ -135,6 +135,7 @@ bench: ## every figure beside its baseline, one after the other (about 20 minute
 
 bench-tables: ## the tables of the benches that were run, as docs/performance.md has them
 	@$(PYTHON3) -B bench/lib/harness.py
+	@[ ! -f $(BUILD)/bench/chronos.json ] || $(PYTHON3) -B bench/chronos/tables.py $(BUILD)/bench/chronos.json
 
 bench-submit: ## durable submissions a second
 bench-start: ## from a submission to the first line of main()

@@ -49,7 +49,7 @@ extern const struct group shares_2_group, shares_4_group, shares_8_group, shares
 extern const struct group cap_group, overhead_group, busy_group, smallest_group;
 extern const struct group burst_group, devices_group, expiry_group, race_group;
 extern const struct group hooks_group, memory_group, recovery_group, arbiter_group;
-extern const struct group machine_group, plot_group;
+extern const struct group opencl_group, cuda_group, machine_group, plot_group;
 
 /* Says what could not be measured, and why, and ends the bench. */
 _Noreturn void die(const char *what, const char *why);

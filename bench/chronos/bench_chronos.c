@@ -21,7 +21,7 @@ static const struct group *const groups[] = { &machine_group, &books_group,
 	&commands_group, &race_group, &shares_2_group, &shares_4_group, &shares_8_group,
 	&shares_16_group, &busy_group, &smallest_group, &devices_group, &cap_group,
 	&overhead_group, &burst_group, &expiry_group, &recovery_group, &memory_group,
-	&hooks_group, &arbiter_group, &plot_group };
+	&hooks_group, &arbiter_group, &opencl_group, &cuda_group, &plot_group };
 enum { GROUPS = sizeof groups / sizeof *groups };
 
 enum { ROUNDS_DEFAULT = 3 };

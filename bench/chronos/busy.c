@@ -9,39 +9,39 @@ static const struct worker long_ones[] = { WORKER(70, 50), WORKER(30, 50) };
 static const struct worker four[] = { WORKER(40, 50), WORKER(30, 50), WORKER(20, 50),
 	WORKER(10, 50) };
 
-static const struct figure lost_short = {
-	.what = "device time lost, 0.7 and 0.3 of 1 ms, of the same alone",
+static const struct figure lost_short = { .what = "device time lost, 0.7 and 0.3 of 1 ms",
 	.unit = "%",
 	.kind = AT_MOST,
 	.aim = 5,
-	.beside = "without control"
-};
-static const struct figure error_short = { .what = "their lease time, greatest error",
+	.beside = "without control" };
+static const struct figure error_short = {
+	.what = "lease time, greatest error, 0.7 and 0.3 of 1 ms",
 	.unit = "pp",
 	.kind = AT_MOST,
 	.aim = 1,
-	.beside = "without control" };
-static const struct figure lost_long = {
-	.what = "device time lost, 0.7 and 0.3 of 50 ms, of the same alone",
+	.beside = "without control"
+};
+static const struct figure lost_long = { .what = "device time lost, 0.7 and 0.3 of 50 ms",
 	.unit = "%",
 	.kind = AT_MOST,
 	.aim = 1,
-	.beside = "without control"
-};
-static const struct figure error_long = { .what = "their lease time, greatest error",
+	.beside = "without control" };
+static const struct figure error_long = {
+	.what = "lease time, greatest error, 0.7 and 0.3 of 50 ms",
 	.unit = "pp",
 	.kind = AT_MOST,
 	.aim = 1,
-	.beside = "without control" };
+	.beside = "without control"
+};
 /* (1 / share) x kernel + quantum x programs. */
 static const struct figure longest_wait = {
-	.what = ".4/.3/.2/.1 of 50 ms: longest wait of the smallest for its turn",
+	.what = "longest wait of the smallest for its turn",
 	.unit = "ms",
 	.kind = AT_MOST,
 	.aim = 540
 };
 static const struct figure error_smallest = {
-	.what = "their lease time, greatest error, window of 4 s",
+	.what = "lease time, greatest error, .4/.3/.2/.1 of 50 ms, 4 s",
 	.unit = "pp",
 	.kind = AT_MOST,
 	.aim = 1,

@@ -12,4 +12,8 @@ figures_USES := base
 figures_PKGS := jansson
 $(eval $(call module,figures,bench/lib))
 
+test_figures_USES := figures base
+test_figures_PKGS := jansson
+$(eval $(call unit_test,test_figures))
+
 $(eval $(call bench_program,bench_load,bench/lib))

@@ -3,14 +3,12 @@
 /*
  * Usage: bench_store <folder on the disk to measure> <report.json>
  *
- * Ours and the baseline take turns, ROUNDS times; a value is the median of the rounds with
- * the least and the greatest.  The baseline is one table with a random package a row, one
+ * Ours and the baseline take turns, ROUNDS times.  The baseline is one table with a random package a row, one
  * prepared INSERT, WAL, synchronous=FULL and the same rows in a commit: no indexes, no
  * events, nobody who waits for an answer.
  */
 #include "filler.h"
 
-#include <jansson.h>
 #include <sqlite3.h>
 
 #include <fcntl.h>
@@ -22,6 +20,7 @@
 
 #include "cleanup.h"
 #include "clock.h"
+#include "figures.h"
 #include "file.h"
 #include "str.h"
 #include "xalloc.h"
@@ -37,35 +36,31 @@ enum {
 	WAITING = 1000,
 };
 
-enum { SUBMIT, SUBMIT_ONE, CHANGE, RESTART, RESTART_WAITING, ROWS };
+static const char *const columns[] = { "beside", "ours" };
+enum { BESIDE, OURS, COLUMNS };
 
-struct row {
-	const char *what, *unit;
-	double aim;
-	double ours[ROUNDS], beside[ROUNDS];
-	bool less_is_better, has_beside;
+static const struct figure submit = { .what = "submissions, 64 in a group, 4 KiB",
+	.unit = "1/s",
+	.kind = AT_LEAST,
+	.aim = 10000,
+	.beside = "raw SQLite" };
+static const struct figure submit_one = { .what = "submissions, one at a time, 4 KiB",
+	.unit = "1/s",
+	.kind = AT_LEAST,
+	.aim = 1000,
+	.beside = "raw SQLite" };
+static const struct figure change = { .what = "changes of state with an event",
+	.unit = "1/s",
+	.kind = AT_LEAST,
+	.aim = 10000 };
+static const struct figure restart = {
+	.what = "open with 100,000 finished, 1,000 waiting",
+	.unit = "ms",
+	.kind = AT_MOST,
+	.aim = 1000
 };
-
-static struct row rows[ROWS] = {
-	[SUBMIT] = { .what = "submissions, 64 in a group, 4 KiB",
-		.unit = "1/s",
-		.aim = 10000,
-		.has_beside = true },
-	[SUBMIT_ONE] = { .what = "submissions, one at a time, 4 KiB",
-		.unit = "1/s",
-		.aim = 1000,
-		.has_beside = true },
-	[CHANGE] = { .what = "changes of state with an event",
-		.unit = "1/s",
-		.aim = 10000 },
-	[RESTART] = { .what = "open with 100,000 finished, 1,000 waiting",
-		.unit = "ms",
-		.aim = 1000,
-		.less_is_better = true },
-	[RESTART_WAITING] = { .what = "open with 100,000 waiting",
-		.unit = "ms",
-		.aim = 1000,
-		.less_is_better = true },
+static const struct figure restart_waiting = {
+	.what = "open with 100,000 waiting", .unit = "ms", .kind = AT_MOST, .aim = 1000
 };
 
 static double seconds_since(int64_t began_ns)
@@ -168,22 +163,23 @@ static double submit_rate(struct filler *f, uint64_t count, bool grouped)
 	return rate;
 }
 
-static void measure_submissions(struct filler *f, const char *parent, int round)
+static void measure_submissions(
+	struct filler *f, const char *parent, struct figures *figures)
 {
 	const struct {
-		int row;
+		const struct figure *figure;
 		uint64_t count, group;
-	} kinds[] = { { SUBMIT, SUBMISSIONS / GROUP * GROUP, GROUP },
-		{ SUBMIT_ONE, SINGLE, 1 } };
+	} kinds[] = { { &submit, SUBMISSIONS / GROUP * GROUP, GROUP },
+		{ &submit_one, SINGLE, 1 } };
 
 	for (size_t i = 0; i < 2; i++) {
-		struct row *row = &rows[kinds[i].row];
-
 		f->path = fresh_folder(parent);
-		row->ours[round] = submit_rate(f, kinds[i].count, kinds[i].group > 1);
+		figures_add(figures, kinds[i].figure, OURS,
+			submit_rate(f, kinds[i].count, kinds[i].group > 1));
 		drop_folder(f->path);
 		f->path = fresh_folder(parent);
-		row->beside[round] = raw_rate(f->path, kinds[i].count, kinds[i].group);
+		figures_add(figures, kinds[i].figure, BESIDE,
+			raw_rate(f->path, kinds[i].count, kinds[i].group));
 		drop_folder(f->path);
 	}
 }
@@ -199,8 +195,8 @@ static int count_restored(void *ctx, const char *id, struct job_facts *facts,
 	return 0;
 }
 
-/* A database of FINISHED and WAITING jobs; the last steps of the first give CHANGE. */
-static void fill_history(struct filler *f)
+/* A database of FINISHED and WAITING jobs; the last steps of the first give the changes. */
+static void fill_history(struct filler *f, struct figures *figures)
 {
 	filler_open(f, 2 * FINISHED);
 	filler_start(f);
@@ -211,13 +207,15 @@ static void fill_history(struct filler *f)
 		filler_submit(f, first, n);
 		int64_t began_ns = clock_boot_ns();
 		filler_finish(f, first, n);
-		rows[CHANGE].ours[part] = 2 * (double)n / seconds_since(began_ns);
+		figures_add(
+			figures, &change, OURS, 2 * (double)n / seconds_since(began_ns));
 	}
 	filler_submit(f, FINISHED, WAITING);
 	store_close(f->store);
 }
 
-static void measure_restart(struct filler *f, int row, int waiting, int round)
+static void measure_restart(struct filler *f, const struct figure *figure, int waiting,
+	struct figures *figures)
 {
 	struct err e = { 0 };
 	int count = 0;
@@ -226,45 +224,29 @@ static void measure_restart(struct filler *f, int row, int waiting, int round)
 	filler_open(f, 2 * FINISHED);
 	if (store_restore(f->store, count_restored, &count, &e) < 0)
 		filler_die("restore", e.text);
-	rows[row].ours[round] = 1000 * seconds_since(began_ns);
+	figures_add(figures, figure, OURS, 1000 * seconds_since(began_ns));
 	if (count != waiting)
 		filler_die("restore", "not the jobs that wait");
 	store_close(f->store);
 }
 
-/* ---- the report */
-
-static int by_value(const void *a, const void *b)
+static void measure_all(struct filler *f, const char *parent, struct figures *figures)
 {
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-static double median(double values[ROUNDS])
-{
-	qsort(values, ROUNDS, sizeof(*values), by_value);
-	return values[ROUNDS / 2];
-}
-
-static json_t *report_row(struct row *row)
-{
-	double ours = median(row->ours), beside = median(row->beside);
-	bool met = row->less_is_better ? ours <= row->aim : ours >= row->aim;
-	json_t *json = json_pack("{s:s, s:f, s:s, s:f, s:f, s:f, s:b}", "what", row->what,
-		"value", ours, "unit", row->unit, "min", row->ours[0], "max",
-		row->ours[ROUNDS - 1], "aim", row->aim, "met", met);
-
-	printf("%-42s %9.0f %-4s %6.0f..%-6.0f aim %6.0f %s", row->what, ours, row->unit,
-		row->ours[0], row->ours[ROUNDS - 1], row->aim, met ? "met" : "NOT MET");
-	if (row->has_beside) {
-		printf("; raw SQLite %.0f (%.2f)", beside, ours / beside);
-		json_object_set_new(json, "beside", json_string("raw SQLite"));
-		json_object_set_new(json, "beside_value", json_real(beside));
-		json_object_set_new(json, "ratio", json_real(ours / beside));
-	}
-	putchar('\n');
-	return json;
+	for (int round = 0; round < ROUNDS; round++)
+		measure_submissions(f, parent, figures);
+	f->path = fresh_folder(parent);
+	fill_history(f, figures);
+	for (int round = 0; round < ROUNDS; round++)
+		measure_restart(f, &restart, WAITING, figures);
+	drop_folder(f->path);
+	f->path = fresh_folder(parent);
+	filler_open(f, 2 * FINISHED);
+	filler_start(f);
+	filler_submit(f, 0, FINISHED);
+	store_close(f->store);
+	for (int round = 0; round < ROUNDS; round++)
+		measure_restart(f, &restart_waiting, FINISHED, figures);
+	drop_folder(f->path);
 }
 
 int main(int argc, char **argv)
@@ -274,29 +256,15 @@ int main(int argc, char **argv)
 		.package_bytes = PACKAGE,
 		.ahead = AHEAD,
 	};
-	json_t *list = json_array();
+	struct figures *figures = figures_new(columns, COLUMNS);
+	struct err e = { 0 };
 
 	if (argc != 3)
 		filler_die("usage", "bench_store <folder> <report.json>");
-	for (int round = 0; round < ROUNDS; round++)
-		measure_submissions(&f, argv[1], round);
-	f.path = fresh_folder(argv[1]);
-	fill_history(&f);
-	for (int round = 0; round < ROUNDS; round++)
-		measure_restart(&f, RESTART, WAITING, round);
-	drop_folder(f.path);
-	f.path = fresh_folder(argv[1]);
-	filler_open(&f, 2 * FINISHED);
-	filler_start(&f);
-	filler_submit(&f, 0, FINISHED);
-	store_close(f.store);
-	for (int round = 0; round < ROUNDS; round++)
-		measure_restart(&f, RESTART_WAITING, FINISHED, round);
-	drop_folder(f.path);
-	for (int i = 0; i < ROWS; i++)
-		json_array_append_new(list, report_row(&rows[i]));
-	if (json_dump_file(list, argv[2], JSON_INDENT(1) | JSON_REAL_PRECISION(6)) < 0)
-		filler_die("write", argv[2]);
-	json_decref(list);
+	measure_all(&f, argv[1], figures);
+	figures_print(figures, stdout);
+	if (figures_write_json(figures, argv[2], &e) < 0)
+		filler_die("report", e.text);
+	figures_free(figures);
 	return 0;
 }
