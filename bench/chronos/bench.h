@@ -30,7 +30,8 @@ struct bench {
 	const char *results; /* folder for what is not a figure */
 	struct chronos *c;
 	struct figures *figures;
-	int arbiter; /* its pid; 0: none serves */
+	int arbiter;      /* its pid; 0: none serves */
+	int arbiter_says; /* what it prints */
 };
 
 /* A name for --only, measured by one call in each round and each of its modes, of which

@@ -15,15 +15,15 @@
 
 extern char **environ;
 
-static void find_beside(char path[PATH_MAX], const char *name)
+void child_find(char path[PATH_MAX], const char *name)
 {
 	char here[PATH_MAX];
 
 	if (!realpath("/proc/self/exe", here) ||
 		!str_put(path, PATH_MAX, "%s/%s", dirname(here), name))
-		die("find a program", name);
-	if (access(path, X_OK) < 0)
-		die("start a program that is not built", path);
+		die("find what is to be measured", name);
+	if (access(path, R_OK) < 0)
+		die("measure what is not built", path);
 }
 
 static void make_pipe(int fds[2])
@@ -52,7 +52,7 @@ struct child child_start(const struct bench *b, const struct chronos_partition *
 	int to[2], from[2];
 	struct child c;
 
-	find_beside(path, name);
+	child_find(path, name);
 	argv[n++] = path;
 	for (size_t i = 0; args[i]; i++)
 		argv[n++] = args[i];
@@ -102,4 +102,24 @@ void child_end(struct child *c)
 	if (waitpid(c->pid, &status, 0) != c->pid || status != 0)
 		die("measure", "a program failed");
 	fclose(c->from);
+}
+
+double child_command_ms(
+	const char *program, const char *const argv[], char *const environment[])
+{
+	posix_spawn_file_actions_t quiet;
+	int status;
+	pid_t pid;
+
+	posix_spawn_file_actions_init(&quiet);
+	posix_spawn_file_actions_addopen(&quiet, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+	uint64_t begun_ns = now_ns();
+	if (posix_spawn(&pid, program, &quiet, NULL, (char *const *)argv, environment) !=
+		0)
+		die("start", program);
+	if (waitpid(pid, &status, 0) != pid || status != 0)
+		die("measure a command that failed", argv[0]);
+	double ms = (double)(now_ns() - begun_ns) / (double)MS;
+	posix_spawn_file_actions_destroy(&quiet);
+	return ms;
 }

@@ -9,6 +9,7 @@
 
 #include "bench.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <sys/types.h>
 
@@ -30,3 +31,11 @@ void child_work(struct child *c);
 void child_answer(struct child *c, double values[], size_t n);
 /* Wait for its end, which must be a good one. */
 void child_end(struct child *c);
+
+/* How long a command takes, from before its start to after its end, which must be a good
+ * one.  What it prints is thrown away. */
+double child_command_ms(
+	const char *program, const char *const argv[], char *const environment[]);
+/* Where something of the build lies, from the folder of this program; ends the bench when
+ * it is not there. */
+void child_find(char path[PATH_MAX], const char *name);

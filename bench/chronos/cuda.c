@@ -9,7 +9,9 @@
 #include "samples.h"
 #include "str.h"
 
-enum { CALLS = 4, TURNS = 5 };
+extern char **environ;
+
+enum { CALLS = 4, TURNS = 5, STARTS = 60, ENVIRONMENT_MAX = 1000 };
 
 #define ADDED(CALL, SHARE, AIM)                                                          \
 	{                                                                                \
@@ -35,6 +37,10 @@ static const struct figure half[CALLS] = {
 	ADDED("cuMemAllocAsync and cuMemFreeAsync", "0.50", 200),
 	ADDED_TO_VIEW("cuMemGetInfo", "0.50"),
 };
+
+static const struct figure start = { .what = "start and end of /bin/true, added in a job",
+	.unit = "us",
+	.beside = "/bin/true" };
 
 static void call_all(
 	const struct bench *b, const struct chronos_partition *p, double ns[CALLS])
@@ -72,10 +78,37 @@ static void measure_share(struct bench *b, enum mode mode, uint32_t hundredths,
 	drop(b, &p);
 }
 
+/* In a job every program has the layer preloaded, also one that knows nothing of CUDA. */
+static void measure_start(struct bench *b, enum mode mode)
+{
+	static const char *const argv[] = { "true", NULL };
+	char layer[PATH_MAX], preload[PATH_MAX + sizeof "LD_PRELOAD="];
+	char *with_layer[ENVIRONMENT_MAX] = { preload };
+	double with[STARTS], without[STARTS];
+
+	child_find(layer, "../lib/cumulus/libchronos-cuda.so");
+	str_put(preload, sizeof preload, "LD_PRELOAD=%s", layer);
+	for (int i = 0; environ[i]; i++) {
+		if (i + 2 >= ENVIRONMENT_MAX)
+			die("start a program", "too large an environment");
+		with_layer[i + 1] = environ[i];
+	}
+	for (int i = 0; i < STARTS; i++) {
+		without[i] = child_command_ms("/bin/true", argv, environ);
+		with[i] = child_command_ms("/bin/true", argv, with_layer);
+	}
+	double plain_ms = samples_median(without, STARTS);
+	figures_add(b->figures, &start, FREE, 1000 * plain_ms);
+	figures_add(b->figures, &start, mode,
+		1000 * (samples_median(with, STARTS) - plain_ms));
+}
+
 static void measure(struct bench *b, enum mode mode)
 {
 	measure_share(b, mode, CHRONOS_WHOLE, whole);
 	measure_share(b, mode, 50, half);
+	if (mode == COOPERATIVE)
+		measure_start(b, mode);
 }
 
 /* The fake driver keeps its devices in a file. */

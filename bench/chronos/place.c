@@ -116,7 +116,8 @@ void arbiter_start(struct bench *b)
 	close(fds[1]);
 	if (read(fds[0], &byte, 1) != 1)
 		die("start an arbiter", "it ended instead");
-	close(fds[0]);
+	/* Kept open: it also says why it ends. */
+	b->arbiter_says = fds[0];
 	b->arbiter = pid;
 }
 
@@ -127,5 +128,6 @@ void arbiter_end(struct bench *b)
 	kill(b->arbiter, SIGTERM);
 	if (waitpid(b->arbiter, &status, 0) != b->arbiter || status != 0)
 		die("end the arbiter", "it did not end well");
+	close(b->arbiter_says);
 	b->arbiter = 0;
 }

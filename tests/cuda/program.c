@@ -1011,42 +1011,6 @@ static void requests(void)
 	MUST(status == CU_GET_PROC_ADDRESS_VERSION_NOT_SUFFICIENT && !none);
 }
 
-/* ---- the bench ---- */
-
-static double ns_of(void (*call)(void), unsigned n)
-{
-	struct timespec from, to;
-
-	clock_gettime(CLOCK_MONOTONIC, &from);
-	for (unsigned i = 0; i < n; i++)
-		call();
-	clock_gettime(CLOCK_MONOTONIC, &to);
-	return ((double)(to.tv_sec - from.tv_sec) * 1e9 +
-		       (double)(to.tv_nsec - from.tv_nsec)) /
-	       n;
-}
-
-static void bench_launch(void)
-{
-	(void)launch(0);
-}
-
-static void bench_alloc(void)
-{
-	CUdeviceptr at;
-
-	(void)cu.cuMemAlloc_v2(&at, 4096);
-	(void)cu.cuMemFree_v2(at);
-}
-
-static void bench(void)
-{
-	open_device();
-	ns_of(bench_launch, 1000);
-	printf("launch_ns %.0f\n", ns_of(bench_launch, 200000));
-	printf("alloc_free_ns %.0f\n", ns_of(bench_alloc, 200000));
-}
-
 /* Kernels as long as asked for, waited for or not, for so long: what it got. */
 static void work(void)
 {
@@ -1230,7 +1194,6 @@ static const struct {
 	{ "uncharged", uncharged },
 	{ "nvml", nvml },
 	{ "requests", requests },
-	{ "bench", bench },
 	{ "work", work },
 	{ "check matmul", check_matmul },
 	{ "check ahead", check_ahead },
