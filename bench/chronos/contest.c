@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -74,6 +75,15 @@ static void publish(struct progress *p, const struct progress *now)
 	__atomic_store_n(&p->turns, turns + 2, __ATOMIC_RELAXED);
 }
 
+/* Its partition has ended, which the bench may have wanted. */
+static _Noreturn void refused(const struct chronos_error *e)
+{
+	if (e->code == CHRONOS_NOT_FOUND)
+		_exit(STATUS_ENDED);
+	fprintf(stderr, "bench_chronos: a worker's launch: %s\n", e->text);
+	_exit(1);
+}
+
 /* Launch a batch and wait for it. */
 static void do_batch(struct timed_queue *q, const struct worker *w, struct progress *said)
 {
@@ -82,7 +92,7 @@ static void do_batch(struct timed_queue *q, const struct worker *w, struct progr
 
 	for (uint32_t i = 0; i < (w->ahead ? w->ahead : 1); i++) {
 		if (timed_launch(q, w->kernel_ns, &e) < 0)
-			_exit(e.code == CHRONOS_NOT_FOUND ? STATUS_ENDED : 1);
+			refused(&e);
 		if (i == 0)
 			now.begin_ns = q->last_end_ns - w->kernel_ns;
 		now.batch_ns += w->kernel_ns;
@@ -183,7 +193,13 @@ static void await_end(struct contest *c, size_t i)
 		    : c->fates[i] == EXPIRED ? status == STATUS_ENDED << 8
 					     : status == 0;
 	if (!well)
-		die("run a worker", "it failed");
+		die("run a worker", WIFSIGNALED(status) ? "a signal ended it"
+							: "it failed, or was refused");
+}
+
+/* When all have ended: several may be in it. */
+static void drop_partition(const struct contest *c, size_t i)
+{
 	if (c->mode != FREE && c->fates[i] != EXPIRED && !c->workers[i].joins)
 		drop(c->b, &c->partitions[i]);
 }
@@ -193,6 +209,8 @@ void contest_end(struct contest *c)
 	__atomic_store_n(&c->board->stop, 1, __ATOMIC_SEQ_CST);
 	for (size_t i = 0; i < c->n; i++)
 		await_end(c, i);
+	for (size_t i = 0; i < c->n; i++)
+		drop_partition(c, i);
 	munmap(c->board, sizeof *c->board);
 	free(c);
 }
