@@ -76,7 +76,7 @@ struct chronos_partition make_as(const struct bench *b, const struct chronos_req
 struct chronos_partition make(
 	const struct bench *b, uint32_t device, uint32_t hundredths);
 void drop(const struct bench *b, const struct chronos_partition *p);
-/* In this process; the caller detaches. */
+/* In this process; the caller detaches.  Without a drain its launches are not real. */
 struct chronos_attachment *join(const struct bench *b, const char *id, uint32_t device,
 	void (*drain)(void *arg), void *arg);
 

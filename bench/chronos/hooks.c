@@ -25,11 +25,6 @@ static const struct figure charge = {
 	.what = "charge and uncharge", .unit = "ns", .kind = AT_MOST, .aim = 200
 };
 
-static void nothing(void *arg)
-{
-	(void)arg;
-}
-
 static void launch_once(struct chronos_attachment *a)
 {
 	struct chronos_error e = { 0 };
@@ -57,7 +52,7 @@ static struct cost cost_of(
 {
 	static double each_ns[BATCHES];
 	struct chronos_partition p = make(b, DEVICE, hundredths);
-	struct chronos_attachment *a = join(b, p.id, DEVICE, nothing, NULL);
+	struct chronos_attachment *a = join(b, p.id, DEVICE, NULL, NULL);
 	double sum_ns = 0;
 
 	for (int i = 0; i < BATCHES; i++) {

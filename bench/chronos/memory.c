@@ -9,16 +9,11 @@ static const struct figure off_quota = {
 	.aim = 0
 };
 
-static void nothing(void *arg)
-{
-	(void)arg;
-}
-
 static void measure(struct bench *b, enum mode mode)
 {
 	const uint64_t blocks[] = { 4 << 20, 1000003, 65536, 1 };
 	struct chronos_partition p = make(b, DEVICE, 33);
-	struct chronos_attachment *a = join(b, p.id, DEVICE, nothing, NULL);
+	struct chronos_attachment *a = join(b, p.id, DEVICE, NULL, NULL);
 
 	/* Ever smaller ones, each size until it is refused. */
 	for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) {

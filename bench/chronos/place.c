@@ -83,12 +83,19 @@ void drop(const struct bench *b, const struct chronos_partition *p)
 		die("release a partition", e.text);
 }
 
+static void nothing(void *arg)
+{
+	(void)arg;
+}
+
 struct chronos_attachment *join(const struct bench *b, const char *id, uint32_t device,
 	void (*drain)(void *arg), void *arg)
 {
-	const struct chronos_joining j = {
-		.dir = b->dir, .name = id, .device = device, .drain = drain, .arg = arg
-	};
+	const struct chronos_joining j = { .dir = b->dir,
+		.name = id,
+		.device = device,
+		.drain = drain ? drain : nothing,
+		.arg = arg };
 	struct chronos_error e = { 0 };
 
 	struct chronos_attachment *a = chronos_attach(&j, &e);

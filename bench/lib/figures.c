@@ -276,7 +276,8 @@ static json_t *json_of(const struct figures *f, const struct row *row, size_t k)
 	json_object_set_new(json, "unit", json_string(figure->unit));
 	json_object_set_new(json, "rounds", json_integer((json_int_t)ours->count));
 	json_object_set_new(json, "discarded",
-		json_integer((json_int_t)(ours->discarded + beside->discarded)));
+		json_integer(
+			(json_int_t)ours->discarded + (json_int_t)beside->discarded));
 	json_object_set_new(
 		json, "beside", text_or_null(beside->count ? figure->beside : NULL));
 	set_values(json, "beside_", beside);
