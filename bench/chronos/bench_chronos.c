@@ -205,6 +205,9 @@ static void report(const struct bench *b)
 
 	figures_print(b->figures, stdout);
 	printf("aims missed: %zu\n", figures_missed(b->figures));
+	if (figures_without_value(b->figures))
+		printf("without a value, as every round was discarded: %zu\n",
+			figures_without_value(b->figures));
 	fflush(stdout);
 	if (!b->results)
 		return;

@@ -25,7 +25,7 @@ bench_chronos_NEEDS := $(addprefix $(BUILD)/bench/,bench_opencl bench_cuda) $(BU
 
 .PHONY: bench-chronos
 bench-chronos: $(BUILD)/bench/bench_chronos $(bench_chronos_NEEDS) ## what a partition costs (BENCH_ROUNDS)
-	@$< --results $(BUILD)/bench $(BENCH_ROUNDS:%=--rounds %)
+	@$< --results $(BUILD)/bench $(addprefix --rounds ,$(or $(BENCH_ROUNDS),$(if $(filter-out 0,$(BENCH_QUICK)),1)))
 
 .PHONY: bench-chronos-docs
 bench-chronos-docs: ## write the figures and the plot of the last bench-chronos into docs/

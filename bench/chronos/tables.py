@@ -44,9 +44,13 @@ def cell(row):
     if row is None:
         return ""
     if row["value"] is None:
-        return f"not known, {row['discarded']} rounds discarded"
+        return f"**not known**: discarded {row['discarded']} of {row['discarded']} rounds"
     text = spread(row)
-    return f"**{text}**" if row["met"] is False else text
+    if row["met"] is False:
+        text = f"**{text}**"
+    if row["discarded"]:
+        text += f"; discarded {row['discarded']} of {row['rounds'] + row['discarded']} rounds"
+    return text
 
 
 def beside(row):
@@ -78,20 +82,20 @@ def lines_of(rows, groups):
 
 def circumstances(rows, when):
     """What the figures were made on and how quiet it was."""
-    machine = {row["what"]: row for row in rows if row["group"] == MACHINE}
     rounds = max(row["rounds"] for row in rows)
-    discarded = {(row["group"], row["mode"]): row["discarded"] for row in rows if row["discarded"]}
-    text = (f"{time.strftime('%Y-%m-%d', when)}, {os.cpu_count()} processors, Linux "
-            f"{os.uname().release.split('-')[0]}, medians of {rounds} rounds (least..greatest)")
-    if machine:
-        load, p50, p99 = list(machine.values())
-        text += (f"; load average {figure(load['min'])} at the start, a sleep of 1 ms late by "
-                 f"{figure(p50['value'])} µs (p99 {figure(p99['value'])} µs)")
-        if load["min"] > os.cpu_count() / 4:
-            text += ". **The machine was busy with other work: these figures are too bad, and rough**"
-    if discarded:
-        text += f". Rounds discarded because what they are compared with had drifted: {sum(discarded.values())}"
-    return text + ". Bold: misses its aim."
+    parts = [f"{time.strftime('%Y-%m-%d', when)}, {os.cpu_count()} processors, Linux "
+             f"{os.uname().release.split('-')[0]}, "
+             + (f"medians of {rounds} rounds (least..greatest)" if rounds > 1 else "one round")]
+    busy = False
+    if machine := [row for row in rows if row["group"] == MACHINE]:
+        load, p50, p99 = machine
+        parts[0] += (f"; load average {figure(load['min'])} at the start, a sleep of 1 ms late by "
+                     f"{figure(p50['value'])} µs (p99 {figure(p99['value'])} µs)")
+        busy = load["min"] > os.cpu_count() / 4
+    if busy:
+        parts.append("**The machine was busy with other work: these figures are rough, and too bad**")
+    parts.append("Bold: misses its aim")
+    return ". ".join(parts) + "."
 
 
 def in_place(path, rows, when):
