@@ -73,7 +73,7 @@ def lines_of(rows, groups):
     last = None
     for (group, what), modes in figures.items():
         row = modes.get("cooperative") or modes["arbitrated"]
-        unit = f", {row['unit']}" if row["unit"] else ""
+        unit = f", {row['unit'].replace('us', 'µs')}" if row["unit"] else ""
         cells = ["" if group == last else f"`{group}`", what + unit,
                  *(cell(modes.get(mode)) for mode in MODES), aim(row), beside(row)]
         yield "| " + " | ".join(cells) + " |"
@@ -93,7 +93,8 @@ def circumstances(rows, when):
                      f"{figure(p50['value'])} µs (p99 {figure(p99['value'])} µs)")
         busy = load["min"] > os.cpu_count() / 4
     if busy:
-        parts.append("**The machine was busy with other work: these figures are rough, and too bad**")
+        parts.append("**The machine was busy with other work: these figures are rough, "
+                     "and worse than they need be**")
     parts.append("Bold: misses its aim")
     return ". ".join(parts) + "."
 

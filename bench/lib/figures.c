@@ -135,6 +135,8 @@ static void put_number(char out[CELL], double value)
 {
 	if (fabs(value) >= 999.5)
 		str_put(out, CELL, "%.0f", value);
+	else if (value >= 0.99 && value < 1)
+		str_put(out, CELL, "%.4g", value);
 	else
 		str_put(out, CELL, "%.3g", value);
 }

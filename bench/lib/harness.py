@@ -63,13 +63,15 @@ def figure(value):
         return "-"
     if abs(value) >= 1000:
         return f"{value:,.0f}"
+    if 0.99 <= value < 1:
+        return f"{value:.4g}"
     return f"{value:.3g}" if value else "0"
 
 
 def spread(row, prefix=""):
     value = figure(row[prefix + "value"])
-    low, high = (row.get(f"{prefix}{end}") for end in ("min", "max"))
-    return value if low is None or low == high else f"{value} ({figure(low)}..{figure(high)})"
+    low, high = (figure(row.get(f"{prefix}{end}")) for end in ("min", "max"))
+    return value if low == high else f"{value} ({low}..{high})"
 
 
 class Bench:
