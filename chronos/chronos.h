@@ -119,6 +119,9 @@ struct chronos_device {
 	/* Where it is on PCI, as the kernel writes it: "0000:03:00.0"; of a MIG instance, where
 	 * its GPU is.  "": not known. */
 	char pci[24];
+	/* Of a MIG instance, which one of its GPU: "gi1/ci0", GPU and compute instance as the
+	 * driver's files are named.  "": it is none, or not known. */
+	char instance[16];
 };
 
 /* "nvidia", "mig", "opencl", "opencl-cpu", "simulated"; "unknown" for anything else. */

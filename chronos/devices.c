@@ -154,6 +154,8 @@ static void show_device(const struct state *s, const struct device_use *use,
 	snprintf(out->uuid, sizeof out->uuid, "%.*s", (int)sizeof d->uuid - 1, d->uuid);
 	snprintf(out->name, sizeof out->name, "%.*s", (int)sizeof d->name - 1, d->name);
 	snprintf(out->pci, sizeof out->pci, "%.*s", (int)sizeof d->pci - 1, d->pci);
+	snprintf(out->instance, sizeof out->instance, "%.*s", (int)sizeof d->instance - 1,
+		d->instance);
 	out->memory_bytes = d->memory_bytes;
 	out->present = d->state == DEVICE_PRESENT;
 	out->free_hundredths = free_of(s, use, slot);
@@ -201,6 +203,18 @@ int chronos_available(struct chronos *c, const char *device, uint32_t *hundredth
 
 /* ---- registering ---- */
 
+/* "gi1/ci0": it becomes a part of a path. */
+static bool is_instance(const char *text)
+{
+	unsigned gpu, compute;
+	char again[sizeof((struct chronos_device *)0)->instance];
+
+	if (sscanf(text, "gi%4u/ci%4u", &gpu, &compute) != 2)
+		return false;
+	snprintf(again, sizeof again, "gi%u/ci%u", gpu, compute);
+	return strcmp(again, text) == 0;
+}
+
 static int check_device(
 	const struct chronos_device *devices, size_t i, struct chronos_error *e)
 {
@@ -208,7 +222,8 @@ static int check_device(
 
 	if (!memchr(d->uuid, '\0', sizeof d->uuid) ||
 		!memchr(d->name, '\0', sizeof d->name) ||
-		!memchr(d->pci, '\0', sizeof d->pci))
+		!memchr(d->pci, '\0', sizeof d->pci) ||
+		!memchr(d->instance, '\0', sizeof d->instance))
 		return chronos_fail(
 			e, CHRONOS_INVALID, "device %zu: a text without end", i);
 	uint64_t number;
@@ -218,6 +233,10 @@ static int check_device(
 	if (d->pci[strspn(d->pci, "0123456789abcdef:.")])
 		return chronos_fail(e, CHRONOS_INVALID,
 			"device %zu: \"%s\" is not an address on PCI", i, d->pci);
+	if (*d->instance && !is_instance(d->instance))
+		return chronos_fail(e, CHRONOS_INVALID,
+			"device %zu: \"%s\" is not an instance, as gi1/ci0 is", i,
+			d->instance);
 	if (strcmp(chronos_kind_name(d->kind), "unknown") == 0)
 		return chronos_fail(e, CHRONOS_INVALID, "device %zu: unknown kind %d", i,
 			(int)d->kind);
@@ -267,6 +286,8 @@ static void store_device(struct device_record *d, const struct chronos_device *f
 		store_text(d->name, sizeof d->name, from->name);
 	if (strncmp(d->pci, from->pci, sizeof d->pci) != 0)
 		store_text(d->pci, sizeof d->pci, from->pci);
+	if (strncmp(d->instance, from->instance, sizeof d->instance) != 0)
+		store_text(d->instance, sizeof d->instance, from->instance);
 	if (d->state == DEVICE_NONE)
 		store_text(d->uuid, sizeof d->uuid, from->uuid);
 	FAULT_POINT("device stored");

@@ -200,6 +200,7 @@ static int check_report(struct report *r, struct chronos_error *e)
 		d->uuid[sizeof d->uuid - 1] = '\0';
 		d->name[sizeof d->name - 1] = '\0';
 		d->pci[sizeof d->pci - 1] = '\0';
+		d->instance[sizeof d->instance - 1] = '\0';
 	}
 	return 0;
 }

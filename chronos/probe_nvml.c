@@ -5,6 +5,7 @@
 #include "error.h"
 
 #include <dlfcn.h>
+#include <stdio.h>
 #include <string.h>
 
 /* The part of NVML's stable interface that is used here. */
@@ -41,6 +42,8 @@ struct nvml {
 	int (*mig_mode)(void *, unsigned *current, unsigned *pending);
 	int (*mig_max)(void *, unsigned *);
 	int (*mig_by_index)(void *, unsigned, void **);
+	int (*gpu_instance)(void *, unsigned *);
+	int (*compute_instance)(void *, unsigned *);
 };
 
 /* 0 when a symbol that we cannot do without is missing. */
@@ -63,6 +66,8 @@ static int load(struct nvml *n)
 		{ &n->mig_mode, "nvmlDeviceGetMigMode", 0 },
 		{ &n->mig_max, "nvmlDeviceGetMaxMigDeviceCount", 0 },
 		{ &n->mig_by_index, "nvmlDeviceGetMigDeviceHandleByIndex", 0 },
+		{ &n->gpu_instance, "nvmlDeviceGetGpuInstanceId", 0 },
+		{ &n->compute_instance, "nvmlDeviceGetComputeInstanceId", 0 },
 	};
 
 	for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++) {
@@ -78,6 +83,17 @@ static int fail(const struct nvml *n, int rc, const char *what, struct chronos_e
 {
 	return chronos_fail(
 		e, CHRONOS_UNAVAILABLE, "NVML: %s: %.100s", what, n->error_string(rc));
+}
+
+static void name_instance(const struct nvml *n, void *instance, struct chronos_device *d)
+{
+	unsigned gpu = 0, compute = 0;
+
+	if (n->gpu_instance && n->compute_instance &&
+		n->gpu_instance(instance, &gpu) == NVML_SUCCESS &&
+		n->compute_instance(instance, &compute) == NVML_SUCCESS && gpu < 10000 &&
+		compute < 10000)
+		snprintf(d->instance, sizeof d->instance, "gi%u/ci%u", gpu, compute);
 }
 
 /* A device that cannot be named cannot be given out either: it is left out, and so shows
@@ -103,6 +119,8 @@ static void add(const struct nvml *n, struct probe *p, void *gpu, void *board,
 	if (n->pci && n->pci(board, &pci) == NVML_SUCCESS)
 		chronos_probe_place(
 			d, &(struct probe_pci){ pci.domain, pci.bus, pci.device, 0 });
+	if (kind == CHRONOS_KIND_MIG)
+		name_instance(n, gpu, d);
 }
 
 static int is_split(const struct nvml *n, void *gpu)

@@ -74,8 +74,9 @@ struct device_record {
 	uint64_t memory_bytes;
 	char uuid[96];
 	char name[96];
-	char pci[24]; /* "": not known */
-	char reserved[24];
+	char pci[24];      /* "": not known */
+	char instance[16]; /* the same; MIG's */
+	char reserved[8];
 };
 
 struct partition_record {

@@ -222,13 +222,13 @@ json_t *json_of_partition(const struct chronos_partition *p)
 
 json_t *json_of_device(const struct chronos_device *d)
 {
-	return json_pack("{s:i, s:s, s:o, s:o, s:o, s:b, s:I, s:i, s:i, s:i}", "index",
-		(int)d->index, "kind", chronos_kind_name(d->kind), "uuid",
+	return json_pack("{s:i, s:s, s:o, s:o, s:o, s:o, s:b, s:I, s:i, s:i, s:i}",
+		"index", (int)d->index, "kind", chronos_kind_name(d->kind), "uuid",
 		json_of_text(d->uuid), "name", json_of_text(d->name), "pci",
-		json_of_text(d->pci), "present", d->present, "memory_bytes",
-		(json_int_t)d->memory_bytes, "free_hundredths", (int)d->free_hundredths,
-		"draining_hundredths", (int)d->draining_hundredths, "partitions",
-		(int)d->partitions);
+		json_of_text(d->pci), "instance", json_of_text(d->instance), "present",
+		d->present, "memory_bytes", (json_int_t)d->memory_bytes,
+		"free_hundredths", (int)d->free_hundredths, "draining_hundredths",
+		(int)d->draining_hundredths, "partitions", (int)d->partitions);
 }
 
 /* ---- what partitions have ---- */
@@ -422,13 +422,16 @@ static void show_device(const struct chronos_device *d)
 	uint32_t used = CHRONOS_WHOLE - d->free_hundredths;
 
 	char name[sizeof d->name], uuid[sizeof d->uuid], pci[sizeof d->pci];
+	char instance[sizeof d->instance];
 
 	printf("\nDevice %" PRIu32 ": %s%s\n", d->index,
 		printable(name, sizeof name, d->name), d->present ? "" : " (absent)");
 	printf("  Type: %s\n", chronos_kind_name(d->kind));
 	printf("  UUID: %s\n", printable(uuid, sizeof uuid, d->uuid));
 	if (*d->pci)
-		printf("  PCI: %s\n", printable(pci, sizeof pci, d->pci));
+		printf("  PCI: %s%s%s\n", printable(pci, sizeof pci, d->pci),
+			*d->instance ? ", instance " : "",
+			printable(instance, sizeof instance, d->instance));
 	printf("  Memory Total: %" PRIu64 " MB\n", megabytes(d->memory_bytes));
 	if (d->present) {
 		printf("  Memory Used: %" PRIu64 " MB\n",

@@ -466,6 +466,14 @@ static void wrong_devices_are_not_registered(void **state)
 	assert_refused(
 		t, CHRONOS_INVALID, chronos_devices_register(t->c, d + 1, 1, &t->e));
 	d[1].pci[0] = '\0';
+	static const char *const wrong[] = { "gi1", "gi1/ci", "gi01/ci0", "gi1/ci0/",
+		"gi-1/ci0", "gi1/../ci0", "gi12345/ci0" };
+	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+		snprintf(d[1].instance, sizeof d[1].instance, "%s", wrong[i]);
+		assert_refused(t, CHRONOS_INVALID,
+			chronos_devices_register(t->c, d + 1, 1, &t->e));
+	}
+	d[1].instance[0] = '\0';
 	d[1].kind = (enum chronos_kind)99;
 	assert_refused(
 		t, CHRONOS_INVALID, chronos_devices_register(t->c, d + 1, 1, &t->e));

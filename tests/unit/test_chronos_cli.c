@@ -880,6 +880,8 @@ static void a_split_gpu_is_listed_as_its_instances(void **state)
 	assert_string_equal(text_of(json_array_get(devices, 2), "uuid"), "MIG-00000003");
 	assert_string_equal(text_of(json_array_get(devices, 0), "pci"), "0000:3a:00.0");
 	assert_string_equal(text_of(json_array_get(devices, 2), "pci"), "10000:3b:00.0");
+	assert_string_equal(text_of(json_array_get(devices, 0), "instance"), "");
+	assert_string_equal(text_of(json_array_get(devices, 2), "instance"), "gi8/ci1");
 	json_decref(devices);
 }
 

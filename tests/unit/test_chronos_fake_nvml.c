@@ -42,6 +42,8 @@ EXPORT int nvmlDeviceGetPciInfo_v3(void *device, struct pci *pci);
 EXPORT int nvmlDeviceGetMigMode(void *device, unsigned *current, unsigned *pending);
 EXPORT int nvmlDeviceGetMaxMigDeviceCount(void *device, unsigned *count);
 EXPORT int nvmlDeviceGetMigDeviceHandleByIndex(void *device, unsigned i, void **instance);
+EXPORT int nvmlDeviceGetGpuInstanceId(void *device, unsigned *id);
+EXPORT int nvmlDeviceGetComputeInstanceId(void *device, unsigned *id);
 
 /* Handles are addresses in here: GPUs 0 and 1, then instances. */
 static char handles[16];
@@ -148,5 +150,17 @@ int nvmlDeviceGetMigDeviceHandleByIndex(void *device, unsigned i, void **instanc
 	if (i >= 2)
 		return NOT_FOUND;
 	*instance = &handles[2 + i];
+	return OK;
+}
+
+int nvmlDeviceGetGpuInstanceId(void *device, unsigned *id)
+{
+	*id = (unsigned)index_of(device) + 5;
+	return OK;
+}
+
+int nvmlDeviceGetComputeInstanceId(void *device, unsigned *id)
+{
+	*id = (unsigned)index_of(device) - 2;
 	return OK;
 }

@@ -100,6 +100,7 @@ class Device:
     uuid: str
     name: str
     pci: str | None
+    instance: str | None  # of a MIG device: which one of its GPU, "gi1/ci0"
     memory_bytes: int
     present: bool  # False: it was there once, and takes no partition
     available: float  # the share that can be had now
@@ -129,6 +130,7 @@ def _device(raw: RawDevice) -> Device:
         uuid=raw.uuid.decode(errors="replace"),
         name=raw.name.decode(errors="replace"),
         pci=raw.pci.decode(errors="replace") or None,
+        instance=raw.instance.decode(errors="replace") or None,
         memory_bytes=raw.memory_bytes,
         present=raw.present,
         available=raw.free_hundredths / 100,

@@ -69,6 +69,7 @@ class RawDevice(ctypes.Structure):
         ("partitions", ctypes.c_uint32),
         ("draining_hundredths", ctypes.c_uint32),
         ("pci", ctypes.c_char * 24),
+        ("instance", ctypes.c_char * 16),
     ]
 
 
