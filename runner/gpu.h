@@ -27,8 +27,8 @@ struct gpus {
 	size_t group_count;
 };
 
-/* Look the devices up by uuid.  ERR_NOT_FOUND: one is not there (now); ERR_UNSUPPORTED:
- * of a kind that jobs cannot get yet. */
+/* Look the devices up by uuid.  ERR_NOT_FOUND: one, or a node of one, is not there (now);
+ * ERR_UNSUPPORTED: which nodes it takes is not known. */
 int gpus_find(struct gpus *g, struct chronos *c, char *const *uuids, size_t count,
 	struct err *e) MUST_CHECK;
 void gpus_fini(struct gpus *g);

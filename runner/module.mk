@@ -1,7 +1,7 @@
 # runclean - what runner and worker share: control groups, exits, cleaning up.
 # base comes before chronos: both have a table.h, and chronos's is its own business.
 runclean_SRCS := buildfolder.c cgroup.c device_filter.c dmem.c exits.c fault.c \
-  layers.c lock.c procs.c render.c runclean.c
+  layers.c lock.c nodes.c nvidia.c procs.c render.c runclean.c
 runclean_USES := runfolder frame proto base chronos
 $(eval $(call module,runclean,runner))
 

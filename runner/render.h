@@ -9,24 +9,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include <stddef.h>
-
-#include "err.h"
+#include "nodes.h"
 
 #define RENDER_PCI_FOLDER "/sys/bus/pci/devices"
 
-enum { RENDER_NODES_MAX = 8 };
-
-struct render_nodes {
-	char paths[RENDER_NODES_MAX][48]; /* "/dev/dri/renderD128", "/dev/kfd" */
-	size_t count;
-};
-
 /* Look the GPU up in the folder: RENDER_PCI_FOLDER, but for tests.  ERR_UNSUPPORTED: its place
  * is not known (""); ERR_NOT_FOUND: no driver of the kernel's has it. */
-int render_find(const char *folder, const char *pci, struct render_nodes *out,
+int render_find(const char *folder, const char *pci, struct device_nodes *out,
 	struct err *e) MUST_CHECK;
-
-/* Can jobs open all of them: by everybody's permission, or by a group's that is not root's?
- * ERR_NOT_FOUND: one is not there; ERR_DENIED: root alone can open one. */
-int render_check(const struct render_nodes *n, struct err *e) MUST_CHECK;

@@ -11,7 +11,7 @@
 #include "dmem.h"
 #include "layers.h"
 #include "log.h"
-#include "render.h"
+#include "nodes.h"
 #include "str.h"
 #include "xalloc.h"
 
@@ -160,23 +160,11 @@ static void name_enforcement(const struct devices *d, const struct device *it,
 			it->dmem ? "+dmem" : "", "");
 }
 
-/* As the runner does for each job: what it would refuse is not offered. */
-static int find_nodes(const struct device *it, struct err *e)
-{
-	struct render_nodes nodes;
-
-	if (it->facts.kind != CHRONOS_KIND_OPENCL)
-		return 0;
-	return render_find(RENDER_PCI_FOLDER, it->facts.pci, &nodes, e) < 0
-		       ? -1
-		       : render_check(&nodes, e);
-}
-
+/* The runner looks for both for each job: a device that it would refuse is not offered. */
 static void name_health(
 	const struct devices *d, const struct device *it, char text[DEVICE_HEALTH_SIZE])
 {
 	const char *missing = missing_library(d, it);
-	struct err e;
 
 	if (strcmp(d->problem, "ok") != 0)
 		str_join(text, DEVICE_HEALTH_SIZE, d->problem, "", "");
@@ -185,10 +173,9 @@ static void name_health(
 			"nothing would hold jobs to their shares: %s is missing; it is "
 			"installed beside harness.py, then the worker is started again",
 			missing);
-	else if (find_nodes(it, &e) < 0)
-		str_join(text, DEVICE_HEALTH_SIZE, e.text, "", "");
 	else
-		str_join(text, DEVICE_HEALTH_SIZE, "ok", "", "");
+		str_join(text, DEVICE_HEALTH_SIZE, *it->no_nodes ? it->no_nodes : "ok",
+			"", "");
 }
 
 /* True when it is not as before. */
@@ -334,6 +321,18 @@ static bool look_at_uses(struct devices_look *look, struct chronos_error *why)
 	return true;
 }
 
+static void look_at_nodes(struct devices_look *look)
+{
+	look->no_nodes = xcalloc(look->device_count + 1, sizeof(*look->no_nodes));
+	for (size_t i = 0; i < look->device_count; i++) {
+		struct device_nodes nodes;
+		struct err e;
+
+		if (device_nodes_find(&look->devices[i], &nodes, &e) < 0)
+			look->no_nodes[i] = e;
+	}
+}
+
 void devices_look_do(struct devices_look *look)
 {
 	struct chronos_error why = { 0 };
@@ -364,6 +363,7 @@ void devices_look_do(struct devices_look *look)
 	}
 	if (look->device_count > CHRONOS_DEVICES_MAX)
 		look->device_count = CHRONOS_DEVICES_MAX;
+	look_at_nodes(look);
 }
 
 static const struct chronos_device *find_facts(
@@ -456,6 +456,8 @@ static void update(struct devices *d, struct device *it, const struct devices_lo
 	}
 	it->facts = *facts;
 	make_printable(it->facts.name);
+	str_join(it->no_nodes, sizeof(it->no_nodes),
+		look->no_nodes[facts - look->devices].text, "", "");
 	it->dmem = look->dmem && dmem_shows(look->dmem, facts);
 	if (judge(d, it))
 		log_device(it);
@@ -492,6 +494,7 @@ bool devices_look_end(
 	}
 	chronos_partitions_free(look->partitions);
 	free(look->devices);
+	free(look->no_nodes);
 	free(look->uses);
 	free(look->releases);
 	free(look->dmem);

@@ -19,7 +19,8 @@
 
 struct device {
 	struct chronos_device facts;
-	char health[DEVICE_HEALTH_SIZE]; /* "ok", or what is wrong with it */
+	char health[DEVICE_HEALTH_SIZE];   /* "ok", or what is wrong with it */
+	char no_nodes[DEVICE_HEALTH_SIZE]; /* why no job can open it; "": one can */
 	uint32_t foreign_hundredths; /* held by partitions that are not this worker's */
 	char enforcement[DEVICE_ENFORCEMENT_SIZE]; /* what holds jobs to their shares */
 	bool dmem;    /* the kernel holds its jobs to their memory (dmem.max) */
@@ -81,6 +82,7 @@ struct devices_look {
 	struct devices_release *releases; /* owned; what to give back first */
 	size_t release_count;
 	struct chronos_device *devices; /* owned; found */
+	struct err *no_nodes; /* owned; of each of these: why no job can open it, if so */
 	size_t device_count;
 	struct chronos_partition *partitions; /* owned; found */
 	size_t partition_count;

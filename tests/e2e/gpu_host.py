@@ -25,7 +25,7 @@ FAKES = BIN.parent / "tests" / "fake-cuda"
 MIB = 1 << 20
 LIBRARIES = Path("/usr/local/lib")
 FRONTEND, CAPS, UVM = 195, 511, 510  # majors; no driver of this machine has them
-CHRDEV = 0o20666
+CHRDEV = 0o020000
 
 # What is below /dev on any machine and is needed here.
 USUAL = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9),
@@ -107,10 +107,10 @@ def write(path, text):
     path.write_text(text)
 
 
-def node(path, major, minor):
+def node(path, major, minor, mode=0o666):
     path.parent.mkdir(exist_ok=True)
     os.mknod(path, CHRDEV, os.makedev(major, minor))
-    path.chmod(CHRDEV & 0o777)
+    path.chmod(mode)
 
 
 def put_libraries(place):
@@ -160,7 +160,7 @@ def put_nodes(place, count, split):
         for i in range(1 if split else count):
             node(dev / f"nvidia{i}", FRONTEND, i)
         for i in range(2 * count if split else 0):
-            node(dev / "nvidia-caps" / f"nvidia-cap{3 + i}", CAPS, 3 + i)
+            node(dev / "nvidia-caps" / f"nvidia-cap{3 + i}", CAPS, 3 + i, 0o444)
 
 
 def main():

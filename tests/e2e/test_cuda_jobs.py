@@ -303,6 +303,61 @@ def test_jobs_go_on_when_worker_and_arbiter_are_killed(gpu):
     assert gpu.run(job(FILL), gpu=1).value == [DEVICE - CONTEXT, 2]
 
 
+# ---- instances of a split GPU
+
+
+def test_a_job_gets_one_instance_of_a_split_gpu(start):
+    with start(gpus=2, split=True) as gpu:
+        first, second = gpu.devices()
+        assert (first.kind, second.kind) == ("mig", "mig")
+        assert [first.uuid, second.uuid] == [uuid_of(0, split=True), uuid_of(1, split=True)]
+        whole, _ = gpu.begin(job(SPIN), gpu=1, args=["600"])
+        story = gpu.run(job("""
+            import os
+            import cuda
+            def main():
+                device, nvml = cuda.Device(), cuda.Nvml()
+                uuid = os.environ["CUDA_VISIBLE_DEVICES"]
+                os.environ.pop("CUDA_VISIBLE_DEVICES")
+                return {"uuid": uuid, "count": device.count(), "memory": device.memory(),
+                        "fill": device.fill(), "nvml": nvml.memory(nvml.by_uuid(uuid))[0],
+                        "nodes": sorted(n for n in os.listdir("/dev") if n.startswith("nvidia")),
+                        "caps": sorted(os.listdir("/dev/nvidia-caps"))}
+            """), gpu=0.5)
+        seen = story.value
+        total = DEVICE // 2
+        assert seen == {
+            "uuid": second.uuid, "count": 1, "memory": [total - CONTEXT, total],
+            "fill": [total - CONTEXT, 2], "nvml": total,
+            "nodes": ["nvidia-caps", "nvidia-uvm", "nvidia0", "nvidiactl"],
+            "caps": ["nvidia-cap5", "nvidia-cap6"]}
+        assert gpu.status(story.job).gpu_usage.memory_quota_bytes == total
+        gpu.cancel(whole)
+
+
+def test_two_jobs_share_an_instance_by_time(start):
+    with start(gpus=1, split=True) as gpu:
+        small, one = gpu.begin(job(SPIN), gpu=0.3, args=["8", "5000"])
+        large, two = gpu.begin(job(SPIN), gpu=0.7, args=["8", "1000"])
+        for call in (one, two):
+            assert Story(call).value == 0
+        had = {job: gpu.status(job).gpu_usage.time_ns for job in (small, large)}
+        assert 1.5 < had[large] / had[small] < 3.6, had  # 2.33
+
+
+def test_a_device_whose_nodes_are_not_there_takes_no_jobs(start):
+    with start(gpus=2, split=True) as gpu:
+        until(lambda: enforcements(gpu) == {("arbitrated", "ok")}, "an arbiter serves")
+        worker = process_of(gpu.system, "cumulus-worker")
+        node = Path(f"/proc/{worker}/root/dev/nvidia-caps/nvidia-cap6")
+        node.rename(node.with_suffix(".away"))
+        until(lambda: [d.health for d in gpu.devices()] == [
+            "ok", "/dev/nvidia-caps/nvidia-cap6 is not there: it is made when the driver is "
+            "loaded, or by nvidia-modprobe"], "it is missed")
+        node.with_suffix(".away").rename(node)
+        until(lambda: enforcements(gpu) == {("arbitrated", "ok")}, "it is found again")
+
+
 # ---- what cannot be held
 
 

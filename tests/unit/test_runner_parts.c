@@ -21,6 +21,7 @@
 #include "dmem.h"
 #include "exits.h"
 #include "file.h"
+#include "nvidia.h"
 #include "procs.h"
 #include "render.h"
 #include "str.h"
@@ -513,7 +514,7 @@ static void a_gpu_is_used_by_its_own_render_node(void **state)
 {
 	(void)state;
 	char folder[] = "/tmp/test_runner_parts.XXXXXX";
-	struct render_nodes nodes;
+	struct device_nodes nodes;
 	struct err e;
 
 	assert_non_null(mkdtemp(folder));
@@ -538,6 +539,99 @@ static void a_gpu_is_used_by_its_own_render_node(void **state)
 	assert_int_equal(tree_remove(AT_FDCWD, folder, &e), 0);
 }
 
+/* A file of NVIDIA's driver, in a folder that stands for /proc/driver/nvidia. */
+static void put_file(const char *folder, const char *path, const char *text)
+{
+	CLEANUP(free_ptr) char *parent = str_fmt("%s/%s", folder, path);
+	char *name = strrchr(parent, '/');
+	struct err e;
+
+	*name++ = '\0';
+	assert_int_equal(dir_make_path(parent, 0755, &e), 0);
+	put_group_file(parent, name, text);
+}
+
+/* In the order of PCI, in which the numbers are not. */
+static void put_nvidia(char *folder)
+{
+	assert_non_null(mkdtemp(folder));
+	put_file(folder, "gpus/0000:3a:00.0/information",
+		"Model: \t\t Fake GPU\nGPU UUID: \t GPU-1\nDevice Minor: \t 1\n");
+	put_file(folder, "gpus/0000:3b:00.0/information",
+		"Model: \t\t Fake GPU\nGPU UUID: \t GPU-11\nDevice Minor: \t 0\n");
+	put_file(folder, "capabilities/gpu0/mig/gi7/access",
+		"DeviceFileMinor: 66\nDeviceFileMode: 292\nDeviceFileModify: 1\n");
+	put_file(folder, "capabilities/gpu0/mig/gi7/ci0/access", "DeviceFileMinor: 67\n");
+	put_file(folder, "capabilities/gpu0/mig/gi8/access", "DeviceFileMinor: 75\n");
+	put_file(folder, "capabilities/gpu0/mig/gi9/access", "DeviceFileMinor: -1\n");
+	put_file(folder, "capabilities/gpu0/mig/gi10/access", "nothing\n");
+}
+
+static bool has(const struct device_nodes *nodes, const char *path)
+{
+	for (size_t i = 0; i < nodes->count; i++)
+		if (strcmp(nodes->paths[i], path) == 0)
+			return true;
+	return false;
+}
+
+static void an_nvidia_gpu_is_used_by_the_node_of_its_number(void **state)
+{
+	(void)state;
+	char folder[] = "/tmp/test_runner_parts.XXXXXX";
+	struct chronos_device gpu = { .kind = CHRONOS_KIND_NVIDIA, .uuid = "GPU-1" };
+	struct device_nodes nodes;
+	struct err e;
+
+	put_nvidia(folder);
+	assert_int_equal(nvidia_find(folder, &gpu, &nodes, &e), 0);
+	assert_true(has(&nodes, "/dev/nvidiactl") && has(&nodes, "/dev/nvidia-uvm"));
+	assert_true(has(&nodes, "/dev/nvidia1") && !has(&nodes, "/dev/nvidia0"));
+	snprintf(gpu.uuid, sizeof gpu.uuid, "GPU-11");
+	assert_int_equal(nvidia_find(folder, &gpu, &nodes, &e), 0);
+	assert_true(has(&nodes, "/dev/nvidia0") && !has(&nodes, "/dev/nvidia1"));
+	snprintf(gpu.uuid, sizeof gpu.uuid, "GPU-2");
+	assert_int_equal(nvidia_find(folder, &gpu, &nodes, &e), -1);
+	assert_int_equal(e.code, ERR_NOT_FOUND);
+	assert_int_equal(tree_remove(AT_FDCWD, folder, &e), 0);
+}
+
+static void an_instance_is_used_by_its_gpus_node_and_two_of_its_own(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *pci, *instance;
+		enum err_code code;
+	} wrong[] = { { "", "gi7/ci0", ERR_UNSUPPORTED },
+		{ "0000:3b:00.0", "", ERR_UNSUPPORTED },
+		{ "0000:3c:00.0", "gi7/ci0", ERR_NOT_FOUND },
+		{ "0000:3a:00.0", "gi7/ci0", ERR_NOT_FOUND },
+		{ "0000:3b:00.0", "gi8/ci0", ERR_NOT_FOUND },
+		{ "0000:3b:00.0", "gi9/ci0", ERR_INVALID },
+		{ "0000:3b:00.0", "gi10/ci0", ERR_UNSUPPORTED } };
+	char folder[] = "/tmp/test_runner_parts.XXXXXX";
+	struct chronos_device mig = { .kind = CHRONOS_KIND_MIG,
+		.uuid = "MIG-1",
+		.pci = "0000:3b:00.0",
+		.instance = "gi7/ci0" };
+	struct device_nodes nodes;
+	struct err e;
+
+	put_nvidia(folder);
+	assert_int_equal(nvidia_find(folder, &mig, &nodes, &e), 0);
+	assert_true(has(&nodes, "/dev/nvidiactl") && has(&nodes, "/dev/nvidia-uvm"));
+	assert_true(has(&nodes, "/dev/nvidia0") && !has(&nodes, "/dev/nvidia1"));
+	assert_true(has(&nodes, "/dev/nvidia-caps/nvidia-cap66"));
+	assert_true(has(&nodes, "/dev/nvidia-caps/nvidia-cap67"));
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
+		snprintf(mig.pci, sizeof mig.pci, "%s", wrong[i].pci);
+		snprintf(mig.instance, sizeof mig.instance, "%s", wrong[i].instance);
+		assert_int_equal(nvidia_find(folder, &mig, &nodes, &e), -1);
+		assert_int_equal(e.code, wrong[i].code);
+	}
+	assert_int_equal(tree_remove(AT_FDCWD, folder, &e), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -552,6 +646,8 @@ int main(void)
 		cmocka_unit_test(a_process_is_its_pid_and_start_time),
 		cmocka_unit_test(a_filtered_group_opens_no_other_device),
 		cmocka_unit_test(a_gpu_is_used_by_its_own_render_node),
+		cmocka_unit_test(an_nvidia_gpu_is_used_by_the_node_of_its_number),
+		cmocka_unit_test(an_instance_is_used_by_its_gpus_node_and_two_of_its_own),
 		cmocka_unit_test(each_region_of_a_device_is_held_to_the_share),
 		cmocka_unit_test(a_device_without_a_region_is_not_held),
 		cmocka_unit_test(

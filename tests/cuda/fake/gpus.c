@@ -127,33 +127,41 @@ void fake_uuid(const struct fake_state *s, unsigned device, char *text, size_t s
 }
 
 /* No driver stands behind them, which is found out after the right to open them. */
-static bool opens(const char *path)
+static bool opens(const char *path, int how)
 {
-	int fd = open(path, O_RDWR | O_CLOEXEC);
+	int fd = open(path, how | O_CLOEXEC);
 
 	if (fd >= 0)
 		close(fd);
 	return fd >= 0 || errno == ENXIO;
 }
 
-static bool opens_numbered(const char *format, unsigned number)
+static bool opens_gpu(unsigned number)
 {
 	char path[64];
 
-	snprintf(path, sizeof path, "%s%u", format, number);
-	return opens(path);
+	snprintf(path, sizeof path, "/dev/nvidia%u", number);
+	return opens(path, O_RDWR);
+}
+
+/* Nobody may write to a capability. */
+static bool opens_capability(unsigned number)
+{
+	char path[64];
+
+	snprintf(path, sizeof path, "/dev/nvidia-caps/nvidia-cap%u", number);
+	return opens(path, O_RDONLY);
 }
 
 bool fake_device_opens(const struct fake_state *s, unsigned device)
 {
 	if (!s->nodes)
 		return true;
-	if (!opens("/dev/nvidiactl") || !opens("/dev/nvidia-uvm"))
+	if (!opens("/dev/nvidiactl", O_RDWR) || !opens("/dev/nvidia-uvm", O_RDWR))
 		return false;
 	if (!s->split)
-		return opens_numbered("/dev/nvidia", device);
+		return opens_gpu(device);
 	/* The GPU's own, the instance of it, and the one for computing in that. */
-	return opens("/dev/nvidia0") &&
-	       opens_numbered("/dev/nvidia-caps/nvidia-cap", 3 + 2 * device) &&
-	       opens_numbered("/dev/nvidia-caps/nvidia-cap", 4 + 2 * device);
+	return opens_gpu(0) && opens_capability(3 + 2 * device) &&
+	       opens_capability(4 + 2 * device);
 }
