@@ -13,7 +13,9 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <jansson.h>
 
+#include "bundle.h"
 #include "cgroup.h"
 #include "channel.h"
 #include "cleanup.h"
@@ -491,6 +493,66 @@ static void a_group_is_limited_once_its_parent_hands_the_controller_down(void **
 	assert_int_equal(tree_remove(AT_FDCWD, root, &e), 0);
 }
 
+/* ---- what a runtime is told of them */
+
+static json_t *written_bundle(const struct bundle *b)
+{
+	char folder[] = "/tmp/test_runner_parts.XXXXXX";
+	struct err e;
+
+	assert_non_null(mkdtemp(folder));
+	CLEANUP(close_fd) int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(bundle_write(fd, b, &e), 0);
+	CLEANUP(close_fd) int config = openat(fd, "config.json", O_RDONLY | O_CLOEXEC);
+	json_t *told = json_loadfd(config, 0, NULL);
+	assert_non_null(told);
+	assert_int_equal(tree_remove(AT_FDCWD, folder, &e), 0);
+	return told;
+}
+
+static void a_runtime_is_told_of_groups_and_of_devices_memory(void **state)
+{
+	(void)state;
+	static const char *const none[] = { NULL };
+	const uint32_t groups[] = { 105, 44 };
+	const struct cgroup_limits limits = { .dmem = "drm/0000:03:00.0/vram0 300\n" };
+	struct bundle b = { .root = "/",
+		.uid_base = 1000000,
+		.args = none,
+		.env = none,
+		.groups = groups,
+		.group_count = 2,
+		.cwd = "/",
+		.cgroup_path = "cumulus/x",
+		.limits = &limits };
+	json_t *told = written_bundle(&b);
+	int more[2], in[3], on[3], size[3];
+	const char *dmem;
+
+	/* Of the host's ids the job gets its own range, and these two groups. */
+	assert_int_equal(
+		json_unpack(told,
+			"{s:{s:{s:[i,i!]}}, s:{s:[{s:i}!], s:[{s:i,s:i,s:i},"
+			"{s:i,s:i,s:i},{s:i,s:i,s:i}!], s:{s:{s:s}}}}",
+			"process", "user", "additionalGids", &more[0], &more[1], "linux",
+			"uidMappings", "hostID", &on[0], "gidMappings", "containerID",
+			&in[0], "hostID", &on[0], "size", &size[0], "containerID", &in[1],
+			"hostID", &on[1], "size", &size[1], "containerID", &in[2],
+			"hostID", &on[2], "size", &size[2], "resources", "unified",
+			"dmem.max", &dmem),
+		0);
+	assert_int_equal(on[0], 1000000);
+	assert_int_equal(in[1], in[0] + size[0]);
+	assert_int_equal(in[2], in[1] + 1);
+	assert_int_equal(on[1], 105);
+	assert_int_equal(on[2], 44);
+	assert_int_equal(size[1] + size[2], 2);
+	assert_int_equal(more[0], in[1]);
+	assert_int_equal(more[1], in[2]);
+	assert_string_equal(dmem, limits.dmem);
+	json_decref(told);
+}
+
 /* ---- nodes of OpenCL's GPUs */
 
 /* A device as sysfs would show it; drm: its nodes' folder has them. */
@@ -645,6 +707,7 @@ int main(void)
 		cmocka_unit_test(a_group_comes_back_from_its_text_and_no_other_does),
 		cmocka_unit_test(a_process_is_its_pid_and_start_time),
 		cmocka_unit_test(a_filtered_group_opens_no_other_device),
+		cmocka_unit_test(a_runtime_is_told_of_groups_and_of_devices_memory),
 		cmocka_unit_test(a_gpu_is_used_by_its_own_render_node),
 		cmocka_unit_test(an_nvidia_gpu_is_used_by_the_node_of_its_number),
 		cmocka_unit_test(an_instance_is_used_by_its_gpus_node_and_two_of_its_own),
