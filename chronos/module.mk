@@ -65,7 +65,7 @@ $(BUILD)/lib/cumulus/libchronos-opencl.so: chronos/opencl/layer.map $(wildcard c
 
 # ---- the program, whose name is its library's ----
 chronos_cli_SRCS := main.c arbiter.c columns.c commands.c doctor.c help.c run.c screen.c show.c watch.c
-chronos_cli_USES := chronos base
+chronos_cli_USES := chronos
 chronos_cli_PKGS := jansson
 chronos_cli_CFLAGS :=
 chronos_cli_LDFLAGS :=
@@ -73,7 +73,7 @@ chronos_cli_LIBS :=
 $(eval $(call common,chronos_cli,chronos/cli))
 PROGRAMS += $(BUILD)/bin/chronos
 define chronos_cli_rule
-$$(BUILD)/bin/chronos: $$(chronos_cli_OBJS) $$(BUILD)/lib/libchronos.a $$(BUILD)/lib/libbase.a
+$$(BUILD)/bin/chronos: $$(chronos_cli_OBJS) $$(BUILD)/lib/libchronos.a
 $(call link,chronos_cli)
 endef
 $(eval $(chronos_cli_rule))

@@ -39,7 +39,8 @@ uniq = $(if $1,$(call uniq,$(filter-out $(lastword $1),$1)) $(lastword $1))
 define common
 $1_OBJS := $$($1_SRCS:%.c=$$(BUILD)/obj/$2/%.o)
 C_SOURCES += $$($1_SRCS:%=$2/%)
-$$($1_OBJS): $$(BUILD)/obj/$2/%.o: $2/%.c $$(firstword $$(MAKEFILE_LIST)) mk/rules.mk | $$(PROTO_HEADERS)
+$$($1_OBJS): $$(BUILD)/obj/$2/%.o: $2/%.c $$(firstword $$(MAKEFILE_LIST)) mk/rules.mk \
+  $$(if $$(filter proto,$$($1_USES)),| $$(PROTO_HEADERS))
 	@mkdir -p $$(@D)
 	@echo "  cc      $$<"
 	@$$(CC) $$(CFLAGS) $$(SANFLAGS) $$($1_CFLAGS) -MMD -MP -iquote $2 \

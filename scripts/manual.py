@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """manual.py - writes the manual from what the programs say of themselves.
 
-    manual.py man BIN FOLDER      man pages of the programs in BIN
+    manual.py man BIN FOLDER      man pages of Cumulus' programs in BIN
+    manual.py chronos BIN FOLDER  that of chronos
     manual.py reference BIN       docs/cli.md, on stdout
 
 Commands, options, settings and exit codes come from `cumulus help --json` and from the --help
@@ -237,15 +238,18 @@ def chronos_page(program):
     return lines + [".SH SEE ALSO", ".BR cumulus (1)"]
 
 
-def write_man(programs, folder):
-    table = json.loads(output(programs / "cumulus", "help", "--json"))
-    daemons = {name: settings_of(programs / name) for name in DAEMONS}
-    pages = {"cumulus.1": cumulus_page(table), "chronos.1": chronos_page(programs / "chronos"),
-             "cumulus-config.5": config_page(table, daemons)}
-    pages.update({f"{n}.8": daemon_page(n, s) for n, s in daemons.items()})
+def write_pages(pages, folder):
     folder.mkdir(parents=True, exist_ok=True)
     for name, lines in pages.items():
         (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_man(programs, folder):
+    table = json.loads(output(programs / "cumulus", "help", "--json"))
+    daemons = {name: settings_of(programs / name) for name in DAEMONS}
+    pages = {"cumulus.1": cumulus_page(table), "cumulus-config.5": config_page(table, daemons)}
+    pages.update({f"{n}.8": daemon_page(n, s) for n, s in daemons.items()})
+    write_pages(pages, folder)
 
 
 # ---- docs/cli.md
@@ -327,6 +331,8 @@ def write_reference(programs):
 def main():
     if len(sys.argv) == 4 and sys.argv[1] == "man":
         write_man(Path(sys.argv[2]), Path(sys.argv[3]))
+    elif len(sys.argv) == 4 and sys.argv[1] == "chronos":
+        write_pages({"chronos.1": chronos_page(Path(sys.argv[2]) / "chronos")}, Path(sys.argv[3]))
     elif len(sys.argv) == 3 and sys.argv[1] == "reference":
         write_reference(Path(sys.argv[2]))
     else:

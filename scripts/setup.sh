@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 #   scripts/setup.sh build    what `make` and `make demo` need (the default)
+#   scripts/setup.sh chronos  what `make chronos` needs, a part of that
 #   scripts/setup.sh test     that, and what `make test` needs
 #   scripts/setup.sh proto    what `make proto` needs beside Go
 #   scripts/setup.sh bench    what `make bench` measures beside ours
@@ -31,6 +32,14 @@ build=(
 	'crun|runs the jobs'\'' containers'
 	'python3|runs the jobs'\'' code'
 	'python3-pip|builds their environments'
+)
+chronos=(
+	'gcc|compiles the programs'
+	'libc6-dev|headers of libc'
+	'make|drives the build'
+	'pkg-config|finds the library below'
+	'libjansson-dev|JSON answers'
+	'python3|writes the manual page'
 )
 test=(
 	'clang|the second compiler'
@@ -76,11 +85,12 @@ bench=(
 
 case "${1:-build}" in
 build) wanted=("${build[@]}") ;;
+chronos) wanted=("${chronos[@]}") ;;
 test) wanted=("${build[@]}" "${test[@]}") ;;
 proto) wanted=("${proto[@]}") ;;
 bench) wanted=("${build[@]}" "${bench[@]}") ;;
 *)
-	echo "usage: scripts/setup.sh [build|test|proto|bench]" >&2
+	echo "usage: scripts/setup.sh [build|chronos|test|proto|bench]" >&2
 	exit 2
 	;;
 esac

@@ -1,18 +1,20 @@
 /* arbiter.c - chronos arbiter: gives the turns of the devices until it is told to end. */
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli.h"
-#include "notify.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -66,6 +68,24 @@ static bool wait_for_work(int arbiter_fd, int signal_fd, uint64_t wait_ns)
 	return n > 0 && fds[1].revents;
 }
 
+/* As sd_notify(3) does; who does not listen is not waited for. */
+static void tell_manager(const char *words)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+	struct sockaddr_un to = { .sun_family = AF_UNIX };
+	size_t n = path ? strlen(path) : 0;
+
+	if (n == 0 || n >= sizeof to.sun_path)
+		return;
+	memcpy(to.sun_path, path, n);
+	if (*path == '@')
+		to.sun_path[0] = '\0'; /* an abstract name */
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	(void)!sendto(fd, words, strlen(words), MSG_NOSIGNAL, (struct sockaddr *)&to,
+		(socklen_t)(offsetof(struct sockaddr_un, sun_path) + n));
+	close(fd);
+}
+
 /* Without partitions for so long, it ends; 0: it never does.  *why: what ended it. */
 static enum exit_code serve(const struct cli *cli, struct chronos_arbiter *a,
 	int signal_fd, uint64_t idle_limit_ns, const char **why)
@@ -103,13 +123,13 @@ static enum exit_code show_ready(const struct cli *cli)
 	else
 		show(BADGE_OK, "Arbiter serves, process %d", pid);
 	fflush(stdout);
-	notify_ready();
+	tell_manager("READY=1");
 	return rc;
 }
 
 static void show_end(const struct cli *cli, const char *why)
 {
-	notify_stopping();
+	tell_manager("STOPPING=1");
 	if (cli->json)
 		show_json(json_pack("{s:b, s:s}", "serving", 0, "why", why));
 	else
@@ -142,7 +162,6 @@ static enum exit_code arbitrate(const struct cli *cli, int ready_fd)
 			"--idle-exit \"%.32s\" is not a whole number of seconds from 1 to "
 			"%d",
 			cli->idle_exit, IDLE_MAX_S);
-	notify_init();
 	struct chronos *c = open_with_devices(cli, &e);
 	if (!c)
 		return show_failure(cli, &e);

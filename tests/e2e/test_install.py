@@ -61,6 +61,23 @@ def test_what_was_installed_is_taken_away_again(tmp_path):
     assert files_below(tmp_path) == ["etc/cumulus/cumulusd.yaml", "usr/lib/somebody-elses"]
 
 
+def test_chronos_is_installed_alone(tmp_path):
+    make("install-chronos", "PREFIX=/usr", f"DESTDIR={tmp_path}")
+    there = files_below(tmp_path)
+    assert {"usr/bin/chronos", "usr/lib/libchronos.so.0", "usr/share/man/man1/chronos.1",
+            "usr/lib/cumulus/libchronos-cuda.so"} <= set(there)
+    assert not [f for f in there if "chronos" not in f]
+    unit = (tmp_path / "usr/lib/systemd/system/chronos-arbiter.service").read_text()
+    assert "ExecStart=/usr/bin/chronos arbiter\n" in unit
+    # Its parts find each other where they are.
+    said = run(tmp_path / "usr/bin/chronos", "doctor", "--json", "--devices", "simulated:1",
+               env={"CHRONOS_DIR": str(tmp_path / "try")}).stdout
+    holds = {f["means"]: f["holds"] for f in json.loads(said)["means"]}
+    assert holds["OpenCL layer (cooperative)"] and holds["CUDA hook (cooperative)"], said
+    make("uninstall", "PREFIX=/usr", f"DESTDIR={tmp_path}")
+    assert [f for f in files_below(tmp_path) if not f.startswith("try/")] == []
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="jobs need root")
 def test_an_installed_system_runs_jobs(tmp_path):
     """Apart from the sources: nothing may be looked for in the tree that was built."""
