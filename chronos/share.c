@@ -460,11 +460,15 @@ static bool takes_too_long(uint64_t begun_ns, uint32_t looked, uint32_t slots)
 	return spent_ns > SEARCH_TRY_NS && spent_ns * slots > looked * SEARCH_LIMIT_NS;
 }
 
+static uint32_t slots_of(const struct partition_file *p)
+{
+	return p->clients_used < SHARE_CLIENTS_MAX ? p->clients_used : SHARE_CLIENTS_MAX;
+}
+
 static void count_clients(int fd, const struct partition_file *p, uint32_t device,
 	struct chronos_usage *out)
 {
-	uint32_t slots =
-		p->clients_used < SHARE_CLIENTS_MAX ? p->clients_used : SHARE_CLIENTS_MAX;
+	uint32_t slots = slots_of(p);
 	uint64_t begun_ns = chronos_thread_ns();
 
 	for (uint32_t i = 0; i < slots; i++) {
@@ -486,16 +490,30 @@ static void count_clients(int fd, const struct partition_file *p, uint32_t devic
 	}
 }
 
-/* A copy, which the caller frees; what its processes wrote there is theirs to know. */
+/* -1: it cannot be read; 0: it ends before the last slot that is used. */
+static int read_used(int fd, struct partition_file *p)
+{
+	const size_t fixed = offsetof(struct partition_file, clients);
+	ssize_t n = pread(fd, p, fixed, 0);
+
+	if (n != (ssize_t)fixed)
+		return n < 0 ? -1 : 0;
+	size_t rest = slots_of(p) * sizeof *p->clients;
+	n = rest ? pread(fd, p->clients, rest, (off_t)fixed) : 0;
+	return n < 0 ? -1 : n == (ssize_t)rest;
+}
+
+/* A copy, of the slots that are used, which the caller frees; what its processes wrote
+ * there is theirs to know. */
 static struct partition_file *read_partition(int fd, struct chronos_error *e)
 {
 	struct partition_file *p = malloc(sizeof *p);
-	ssize_t n = p ? pread(fd, p, sizeof *p, 0) : -1;
+	int rc = p ? read_used(fd, p) : -1;
 
-	if (n == (ssize_t)sizeof *p)
+	if (rc > 0)
 		return p;
 	free(p);
-	if (n < 0)
+	if (rc < 0)
 		chronos_fail_sys(e, "read the file of a partition");
 	else
 		chronos_fail(
