@@ -151,6 +151,7 @@ json_t *json_of_device(const struct chronos_device *d);
  * out. */
 struct usage_sum {
 	bool known;
+	bool uncounted; /* used_bytes and clients are not known */
 	uint64_t quota_bytes, used_bytes, time_ns, refusals, overruns, overrun_ns;
 	uint32_t clients;
 	const char *enforcement;

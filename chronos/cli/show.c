@@ -252,6 +252,7 @@ bool usage_add(struct chronos *c, const struct chronos_partition *p, size_t i,
 	sum->overruns += u->overruns;
 	sum->overrun_ns += u->overrun_ns;
 	sum->clients += u->clients;
+	sum->uncounted |= u->uncounted;
 	if (sum->known)
 		sum->enforcement = u->enforcement;
 	return true;
@@ -267,6 +268,11 @@ struct usage_sum usage_of(struct chronos *c, const struct chronos_partition *p)
 	return sum;
 }
 
+static json_t *json_if(bool known, json_int_t value)
+{
+	return known ? json_integer(value) : json_null();
+}
+
 void json_add_usage(json_t *partition, const struct usage_sum *u)
 {
 	json_object_set_new(partition, "enforce", json_string(u->enforcement));
@@ -274,14 +280,15 @@ void json_add_usage(json_t *partition, const struct usage_sum *u)
 		return;
 	json_object_set_new(
 		partition, "quota_bytes", json_integer((json_int_t)u->quota_bytes));
-	json_object_set_new(
-		partition, "used_bytes", json_integer((json_int_t)u->used_bytes));
+	json_object_set_new(partition, "used_bytes",
+		json_if(!u->uncounted, (json_int_t)u->used_bytes));
 	json_object_set_new(partition, "time_ns", json_integer((json_int_t)u->time_ns));
 	json_object_set_new(partition, "refusals", json_integer((json_int_t)u->refusals));
 	json_object_set_new(partition, "overruns", json_integer((json_int_t)u->overruns));
 	json_object_set_new(
 		partition, "overrun_ns", json_integer((json_int_t)u->overrun_ns));
-	json_object_set_new(partition, "clients", json_integer((json_int_t)u->clients));
+	json_object_set_new(
+		partition, "clients", json_if(!u->uncounted, (json_int_t)u->clients));
 }
 
 /* ---- tables of partitions ---- */
@@ -300,11 +307,13 @@ static const struct column list_columns[] = {
 
 static void add_used(struct table *t, const struct usage_sum *u)
 {
-	if (u->known)
+	if (!u->known)
+		table_add(t, "?");
+	else if (u->uncounted)
+		table_add(t, "? of %" PRIu64 " MB", megabytes(u->quota_bytes));
+	else
 		table_add(t, "%" PRIu64 " of %" PRIu64 " MB", megabytes(u->used_bytes),
 			megabytes(u->quota_bytes));
-	else
-		table_add(t, "?");
 }
 
 static void add_list_row(
@@ -375,7 +384,10 @@ void usage_table_add(struct table *t, const struct chronos_partition *p,
 	add_used(t, u);
 	table_add(t, "%s", time);
 	table_add(t, "%s", duration_text(p->left_ns).text);
-	table_add(t, "%" PRIu32, u->clients);
+	if (u->known && !u->uncounted)
+		table_add(t, "%" PRIu32, u->clients);
+	else
+		table_add(t, "?");
 	table_add(t, "%" PRIu64, u->refusals);
 	if (u->overruns)
 		table_add(t, "%" PRIu64 " (%.3f s)", u->overruns,

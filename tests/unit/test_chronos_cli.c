@@ -1,5 +1,6 @@
 /* test_chronos_cli.c - the program chronos, as a person and as a script see it. */
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "share.h"
 #include "test_chronos.h"
 
 #include <jansson.h>
@@ -593,6 +594,47 @@ static void leases_that_are_overrun_are_shown(void **state)
 	chronos_detach(joined);
 }
 
+/* As a hostile program could make it: the locks are too many to be looked through. */
+static void what_cannot_be_counted_is_not_shown_as_none(void **state)
+{
+	enum { LOCKS = 20000 };
+	struct place *t = *state;
+	const uint32_t slots = SHARE_CLIENTS_MAX;
+	const struct memory_client one = { .state = CLIENT_JOINED };
+	struct chronos_partition p;
+	struct answer a;
+	char path[128];
+
+	assert_ok(t, create(t, "0", 50, SECONDS(600), NULL, &p));
+	assert_ok(t, chronos_prepare(t->c, p.id, NULL, &t->e));
+	snprintf(path, sizeof path, "%s/partition-%s", t->dir, p.id);
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, &slots, sizeof slots,
+				 offsetof(struct partition_file, clients_used)),
+		sizeof slots);
+	for (uint32_t i = 0; i < slots; i++)
+		assert_int_equal(
+			pwrite(fd, &one, sizeof one,
+				(off_t)(offsetof(struct partition_file, clients) +
+					i * sizeof one)),
+			sizeof one);
+	for (off_t i = 0; i < LOCKS; i++) {
+		struct flock lock = { .l_type = F_WRLCK,
+			.l_start = SHARE_CLIENTS_MAX + 2 * i,
+			.l_len = 1 };
+		assert_int_equal(fcntl(fd, F_OFD_SETLK, &lock), 0);
+	}
+	assert_done(t, &a, "stats");
+	assert_non_null(strstr(a.out, "  ? of 8192 MB  "));
+	json_t *list = json_answer(t, "list --json");
+	json_t *first = json_array_get(json_object_get(list, "partitions"), 0);
+	assert_true(json_is_null(json_object_get(first, "used_bytes")));
+	assert_true(json_is_null(json_object_get(first, "clients")));
+	json_decref(list);
+	close(fd);
+}
+
 /* ---- on a terminal ---- */
 
 struct session {
@@ -1087,6 +1129,7 @@ int main(void)
 		with_devices(doctor_says_where_the_loader_takes_no_layers),
 		cmocka_unit_test(doctor_knows_what_of_the_kernel_could_hold),
 		with_devices(leases_that_are_overrun_are_shown),
+		with_devices(what_cannot_be_counted_is_not_shown_as_none),
 		with_devices(watch_gives_the_terminal_back_however_it_ends),
 		with_devices(watch_scrolls_and_follows_the_size),
 		with_devices(tables_fit_the_terminal),

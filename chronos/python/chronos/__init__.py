@@ -113,9 +113,9 @@ class Usage:
     """What a partition has of one of its devices."""
 
     device: int
-    processes: int  # that joined and live
+    processes: int | None  # that joined and live; None: looking would take too long
     quota_bytes: int
-    used_bytes: int
+    used_bytes: int | None  # of those
     time: float  # seconds of the device that it had
     refusals: int  # of allocations
     overruns: int  # leases after whose end it still had work in flight
@@ -272,9 +272,9 @@ class Partitioner:
             found.append(
                 Usage(
                     device=raw.device,
-                    processes=raw.clients,
+                    processes=None if raw.uncounted else raw.clients,
                     quota_bytes=raw.quota_bytes,
-                    used_bytes=raw.used_bytes,
+                    used_bytes=None if raw.uncounted else raw.used_bytes,
                     time=raw.time_ns / _NS,
                     refusals=raw.refusals,
                     overruns=raw.overruns,

@@ -77,6 +77,7 @@ class RawUsage(ctypes.Structure):
     _fields_ = [
         ("device", ctypes.c_uint32),
         ("clients", ctypes.c_uint32),
+        ("uncounted", ctypes.c_bool),
         ("quota_bytes", ctypes.c_uint64),
         ("used_bytes", ctypes.c_uint64),
         ("time_ns", ctypes.c_uint64),
