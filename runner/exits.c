@@ -230,6 +230,11 @@ static void verdict_seen(const struct ending *in, struct verdict *v)
 		verdict_stopped(in, v);
 		return;
 	}
+	if (in->share_gone && in->result != RESULT_SUCCESS) {
+		set(v, REASON(PARTITION_FAILED),
+			"partition: it was released by somebody else");
+		return;
+	}
 	switch (in->result) {
 	case RESULT_SUCCESS:
 		set(v, REASON(REASON_NONE), "%s", "");

@@ -51,9 +51,10 @@ struct ending {
 	int64_t memory_limit;
 	int32_t duration_s;
 	int64_t disk_limit;
-	bool disk_full; /* the runner ended it since its files took too much */
-	bool deadline;  /* the runner ended it since its time was up, for all we know */
-	bool stopped;   /* the runner ended it since it was asked to */
+	bool disk_full;  /* the runner ended it since its files took too much */
+	bool deadline;   /* the runner ended it since its time was up, for all we know */
+	bool share_gone; /* somebody else released its partition */
+	bool stopped;    /* the runner ended it since it was asked to */
 	Cumulus__Worker__StopWhy stop_why;
 	bool runner_lost; /* this is written by who cleans up behind a dead runner */
 	bool has_result;  /* runner_lost: the result's file is there */

@@ -134,6 +134,7 @@ static void judge(const struct runner *r, const struct run_counts *counts,
 		.duration_s = r->start->duration,
 		.deadline = r->deadline,
 		.disk_full = r->disk_full,
+		.share_gone = r->share_gone,
 		.disk_limit = r->limits.disk_bytes,
 		.stopped = r->stopped,
 		.stop_why = r->stop_why,
@@ -273,6 +274,9 @@ int runner_finish(struct runner *r, struct err *e)
 {
 	struct run_counts counts;
 
+	/* A job that fails for want of its share ends before the next look at that. */
+	if (r->fault == SETUP_FINE && !r->deadline)
+		r->share_gone = r->share_gone || hold_is_gone(r->chronos, &r->partition);
 	/* The partition's file goes with the partition. */
 	hold_measure(&r->hold, r->chronos, &r->partition, &r->usage);
 	if (clean(r, &counts, e) < 0)

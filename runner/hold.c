@@ -185,6 +185,14 @@ int hold_make(struct hold *h, const struct hold_source *from, struct err *e)
 
 /* ---- what came of it ---- */
 
+bool hold_is_gone(struct chronos *c, const struct chronos_partition *p)
+{
+	struct chronos_partition now;
+	struct chronos_error why = { 0 };
+
+	return chronos_find(c, p->id, &now, &why) < 0 && why.code == CHRONOS_NOT_FOUND;
+}
+
 void hold_measure(const struct hold *h, struct chronos *c,
 	const struct chronos_partition *p, struct hold_usage *u)
 {

@@ -56,6 +56,9 @@ struct hold_usage {
 void hold_measure(const struct hold *h, struct chronos *c,
 	const struct chronos_partition *p, struct hold_usage *u);
 
+/* Did somebody release it?  False where that cannot be found out. */
+bool hold_is_gone(struct chronos *c, const struct chronos_partition *p);
+
 /* NAME and value of variable i of those that the layers read; false past the last one. */
 bool hold_variable(const struct hold *h, const struct chronos_partition *p, size_t i,
 	const char **name, const char **value);

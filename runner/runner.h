@@ -79,8 +79,9 @@ struct runner {
 	int64_t container_ns;
 	int64_t started_ns; /* when the job was started; 0: never */
 	int64_t ended_ns;
-	bool deadline;  /* it was ended since its time was up */
-	bool disk_full; /* it was ended since its files take too much */
+	bool deadline;   /* it was ended since its time was up */
+	bool disk_full;  /* it was ended since its files take too much */
+	bool share_gone; /* somebody else released its partition */
 };
 
 /* Take the folder's lock and read what is to be done.  ERR_CONFLICT: another runner has it

@@ -23,7 +23,7 @@
 #define PROGRESS_EVERY (50 * NS_PER_MS)
 #define DISK_FIRST     (2 * NS_PER_S) /* short jobs are not looked at */
 #define DISK_EVERY     NS_PER_S
-#define USAGE_EVERY    NS_PER_S
+#define SHARE_EVERY    NS_PER_S
 #define DISK_SHARE     50 /* looking takes at most one part in so many of the time */
 #define NEVER          INT64_MAX
 #define PAUSE_WORD     "pause"
@@ -39,7 +39,7 @@ struct watch {
 	int64_t kill_at;     /* SIGKILL */
 	int64_t progress_at; /* the next time that progress may be written */
 	int64_t disk_at;     /* the next look at what its files take */
-	int64_t usage_at;    /* the next look at what it has of its GPU share */
+	int64_t share_at;    /* the next look at its GPU share */
 	bool ending;         /* a reason to end it has been taken */
 };
 
@@ -112,7 +112,7 @@ static int drain(struct runner *r, struct err *e)
 static int64_t earliest(const struct watch *w)
 {
 	const int64_t times[] = { w->end_at, w->term_at, w->kill_at, w->disk_at,
-		w->usage_at, w->r->channel.progress_new ? w->progress_at : NEVER };
+		w->share_at, w->r->channel.progress_new ? w->progress_at : NEVER };
 	int64_t first = NEVER;
 
 	for (size_t i = 0; i < sizeof(times) / sizeof(*times); i++) {
@@ -209,6 +209,24 @@ static void end_partition(struct runner *r)
 			ce.text, NULL);
 }
 
+/* Whoever may release partitions can take one away.  What it was of the device may be
+ * another's by now, so the job cannot have it any longer. */
+static int look_at_share(struct watch *w, int64_t now, struct err *e)
+{
+	struct runner *r = w->r;
+
+	w->share_at = now + SHARE_EVERY;
+	if (w->ending || !hold_is_gone(r->chronos, &r->partition)) {
+		hold_measure(&r->hold, r->chronos, &r->partition, &r->usage);
+		return 0;
+	}
+	log_warn("the partition was released by somebody else, ending the job", "run",
+		r->name, "partition", r->partition.id, NULL);
+	w->ending = r->share_gone = true;
+	w->share_at = NEVER;
+	return terminate(w, r->grace_ns, e);
+}
+
 static int act_on_time(struct watch *w, struct err *e)
 {
 	int64_t now = clock_boot_ns();
@@ -226,10 +244,8 @@ static int act_on_time(struct watch *w, struct err *e)
 		return -1;
 	if (now >= w->disk_at && look_at_disk(w, now, e) < 0)
 		return -1;
-	if (now >= w->usage_at) {
-		hold_measure(&w->r->hold, w->r->chronos, &w->r->partition, &w->r->usage);
-		w->usage_at = now + USAGE_EVERY;
-	}
+	if (now >= w->share_at && look_at_share(w, now, e) < 0)
+		return -1;
 	if (now >= w->kill_at) {
 		/* Not once: again each second, should it be stuck in the kernel. */
 		w->kill_at = now + NS_PER_S;
@@ -327,7 +343,7 @@ int runner_supervise(struct runner *r, struct err *e)
 		.term_at = NEVER,
 		.kill_at = NEVER,
 		.disk_at = r->started_ns + DISK_FIRST,
-		.usage_at = r->hold.layers ? r->started_ns + USAGE_EVERY : NEVER,
+		.share_at = r->started_ns + SHARE_EVERY,
 	};
 	bool gone = false;
 

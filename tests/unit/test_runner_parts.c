@@ -85,6 +85,17 @@ static void every_ending_has_its_reason_and_line(void **state)
 			  .stopped = true,
 			  .stop_why = CUMULUS__WORKER__STOP_WHY__STOP_PAUSE },
 			R(REASON_NONE), "" },
+		/* What was done without the share is done. */
+		{ { .exit = { EXIT_EXITED, 1 },
+			  .result = RESULT_FAILURE,
+			  .failure = "no device",
+			  .share_gone = true },
+			R(PARTITION_FAILED),
+			"partition: it was released by somebody else" },
+		{ { .exit = { EXIT_EXITED, 0 },
+			  .result = RESULT_SUCCESS,
+			  .share_gone = true },
+			R(REASON_NONE), "" },
 		/* Behind a dead runner. */
 		{ { .exit = { EXIT_LIFELINE, 0 }, .runner_lost = true }, R(RUNNER_LOST),
 			"the job's runner was lost" },
