@@ -128,7 +128,7 @@ BENCHES := submit start jobs unary streams restart
 BENCH_PROGRAMS = $(BUILD)/bench/bench_load $(BUILD)/bench/bench_fill
 
 .PHONY: bench bench-tables $(BENCHES:%=bench-%)
-bench: ## every figure beside its baseline, one after the other (about 20 minutes)
+bench: ## every figure beside its baseline, one after the other (about 25 minutes)
 	@bad=; for b in $(BENCHES) store chronos; do \
 	  $(MAKE) --no-print-directory bench-$$b || bad="$$bad $$b"; done; \
 	  [ -z "$$bad" ] || { echo "did not run to their end:$$bad" >&2; exit 1; }

@@ -7,11 +7,13 @@
  */
 #include "bench.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <libgen.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cleanup.h"
 #include "keeper.h"
@@ -41,6 +43,8 @@ static const char help[] =
 	"plot\n"
 	"  --program CHRONOS  the program to measure; ../bin/chronos beside this one when "
 	"not given\n"
+	"\n"
+	"As root it runs before other work of the machine.\n"
 	"\n"
 	"Ends with 0 when all was measured, whether the aims were met or not, with 1 when "
 	"something\ncould not be, with 2 when an argument is wrong.\n";
@@ -149,6 +153,17 @@ static void read_arguments(struct wanted *w, int argc, char **argv)
 		bad_usage("argument", argv[optind], "there are none but options");
 }
 
+/* Before anything is measured: what would only be found out at the end. */
+static void check_arguments(struct wanted *w)
+{
+	if (!*w->program)
+		find_program(w->program);
+	if (access(w->program, X_OK) < 0)
+		bad_usage("--program", w->program, strerror(errno));
+	if (w->results && access(w->results, W_OK | X_OK) < 0)
+		bad_usage("--results", w->results, strerror(errno));
+}
+
 /* ---- measuring ---- */
 
 static struct chronos *open_with_partitions(const char *dir)
@@ -248,8 +263,7 @@ int main(int argc, char **argv)
 	read_arguments(&w, argc, argv);
 	for (int i = 0; i < GROUPS && !w.some; i++)
 		w.groups[i] = groups[i] != &plot_group || w.results;
-	if (!*w.program)
-		find_program(w.program);
+	check_arguments(&w);
 	if (!mkdtemp(dir) || setenv("CHRONOS_DIR", dir, 1) < 0)
 		die("make a folder", dir);
 	return keep(dir, run, &w);

@@ -23,7 +23,15 @@ static const struct figure slowest = {
 	.what = "the same, slowest of 8", .unit = "ms", .kind = AT_MOST, .aim = 5
 };
 
-/* Launches what is never done, as far as chronos can tell. */
+static const struct figure memory = {
+	.what = "its memory charged by another of its partition, slowest of 8",
+	.unit = "ms",
+	.kind = AT_MOST,
+	.aim = 1000
+};
+
+/* Has all the memory that it may, and launches what is never done, as far as chronos can
+ * tell. */
 static _Noreturn void hold(const struct bench *b, const char *id, int begun)
 {
 	struct timed_device device = { 0 };
@@ -31,7 +39,8 @@ static _Noreturn void hold(const struct bench *b, const char *id, int begun)
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	q.a = join(b, id, DEVICE, timed_drain, &q);
-	if (timed_launch(&q, 1, NULL) < 0 || write(begun, "x", 1) != 1)
+	if (chronos_charge(q.a, chronos_quota(q.a), NULL) < 0 ||
+		timed_launch(&q, 1, NULL) < 0 || write(begun, "x", 1) != 1)
 		_exit(1);
 	for (;;)
 		pause();
@@ -76,6 +85,29 @@ static double recovery_ms(struct bench *b)
 	return ms;
 }
 
+/* The next one joins, and asks for all of it, until it gets that. */
+static double memory_ms(struct bench *b)
+{
+	struct chronos_partition p = make(b, DEVICE, 50);
+	struct chronos_error e = { 0 };
+	bool charged = false;
+
+	pid_t holder = start_holder(b, p.id);
+	uint64_t killed_ns = now_ns();
+	kill(holder, SIGKILL);
+	while (!charged) {
+		struct chronos_attachment *a = join(b, p.id, DEVICE, NULL, NULL);
+		charged = chronos_charge(a, chronos_quota(a), &e) == 0;
+		if (!charged && e.code != CHRONOS_EXHAUSTED)
+			die("charge memory", e.text);
+		chronos_detach(a);
+	}
+	double ms = (double)(now_ns() - killed_ns) / (double)MS;
+	waitpid(holder, NULL, 0);
+	drop(b, &p);
+	return ms;
+}
+
 static void measure(struct bench *b, enum mode mode)
 {
 	double ms[KILLS];
@@ -84,6 +116,9 @@ static void measure(struct bench *b, enum mode mode)
 		ms[i] = recovery_ms(b);
 	figures_add(b->figures, &typical, mode, samples_median(ms, KILLS));
 	figures_add(b->figures, &slowest, mode, samples_greatest(ms, KILLS));
+	for (int i = 0; i < KILLS; i++)
+		ms[i] = memory_ms(b);
+	figures_add(b->figures, &memory, mode, samples_greatest(ms, KILLS));
 }
 
 const struct group recovery_group = { .name = "recovery",
