@@ -48,12 +48,13 @@ static void forget(struct core *c, struct worker *w)
 	{
 		struct job *job = list_entry(it, struct run, on_worker)->job;
 
-		/* One that is not durable yet lets go by itself when it is. */
-		if (!job->fresh)
+		/* One that is not durable yet was only promised its devices: it waits. */
+		if (job->fresh)
+			lease_release(c, job);
+		else
 			give_up(c, job);
 	}
-	if (!w->lease_count)
-		fleet_remove(c, w);
+	fleet_remove(c, w);
 }
 
 static void grant(struct core *c, struct worker *w, enum worker_wish wish, struct err *e)

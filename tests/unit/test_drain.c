@@ -139,6 +139,26 @@ static void a_forgotten_worker_gives_up_its_jobs_without_a_retry(void **state)
 	assert_int_equal(core_count(d->core).active, 0);
 }
 
+static void a_forgotten_worker_is_gone_although_a_job_of_no_wait_is_not_durable_yet(
+	void **state)
+{
+	struct driver *d = *state;
+	struct worker_view w;
+
+	d->auto_commit = false;
+	const char *job = driver_submit(d, (struct wish){ .no_wait = true });
+	driver_pass(d, 16 * S);
+	assert_null(wish(d, W1, WORKER_FORGET));
+	assert_false(core_worker_after(d->core, "", &w));
+	driver_commit(d);
+	assert_int_equal(driver_answer(d, d->tokens)->error.code, ERR_NONE);
+	assert_int_equal(driver_state(d, job), JOB_SCHEDULING);
+	assert_int_equal(core_count(d->core).waiting, 1);
+	driver_hello(d, W2, 1);
+	driver_commit(d);
+	assert_string_equal(driver_record(d, job)->facts.worker, W2);
+}
+
 static void a_forgotten_worker_that_comes_back_stops_its_runs_first(void **state)
 {
 	struct driver *d = *state;
@@ -173,6 +193,7 @@ int main(void)
 		TEST(an_unknown_worker_is_not_found),
 		TEST(only_one_that_is_down_is_forgotten),
 		TEST(a_forgotten_worker_gives_up_its_jobs_without_a_retry),
+		TEST(a_forgotten_worker_is_gone_although_a_job_of_no_wait_is_not_durable_yet),
 		TEST(a_forgotten_worker_that_comes_back_stops_its_runs_first),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
