@@ -166,7 +166,7 @@ static const char cancel_details[] =
 	"that has ended already is no failure.\n";
 
 static const char top_details[] =
-	"Again every two seconds, until Ctrl-C; on a pipe and with --json, once.\n";
+	"Again every two seconds, until q or Ctrl-C; on a pipe and with --json, once.\n";
 
 static const char drain_details[] =
 	"WORKER is its id or its hostname.  With --forget, which only a worker that is down\n"

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "keys.h"
 #include "remote.h"
 
 #define PERIOD_MS 2000
@@ -62,7 +63,9 @@ static void put_in_place(const struct buf *picture)
 struct wait {
 	uv_timer_t timer;
 	uv_signal_t resize, resume;
+	uv_poll_t keys; /* where they are taken */
 	bool over;
+	bool quit;        /* q was typed */
 	unsigned handles; /* not closed yet */
 };
 
@@ -77,13 +80,35 @@ static void on_signal(uv_signal_t *handle, int number)
 	((struct wait *)handle->data)->over = true;
 }
 
+static void on_key(uv_poll_t *poll, int status, int events)
+{
+	struct wait *w = poll->data;
+
+	(void)events;
+	w->quit = keys_typed('q');
+	w->over = w->over || w->quit;
+	if (status <
+		0) /* the terminal has gone: SIGHUP comes, or the next picture fails */
+		uv_poll_stop(poll);
+}
+
 static void on_closed(uv_handle_t *handle)
 {
 	((struct wait *)handle->data)->handles--;
 }
 
-/* Another size, or back from Ctrl-Z: the old picture is spoilt. */
-static void wait_for_next(struct remote *remote)
+static void take_keys(uv_loop_t *loop, struct wait *w)
+{
+	if (uv_poll_init(loop, &w->keys, STDIN_FILENO))
+		abort();
+	w->keys.data = w;
+	w->handles++;
+	if (uv_poll_start(&w->keys, UV_READABLE, on_key))
+		abort();
+}
+
+/* Another size, or back from Ctrl-Z: the old picture is spoilt.  False: q was typed. */
+static bool wait_for_next(struct remote *remote, bool with_keys)
 {
 	uv_loop_t *loop = &remote->loop;
 	struct wait w = { .handles = 3 };
@@ -96,23 +121,24 @@ static void wait_for_next(struct remote *remote)
 		uv_signal_start(&w.resize, on_signal, SIGWINCH) ||
 		uv_signal_start(&w.resume, on_signal, SIGCONT))
 		abort();
+	if (with_keys)
+		take_keys(loop, &w);
 	while (!w.over)
 		uv_run(loop, UV_RUN_ONCE);
+	if (with_keys)
+		uv_close((uv_handle_t *)&w.keys, on_closed);
 	uv_close((uv_handle_t *)&w.timer, on_closed);
 	uv_close((uv_handle_t *)&w.resize, on_closed);
 	uv_close((uv_handle_t *)&w.resume, on_closed);
 	while (w.handles > 0)
 		uv_run(loop, UV_RUN_ONCE);
+	return !w.quit;
 }
 
-enum exit_code watch(struct cli *cli, draw_fn *draw)
+static enum exit_code watch_with(struct cli *cli, draw_fn *draw, bool in_place, bool keys)
 {
 	CLEANUP(buf_fini) struct buf picture = { 0 };
-	bool again = cli->options->watch;
-	bool in_place = again && cli->terminal->out_moves && !cli->options->json;
 
-	if (in_place)
-		put_text(STDOUT_FILENO, "\033[2J");
 	for (;;) {
 		enum exit_code code = draw(cli, &picture);
 
@@ -123,8 +149,20 @@ enum exit_code watch(struct cli *cli, draw_fn *draw)
 		else
 			put_bytes(STDOUT_FILENO, picture.data, picture.len);
 		buf_clear(&picture);
-		if (!again)
+		if (!cli->options->watch || !wait_for_next(cli->remote, keys))
 			return EXIT_DONE;
-		wait_for_next(cli->remote);
 	}
+}
+
+enum exit_code watch(struct cli *cli, draw_fn *draw)
+{
+	bool in_place =
+		cli->options->watch && cli->terminal->out_moves && !cli->options->json;
+	bool keys = in_place && keys_begin();
+
+	if (in_place)
+		put_text(STDOUT_FILENO, "\033[2J");
+	enum exit_code code = watch_with(cli, draw, in_place, keys);
+	keys_end();
+	return code;
 }

@@ -148,6 +148,37 @@ def test_an_interrupt_ends_what_only_looks(cli, script, words):
     assert cli.state(job) == "RUNNING"
 
 
+@pytest.mark.parametrize("words", ["top", "workers -w", "ps -w"])
+@pytest.mark.parametrize("key, code", [("xq", DONE), ("\x03", 128 + signal.SIGINT)])
+def test_what_is_drawn_anew_ends_at_q_and_leaves_the_terminal_as_it_was(cli, words, key, code):
+    shell = f"trap : INT; {CUMULUS} {words}; echo =$?=; stty -a"
+    with Terminal(cli, "-c", shell, program="/bin/sh") as terminal:
+        terminal.until("GPU 0" if words != "ps -w" else "STATE")
+        terminal.type(key)
+        assert terminal.end() == DONE
+    assert f"={code}=" in terminal.seen
+    assert "x" not in terminal.seen.split("=")[0].rsplit("\n", 1)[-1]
+    modes = terminal.seen.split(f"={code}=")[1].split()
+    assert {"echo", "icanon", "isig"} <= set(modes), modes
+
+
+def test_top_goes_on_after_a_stop_and_still_knows_its_key(cli):
+    with Terminal(cli, "--norc", "--noprofile", "-i", program="/bin/bash", PS1="ready> ",
+                  rows=40) as shell:
+        shell.until("ready> ")
+        shell.type(f"{CUMULUS} top\r")
+        shell.until("GPU 0")
+        shell.type("\x1a")
+        shell.until("Stopped")
+        shell.seen = ""
+        shell.type("fg; echo it ended with $?\n")
+        shell.until("GPU 0")
+        shell.type("q")
+        shell.until("it ended with 0")
+        shell.type("exit\n")
+        assert shell.end() == DONE
+
+
 def test_interrupts_more_than_two_seconds_apart_do_not_cancel(cli, script):
     with Terminal(cli, "run", script(SLEEPER)) as terminal:
         terminal.until("up")
