@@ -7,18 +7,27 @@
  * the process that made it, and the shares of a device never sum past 100.  A process
  * killed at any point leaves the books right.
  *
- * ENFORCEMENT IS OFF for programs that do not ask: a partition is a promise among those
- * that do.  A process that joins its partition (chronos_attach) and asks before it
- * allocates and launches is held to its share: that is cooperative enforcement.
- * chronos_enforcement(), chronos_stats() and chronos_usage() say what holds.
+ * A partition by itself holds no program to anything: it is booked.  Held is a process
+ * that joins it (chronos_attach) and asks before it allocates and launches.  The layers of
+ * OpenCL and CUDA, which `chronos run` puts into a program, do that for it; what uses
+ * neither does it by itself.  chronos_usage() says what holds a partition's programs;
+ * chronos_enforcement() what holds the others: nothing, "off".
+ *
+ *	once in a directory   chronos_open, chronos_devices_discover, chronos_devices_register
+ *	whoever shares        chronos_create, _renew, _release, _list, _usage; chronos_close
+ *	whoever is held       chronos_attach; chronos_charge, chronos_uncharge; chronos_launch,
+ *	                      chronos_launch_done; chronos_detach
  *
  * Thread: any; one handle may be used by many threads, and goes on working in a forked
- * child.  The library never prints, exits, starts threads or sets signals.  It waits for
- * no lock longer than CHRONOS_LOCK_WAIT_MS, and for drivers within the limit of
- * chronos_devices_discover().
+ * child.  What closes or frees a handle must be its last use.  The library never prints,
+ * exits, starts threads or sets signals.  It waits for no lock longer than
+ * CHRONOS_LOCK_WAIT_MS, for drivers within the limit of chronos_devices_discover(), and for
+ * a turn as long as it takes (chronos_launch).
  *
  * Every fallible call returns 0 or -1 (or a pointer or NULL) and on failure fills *e,
  * which may be NULL, and leaves its other out-parameters and the partitions unchanged.
+ * Any of them may fail with CHRONOS_TIMEOUT, CHRONOS_UNAVAILABLE or CHRONOS_SYSTEM; the
+ * others are named.  Names in *_ns are nanoseconds, in *_bytes bytes.
  */
 #pragma once
 
@@ -85,7 +94,8 @@ struct chronos; /* opaque */
 
 /* Open the partitions kept in dir; NULL means $CHRONOS_DIR, or else /run/chronos.
  * A missing directory (its last component) is made, 0700, and an empty state with it;
- * the state of an earlier boot is replaced by an empty one.  The directory and its
+ * the state of an earlier boot is replaced by an empty one.  A new one knows no devices:
+ * chronos_devices_register() tells it, as the program chronos does.  The directory and its
  * state must belong to root or to the caller and not be writable by everybody; a
  * directory that its group may write shares the state with that group.
  * CHRONOS_DENIED or CHRONOS_UNAVAILABLE names what is wrong with it. */
@@ -255,6 +265,11 @@ struct chronos_joining {
 	void *arg;
 };
 
+/* Join, and make the files for it where they are not there and the caller is the owner
+ * or root.  CHRONOS_NOT_FOUND: it has ended, or has no part of that device, or there are no
+ * files.  CHRONOS_DENIED: another user's.  CHRONOS_EXHAUSTED: too many processes or
+ * partitions on the device.  CHRONOS_UNAVAILABLE "... join again": something changed just
+ * then.  CHRONOS_TIMEOUT: the device is an arbiter's, and none serves. */
 CHRONOS_API CHRONOS_CHECKED struct chronos_attachment *chronos_attach(
 	const struct chronos_joining *j, struct chronos_error *e);
 /* Give back its memory and its turn.  NULL is fine. */
@@ -278,9 +293,11 @@ CHRONOS_API void chronos_uncharge(struct chronos_attachment *a, uint64_t bytes);
  * allocated or launched then. */
 CHRONOS_API bool chronos_has_ended(const struct chronos_attachment *a);
 
-/* Before one piece of work is launched: waits for the partition's turn on the device.
+/* Before one piece of work is launched: waits for the partition's turn on the device, which
+ * also when nobody else wants it takes as long as its share demands.
  * After 0 the caller launches, and reports the end by chronos_launch_done().
- * CHRONOS_NOT_FOUND: the partition has ended, nothing may be launched. */
+ * CHRONOS_NOT_FOUND: the partition has ended, nothing may be launched.  CHRONOS_TIMEOUT: no
+ * arbiter has given turns for 30 s. */
 CHRONOS_API CHRONOS_CHECKED int chronos_launch(
 	struct chronos_attachment *a, struct chronos_error *e);
 /* `count` launches are known to be done, or were not made. */
@@ -316,7 +333,8 @@ struct chronos_usage {
 	const char *enforcement;
 };
 
-/* What a partition has of one of its devices. */
+/* What a partition has of one of its devices, an index.  Also of one that was not joined
+ * yet: then all is 0 but the quota.  CHRONOS_NOT_FOUND: it is none of them. */
 CHRONOS_API CHRONOS_CHECKED int chronos_usage(struct chronos *c,
 	const struct chronos_partition *p, uint32_t device, struct chronos_usage *out,
 	struct chronos_error *e);

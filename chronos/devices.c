@@ -90,7 +90,9 @@ static int no_device(const struct state *s, const char *name, struct chronos_err
 
 	if (known == 0)
 		return chronos_fail(e, CHRONOS_NOT_FOUND,
-			"no device %.96s: no devices are registered", name);
+			"no device %.96s: the directory knows none; chronos stats "
+			"--devices auto tells it which there are",
+			name);
 	return chronos_fail(e, CHRONOS_NOT_FOUND,
 		"no device %.96s: there are %u, from 0 to %u", name, known, known - 1);
 }

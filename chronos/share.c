@@ -571,15 +571,24 @@ static const char *with_dmem(const char *enforcement)
 						      : "cooperative+dmem";
 }
 
+static bool has_part_of(const struct chronos_partition *p, uint32_t device)
+{
+	for (size_t i = 0; i < p->device_count && i < CHRONOS_DEVICES_MAX; i++) {
+		if (p->devices[i] == device)
+			return device < CHRONOS_DEVICES_MAX;
+	}
+	return false;
+}
+
 int chronos_usage(struct chronos *c, const struct chronos_partition *p, uint32_t device,
 	struct chronos_usage *out, struct chronos_error *e)
 {
 	uint32_t id = (uint32_t)strtoul(p->id + sizeof PARTITION_ID_PREFIX - 1, NULL, 16);
 	struct file_name name = chronos_partition_file(id);
 
-	if (device >= CHRONOS_DEVICES_MAX)
-		return chronos_fail(
-			e, CHRONOS_NOT_FOUND, "there is no device %u", device);
+	if (!has_part_of(p, device))
+		return chronos_fail(e, CHRONOS_NOT_FOUND,
+			"the partition has no part of device %u", device);
 	if (chronos_state_lock(c, e) < 0)
 		return -1;
 	uint64_t memory = c->state->devices[device].memory_bytes;

@@ -258,6 +258,18 @@ static void a_forked_child_has_no_part_in_it(void **state)
 	assert_int_equal(u.used_bytes, 0);
 }
 
+static void a_partition_has_nothing_of_other_devices(void **state)
+{
+	struct place *t = *state;
+	struct chronos_partition p;
+	struct chronos_usage u;
+
+	assert_ok(t, create(t, "1", 50, SECONDS(60), NULL, &p));
+	assert_ok(t, chronos_usage(t->c, &p, 1, &u, &t->e));
+	assert_refused(t, CHRONOS_NOT_FOUND, chronos_usage(t->c, &p, 0, &u, &t->e));
+	assert_refused(t, CHRONOS_NOT_FOUND, chronos_usage(t->c, &p, 64, &u, &t->e));
+}
+
 static void a_child_that_lives_on_keeps_nothing_of_a_killed_parent(void **state)
 {
 	struct place *t = *state;
@@ -492,6 +504,7 @@ int main(void)
 		sentence(a_released_partition_takes_nothing_more),
 		sentence(an_expired_partition_takes_nothing_more_and_a_renewed_one_does),
 		sentence(a_forked_child_has_no_part_in_it),
+		sentence(a_partition_has_nothing_of_other_devices),
 		sentence(a_child_that_lives_on_keeps_nothing_of_a_killed_parent),
 		sentence(the_files_alone_are_enough_to_join),
 		sentence(files_that_cannot_be_are_refused),
