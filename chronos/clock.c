@@ -97,6 +97,14 @@ uint64_t chronos_now_ns(void)
 			  __atomic_load_n(&shift_ns, __ATOMIC_RELAXED));
 }
 
+uint64_t chronos_ticks_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
 int chronos_clock_check(struct chronos_error *e)
 {
 	if (have_shift() == SHIFT_READ)

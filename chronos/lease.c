@@ -569,11 +569,13 @@ int chronos_launch(struct chronos_attachment *a, struct chronos_error *e)
 	if (__atomic_load_n(&a->forked, __ATOMIC_ACQUIRE))
 		return chronos_fail(
 			e, CHRONOS_NOT_FOUND, "a forked child must join anew");
+	/* A whole device is nobody else's. */
+	if (a->hundredths == CHRONOS_WHOLE)
+		return chronos_has_ended(a) ? ended(e) : 0;
 	uint64_t now_ns = chronos_now_ns();
 	if (chronos_attachment_has_ended(a, now_ns))
 		return ended(e);
-	/* A whole device is nobody else's. */
-	if (a->hundredths == CHRONOS_WHOLE || launch_at_once(a, now_ns))
+	if (launch_at_once(a, now_ns))
 		return 0;
 	return launch_in_turn(a, e);
 }

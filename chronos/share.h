@@ -188,7 +188,9 @@ struct chronos_attachment {
 	uint32_t d_client;
 	void (*drain)(void *arg);
 	void *arg;
-	uint32_t forked; /* 1: this is a child of who joined */
+	uint32_t forked;      /* 1: this is a child of who joined */
+	uint64_t ahead_ns;    /* the clock of the ends, of the kernel's ticks, */
+	uint64_t compared_ns; /* as of then, by the ticks; 0: never */
 
 	/* Guards what follows, among this process's threads.  What is atomic is also read,
 	 * and busy_since_ns and launched_in written, by a launch that needs no lock. */
