@@ -2,7 +2,8 @@
 #
 # A target NAME is fuzz_NAME.c; its seeds are corpus/NAME/.  What the fuzzer adds stays under
 # $(BUILD)/corpus/NAME, and an input that breaks something is left as $(BUILD)/NAME-crash-*.
-FUZZ_TARGETS := wire_frames wire_message zip_check zip_extract settings requirement runfolder channel
+FUZZ_TARGETS := wire_frames wire_message zip_check zip_extract settings requirement runfolder channel \
+  chronos_state chronos_partition chronos_device
 
 fuzz_wire_frames_USES  := wire proto base
 fuzz_wire_frames_PKGS  := cmocka
@@ -15,6 +16,9 @@ fuzz_requirement_USES  := engine core runclean base
 fuzz_runfolder_USES    := runclean runfolder frame proto base
 fuzz_channel_USES      := runparts runclean runfolder frame proto base
 fuzz_channel_LIBS      := -lm
+fuzz_chronos_state_USES     := chronos base
+fuzz_chronos_partition_USES := chronos base
+fuzz_chronos_device_USES    := chronos base
 
 # $1: its name.  The C of the tests' peers is used too, hence tests/unit.
 define fuzz_target
