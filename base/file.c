@@ -119,6 +119,18 @@ int file_write(int dirfd, const char *name, const void *bytes, size_t len, mode_
 	return 0;
 }
 
+int file_tell(const char *folder, const char *name, const char *text, struct err *e)
+{
+	CLEANUP(free_ptr) char *path = str_fmt("%s/%s", folder, name);
+	CLEANUP(close_fd) int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return err_sys(e, "open %s", path);
+	if (write(fd, text, strlen(text)) < 0)
+		return err_sys(e, "write \"%s\" to %s", text, path);
+	return 0;
+}
+
 int dir_open(int dirfd, const char *name, mode_t mode, struct err *e)
 {
 	if (mkdirat(dirfd, name, mode) < 0 && errno != EEXIST)

@@ -26,6 +26,11 @@ int file_read(int dirfd, const char *name, size_t max, struct buf *out,
 int file_write(int dirfd, const char *name, const void *bytes, size_t len, mode_t mode,
 	bool durable, struct err *e) MUST_CHECK;
 
+/* Write the text by one call to a file of that folder which is there, as the kernel's own files
+ * (control groups) take it. */
+int file_tell(
+	const char *folder, const char *name, const char *text, struct err *e) MUST_CHECK;
+
 /* Open a folder, making it (and not its parents) when it is absent. */
 int dir_open(int dirfd, const char *name, mode_t mode, struct err *e) MUST_CHECK;
 /* Like mkdir -p; the mode is that of folders made here. */

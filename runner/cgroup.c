@@ -318,18 +318,6 @@ int cgroup_parse(struct cgroup *g, const char *text, const char *name, struct er
 
 /* ---- making ---- */
 
-static int write_file(const char *dir, const char *file, const char *text, struct err *e)
-{
-	CLEANUP(free_ptr) char *path = str_fmt("%s/%s", dir, file);
-	CLEANUP(close_fd) int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return err_sys(e, "open %s", path);
-	if (write(fd, text, strlen(text)) < 0)
-		return err_sys(e, "write \"%s\" to %s", text, path);
-	return 0;
-}
-
 static bool has_file(const char *dir, const char *file)
 {
 	CLEANUP(free_ptr) char *path = str_fmt("%s/%s", dir, file);
@@ -364,18 +352,18 @@ static int limit_memory(const struct cgroup *g, int64_t bytes, struct err *e)
 		return 0;
 	str_put(text, sizeof(text), "%" PRId64, bytes);
 	if (g->unified) {
-		if (write_file(dir, "memory.max", text, e) < 0 ||
-			write_file(dir, "memory.oom.group", "0", e) < 0)
+		if (file_tell(dir, "memory.max", text, e) < 0 ||
+			file_tell(dir, "memory.oom.group", "0", e) < 0)
 			return -1;
 		return has_file(dir, "memory.swap.max")
-			       ? write_file(dir, "memory.swap.max", "0", e)
+			       ? file_tell(dir, "memory.swap.max", "0", e)
 			       : 0;
 	}
-	if (write_file(dir, "memory.limit_in_bytes", text, e) < 0)
+	if (file_tell(dir, "memory.limit_in_bytes", text, e) < 0)
 		return -1;
 	/* Never lower than the one above: this order. */
 	return has_file(dir, "memory.memsw.limit_in_bytes")
-		       ? write_file(dir, "memory.memsw.limit_in_bytes", text, e)
+		       ? file_tell(dir, "memory.memsw.limit_in_bytes", text, e)
 		       : 0;
 }
 
@@ -386,7 +374,7 @@ static int limit_pids(const struct cgroup *g, int32_t pids, struct err *e)
 	if (!pids)
 		return 0;
 	str_put(text, sizeof(text), "%" PRId32, pids);
-	return write_file(
+	return file_tell(
 		g->dirs[g->unified ? CGROUP_MEMORY : CGROUP_PIDS], "pids.max", text, e);
 }
 
@@ -401,10 +389,10 @@ static int limit_cpu(const struct cgroup *g, double cpus, struct err *e)
 		quota = CPU_QUOTA_MIN;
 	if (g->unified) {
 		str_put(text, sizeof(text), "%" PRId64 " %d", quota, CPU_PERIOD_US);
-		return write_file(g->dirs[CGROUP_MEMORY], "cpu.max", text, e);
+		return file_tell(g->dirs[CGROUP_MEMORY], "cpu.max", text, e);
 	}
 	str_put(text, sizeof(text), "%" PRId64, quota);
-	return write_file(g->dirs[CGROUP_CPU], "cpu.cfs_quota_us", text, e);
+	return file_tell(g->dirs[CGROUP_CPU], "cpu.cfs_quota_us", text, e);
 }
 
 static int allow_device(const char *dir, const struct cgroup_device *d, struct err *e)
@@ -416,7 +404,7 @@ static int allow_device(const char *dir, const struct cgroup_device *d, struct e
 	else
 		str_put(text, sizeof(text), "c %" PRIu32 ":%" PRIu32 " rwm", d->major,
 			d->minor);
-	return write_file(dir, "devices.allow", text, e);
+	return file_tell(dir, "devices.allow", text, e);
 }
 
 /* Where no filter may be loaded it is left to the job's /dev and the missing CAP_MKNOD. */
@@ -448,7 +436,7 @@ static int limit_devices(
 
 	if (g->unified)
 		return limit_devices_v2(g->dirs[CGROUP_MEMORY], limits, e);
-	if (write_file(dir, "devices.deny", "a", e) < 0)
+	if (file_tell(dir, "devices.deny", "a", e) < 0)
 		return -1;
 	for (size_t i = 0; i < sizeof(plain_devices) / sizeof(*plain_devices); i++) {
 		if (allow_device(dir, &plain_devices[i], e) < 0)
@@ -683,7 +671,7 @@ static int move_into_supervisor(const char *own, struct err *e)
 		struct err move_e;
 
 		/* One that ended meanwhile is gone, which is as good. */
-		if (write_file(supervisor, "cgroup.procs", line, &move_e) < 0 &&
+		if (file_tell(supervisor, "cgroup.procs", line, &move_e) < 0 &&
 			move_e.sys != ESRCH)
 			return err_set(e, move_e.code, "%s", move_e.text);
 	}
@@ -699,7 +687,7 @@ static int hand_down(const char *dir, struct err *e)
 		CLEANUP(free_ptr)
 		char *text = str_fmt("+%s", controller_names[needed[i]]);
 
-		if (write_file(dir, "cgroup.subtree_control", text, e) < 0)
+		if (file_tell(dir, "cgroup.subtree_control", text, e) < 0)
 			return err_wrap(e, "control group controller %s",
 				controller_names[needed[i]]);
 	}

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "buf.h"
 #include "cleanup.h"
@@ -24,19 +23,6 @@ static char *read_text(const char *dir, const char *file, struct err *e)
 
 	return file_read(AT_FDCWD, path, FILE_MAX, &text, e) < 0 ? NULL
 								 : buf_take_str(&text);
-}
-
-/* The kernel takes all lines of one write. */
-static int write_text(const char *dir, const char *file, const char *text, struct err *e)
-{
-	CLEANUP(free_ptr) char *path = str_fmt("%s/%s", dir, file);
-	CLEANUP(close_fd) int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return err_sys(e, "open %s", path);
-	if (write(fd, text, strlen(text)) < 0)
-		return err_sys(e, "write \"%s\" to %s", text, path);
-	return 0;
 }
 
 /* Is dmem among the words of the group's file? */
@@ -57,7 +43,7 @@ int dmem_hand_down(const char *group, struct err *e)
 {
 	if (!lists_dmem(group, "cgroup.controllers"))
 		return err_set(e, ERR_UNSUPPORTED, "%s has no controller dmem", group);
-	return write_text(group, "cgroup.subtree_control", "+dmem", e);
+	return file_tell(group, "cgroup.subtree_control", "+dmem", e);
 }
 
 char *dmem_regions(const char *root, const char *group)
@@ -150,7 +136,8 @@ char *dmem_limits(const char *regions, const struct dmem_share *shares, size_t c
 	return lines.len ? buf_take_str(&lines) : NULL;
 }
 
+/* The kernel takes all lines of one write. */
 int dmem_write(const char *group, const char *limits, struct err *e)
 {
-	return write_text(group, "dmem.max", limits, e);
+	return file_tell(group, "dmem.max", limits, e);
 }
