@@ -181,9 +181,11 @@ static uint64_t latest_now_ns(struct chronos_attachment *a)
 	       2 * CHRONOS_TICK_MAX_NS;
 }
 
-static bool has_ended(const struct chronos_attachment *a)
+static bool has_ended(struct chronos_attachment *a)
 {
-	return chronos_attachment_has_ended(a, chronos_now_ns());
+	uint64_t end_ns = end_of(a);
+
+	return end_ns <= latest_now_ns(a) && chronos_now_ns() >= end_ns;
 }
 
 /* Which of the two modes it is, the file itself says. */
@@ -376,10 +378,7 @@ static int charge(struct chronos_attachment *a, uint64_t bytes, struct chronos_e
 
 bool chronos_has_ended(struct chronos_attachment *a)
 {
-	if (is_forked(a))
-		return true;
-	uint64_t end_ns = end_of(a);
-	return end_ns <= latest_now_ns(a) && chronos_now_ns() >= end_ns;
+	return is_forked(a) || has_ended(a);
 }
 
 int chronos_charge(struct chronos_attachment *a, uint64_t bytes, struct chronos_error *e)

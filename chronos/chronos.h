@@ -290,8 +290,8 @@ CHRONOS_API CHRONOS_CHECKED int chronos_charge(
 CHRONOS_API void chronos_uncharge(struct chronos_attachment *a, uint64_t bytes);
 
 /* Has its partition ended, or was it this process's parent that joined?  Nothing may be
- * allocated or launched then.  Takes a quarter of the time of the calls below, and notices
- * up to 20 ms late that the machine slept past the end. */
+ * allocated or launched then.  That the machine slept past the end it notices up to 20 ms
+ * after it woke, as chronos_charge() does, and chronos_launch() of a whole device. */
 CHRONOS_API bool chronos_has_ended(struct chronos_attachment *a);
 
 /* Before one piece of work is launched: waits for the partition's turn on the device, which
