@@ -133,68 +133,21 @@ int nvmlDeviceGetMemoryInfo_v2(nvmlDevice_t device, struct nvml_memory_v2 *memor
 		return rc;                                                               \
 	} while (0)
 
-int nvmlDeviceGetComputeRunningProcesses(
-	nvmlDevice_t device, unsigned *count, struct nvml_process_v1 *list)
-{
-	KEEP_OWN(device, count, list,
-		REAL(nvmlDeviceGetComputeRunningProcesses)(device, count, list));
-}
+#define OWN_PROCESSES(name, entry)                                                       \
+	int name(nvmlDevice_t device, unsigned *count, struct entry *list)               \
+	{                                                                                \
+		KEEP_OWN(device, count, list, REAL(name)(device, count, list));          \
+	}
 
-int nvmlDeviceGetComputeRunningProcesses_v2(
-	nvmlDevice_t device, unsigned *count, struct nvml_process *list)
-{
-	KEEP_OWN(device, count, list,
-		REAL(nvmlDeviceGetComputeRunningProcesses_v2)(device, count, list));
-}
-
-int nvmlDeviceGetComputeRunningProcesses_v3(
-	nvmlDevice_t device, unsigned *count, struct nvml_process *list)
-{
-	KEEP_OWN(device, count, list,
-		REAL(nvmlDeviceGetComputeRunningProcesses_v3)(device, count, list));
-}
-
-int nvmlDeviceGetGraphicsRunningProcesses(
-	nvmlDevice_t device, unsigned *count, struct nvml_process_v1 *list)
-{
-	KEEP_OWN(device, count, list,
-		REAL(nvmlDeviceGetGraphicsRunningProcesses)(device, count, list));
-}
-
-int nvmlDeviceGetGraphicsRunningProcesses_v2(
-	nvmlDevice_t device, unsigned *count, struct nvml_process *list)
-{
-	KEEP_OWN(device, count, list,
-		REAL(nvmlDeviceGetGraphicsRunningProcesses_v2)(device, count, list));
-}
-
-int nvmlDeviceGetGraphicsRunningProcesses_v3(
-	nvmlDevice_t device, unsigned *count, struct nvml_process *list)
-{
-	KEEP_OWN(device, count, list,
-		REAL(nvmlDeviceGetGraphicsRunningProcesses_v3)(device, count, list));
-}
-
-int nvmlDeviceGetMPSComputeRunningProcesses(
-	nvmlDevice_t device, unsigned *count, struct nvml_process_v1 *list)
-{
-	KEEP_OWN(device, count, list,
-		REAL(nvmlDeviceGetMPSComputeRunningProcesses)(device, count, list));
-}
-
-int nvmlDeviceGetMPSComputeRunningProcesses_v2(
-	nvmlDevice_t device, unsigned *count, struct nvml_process *list)
-{
-	KEEP_OWN(device, count, list,
-		REAL(nvmlDeviceGetMPSComputeRunningProcesses_v2)(device, count, list));
-}
-
-int nvmlDeviceGetMPSComputeRunningProcesses_v3(
-	nvmlDevice_t device, unsigned *count, struct nvml_process *list)
-{
-	KEEP_OWN(device, count, list,
-		REAL(nvmlDeviceGetMPSComputeRunningProcesses_v3)(device, count, list));
-}
+OWN_PROCESSES(nvmlDeviceGetComputeRunningProcesses, nvml_process_v1)
+OWN_PROCESSES(nvmlDeviceGetComputeRunningProcesses_v2, nvml_process)
+OWN_PROCESSES(nvmlDeviceGetComputeRunningProcesses_v3, nvml_process)
+OWN_PROCESSES(nvmlDeviceGetGraphicsRunningProcesses, nvml_process_v1)
+OWN_PROCESSES(nvmlDeviceGetGraphicsRunningProcesses_v2, nvml_process)
+OWN_PROCESSES(nvmlDeviceGetGraphicsRunningProcesses_v3, nvml_process)
+OWN_PROCESSES(nvmlDeviceGetMPSComputeRunningProcesses, nvml_process_v1)
+OWN_PROCESSES(nvmlDeviceGetMPSComputeRunningProcesses_v2, nvml_process)
+OWN_PROCESSES(nvmlDeviceGetMPSComputeRunningProcesses_v3, nvml_process)
 
 int nvmlDeviceGetRunningProcessDetailList(
 	nvmlDevice_t device, struct nvml_process_list *processes)
