@@ -117,6 +117,8 @@ enum exit_code run_watch(const struct cli *cli);
 
 enum layer { LAYER_OPENCL, LAYER_CUDA };
 
+/* A file by its path from this program's folder; false when it is not there. */
+bool find_beside(const char *from_here, char *path, size_t size);
 /* Beside this program, in ../lib; false when it is not there. */
 bool find_layer(enum layer layer, char *path, size_t size);
 enum exit_code run_run(const struct cli *cli);

@@ -24,7 +24,7 @@ struct finding {
 	const char *remedy; /* how to get it, or more; NULL: no word */
 };
 
-enum { FINDINGS_MAX = 12, LOAD_LIMIT_S = 20 };
+enum { FINDINGS_MAX = 16, LOAD_LIMIT_S = 20 };
 
 struct doctor {
 	struct chronos *c; /* borrowed; NULL: the directory could not be opened */
@@ -199,6 +199,32 @@ static void look_at_layer(struct doctor *d, enum layer layer, const char *means,
 			"%s programs that chronos run starts, but %s, which they need, is "
 			"not installed",
 			programs, library);
+}
+
+/* What a worker puts into jobs' containers, if there is one beside this program: a device
+ * for which one of them is missing takes no jobs. */
+static void look_at_jobs(struct doctor *d)
+{
+	static const char *const means = "Jobs of Cumulus";
+	static const char *const libraries[] = { "../lib/cumulus/libchronos-job.so",
+		"../lib/cumulus/libchronos-opencl.so",
+		"../lib/cumulus/libchronos-cuda.so" };
+	char path[PATH_MAX];
+
+	if (!find_beside("cumulus-worker", path, sizeof path))
+		return;
+	for (size_t i = 0; i < sizeof libraries / sizeof *libraries; i++) {
+		if (find_beside(libraries[i], path, sizeof path))
+			continue;
+		find(d, means, false,
+			"make install puts it there; then start cumulus-worker again",
+			"%s is not beside this program: GPUs that take it are given to no "
+			"job",
+			libraries[i]);
+		return;
+	}
+	find(d, means, true, "cumulus doctor says it of each device of each worker",
+		"all programs in their containers are held by the layers");
 }
 
 /* Who can open a GPU can use it without asking anybody. */
@@ -448,6 +474,7 @@ enum exit_code run_doctor(const struct cli *cli)
 		"../lib/libchronos-opencl.so", "OpenCL", "libOpenCL.so.1");
 	look_at_layer(&d, LAYER_CUDA, "CUDA hook (cooperative)",
 		"../lib/cumulus/libchronos-cuda.so", "CUDA", "libcuda.so.1");
+	look_at_jobs(&d);
 	look_at_nodes(&d);
 	look_at_nvidia(&d);
 	look_at_mig(&d);

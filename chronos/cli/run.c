@@ -8,13 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-bool find_layer(enum layer layer, char *path, size_t size)
+bool find_beside(const char *from_here, char *path, size_t size)
 {
-	static const char *const from_here[] = {
-		[LAYER_OPENCL] = "../lib/libchronos-opencl.so",
-		/* The one for programs of all kinds: it has no sanitizer. */
-		[LAYER_CUDA] = "../lib/cumulus/libchronos-cuda.so",
-	};
 	char here[PATH_MAX], joined[PATH_MAX + 64], full[PATH_MAX];
 	ssize_t n = readlink("/proc/self/exe", here, sizeof here - 1);
 
@@ -22,11 +17,22 @@ bool find_layer(enum layer layer, char *path, size_t size)
 		return false;
 	here[n] = '\0';
 	*strrchr(here, '/') = '\0';
-	snprintf(joined, sizeof joined, "%s/%s", here, from_here[layer]);
+	snprintf(joined, sizeof joined, "%s/%s", here, from_here);
 	if (!realpath(joined, full) || strlen(full) >= size)
 		return false;
 	memcpy(path, full, strlen(full) + 1);
 	return true;
+}
+
+bool find_layer(enum layer layer, char *path, size_t size)
+{
+	static const char *const from_here[] = {
+		[LAYER_OPENCL] = "../lib/libchronos-opencl.so",
+		/* The one for programs of all kinds: it has no sanitizer. */
+		[LAYER_CUDA] = "../lib/cumulus/libchronos-cuda.so",
+	};
+
+	return find_beside(from_here[layer], path, size);
 }
 
 static enum exit_code fail(

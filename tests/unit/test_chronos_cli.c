@@ -554,6 +554,36 @@ static void doctor_says_what_holds(void **state)
 	assert_non_null(strstr(a.out, "[OK] OpenCL layer (cooperative): "));
 }
 
+/* chronos as it is installed with these files beside it, in bin/ and lib/cumulus/. */
+static void doctor_beside(struct place *t, struct answer *a, const char *files)
+{
+	char line[1024];
+
+	snprintf(line, sizeof line,
+		"cd %s; mkdir -p bin lib/cumulus; touch %s; cp $OLDPWD/" CHRONOS_BIN
+		" bin/; bin/chronos doctor",
+		t->base, files);
+	shell(t, a, "", line);
+	assert_int_equal(a->code, 0);
+}
+
+static void doctor_says_whether_jobs_can_be_held(void **state)
+{
+	struct place *t = *state;
+	struct answer a;
+
+	doctor_beside(t, &a, "lib/cumulus/libchronos-job.so");
+	assert_null(strstr(a.out, "Jobs of Cumulus: "));
+	doctor_beside(t, &a, "bin/cumulus-worker lib/cumulus/libchronos-cuda.so");
+	assert_non_null(strstr(a.out,
+		"[INFO] Jobs of Cumulus: ../lib/cumulus/libchronos-opencl.so is not "
+		"beside this program: GPUs that take it are given to no job\n"));
+	doctor_beside(t, &a, "lib/cumulus/libchronos-opencl.so");
+	assert_non_null(strstr(a.out, "[OK] Jobs of Cumulus: "));
+	shell(t, &a, "", "rm -r $CHRONOS_DIR/../bin $CHRONOS_DIR/../lib");
+	assert_int_equal(a.code, 0);
+}
+
 static void no_work(void *arg)
 {
 	(void)arg;
@@ -1126,6 +1156,7 @@ int main(void)
 		with_devices(a_program_started_twice_over_has_each_layer_once),
 		with_devices(a_signal_reaches_the_program_that_was_started),
 		with_devices(doctor_says_what_holds),
+		with_devices(doctor_says_whether_jobs_can_be_held),
 		with_devices(doctor_says_where_the_loader_takes_no_layers),
 		cmocka_unit_test(doctor_knows_what_of_the_kernel_could_hold),
 		with_devices(leases_that_are_overrun_are_shown),
