@@ -583,6 +583,26 @@ static void put_pci(const char *folder, const char *pci, const char *driver, boo
 	}
 }
 
+static void a_job_can_open_what_others_can_as_the_owner_can(void **state)
+{
+	static const struct {
+		mode_t mode;
+		gid_t group;
+		enum node_access access;
+	} cases[] = { { 0666, 0, NODE_ALL }, { 0444, 0, NODE_ALL },
+		{ 0660, 44, NODE_GROUP }, { 0440, 44, NODE_GROUP },
+		{ 0660, 0, NODE_ROOT }, { 0600, 44, NODE_ROOT }, { 0664, 0, NODE_ROOT },
+		{ 0640, 44, NODE_ROOT }, { 0400, 44, NODE_ROOT }, { 0, 44, NODE_ROOT } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct stat st = { .st_mode = S_IFCHR | cases[i].mode,
+			.st_gid = cases[i].group };
+
+		assert_int_equal(node_access_of(&st), cases[i].access);
+	}
+}
+
 static void a_gpu_is_used_by_its_own_render_node(void **state)
 {
 	(void)state;
@@ -719,6 +739,7 @@ int main(void)
 		cmocka_unit_test(a_process_is_its_pid_and_start_time),
 		cmocka_unit_test(a_filtered_group_opens_no_other_device),
 		cmocka_unit_test(a_runtime_is_told_of_groups_and_of_devices_memory),
+		cmocka_unit_test(a_job_can_open_what_others_can_as_the_owner_can),
 		cmocka_unit_test(a_gpu_is_used_by_its_own_render_node),
 		cmocka_unit_test(an_nvidia_gpu_is_used_by_the_node_of_its_number),
 		cmocka_unit_test(an_instance_is_used_by_its_gpus_node_and_two_of_its_own),
