@@ -13,18 +13,28 @@
 
 #include "buf.h"
 #include "cleanup.h"
+#include "list.h"
 #include "metrics.h"
 #include "str.h"
 #include "xalloc.h"
 
-#define CONNECTIONS_MAX 64
+#define CONNECTIONS_MAX 64  /* where more come, the oldest has to go */
+#define CONNECTIONS_CAP 128 /* of microhttpd: some of those are still going */
 #define IDLE_LIMIT_S    30
+
+/* One connection.  A request takes no time; who is here for long only holds a place. */
+struct visitor {
+	struct list link; /* in http.visitors, oldest first; alone once it is sent away */
+	int fd;           /* microhttpd's */
+};
 
 struct http {
 	struct http_config config;
 	struct MHD_Daemon *daemon;
 	uv_poll_t poll;
 	uv_timer_t timer;
+	struct list visitors;
+	unsigned visitor_count;
 	unsigned handles_open;
 	uint16_t port;
 };
@@ -106,15 +116,63 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *c, const cha
 		c, MHD_HTTP_NOT_FOUND, "there are /healthz, /readyz and /metrics");
 }
 
+/* ---- connections */
+
+static void leave(struct http *h, struct visitor *v)
+{
+	if (list_empty(&v->link))
+		return;
+	list_remove(&v->link);
+	h->visitor_count--;
+}
+
+static void send_oldest_away(struct http *h)
+{
+	struct visitor *v = list_entry(list_first(&h->visitors), struct visitor, link);
+
+	leave(h, v);
+	shutdown(v->fd, SHUT_RDWR); /* microhttpd closes it when it sees that */
+}
+
+static void on_connection(void *ctx, struct MHD_Connection *c, void **socket_ctx,
+	enum MHD_ConnectionNotificationCode code)
+{
+	struct http *h = ctx;
+	struct visitor *v = *socket_ctx;
+
+	if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+		leave(h, v);
+		free(v);
+		return;
+	}
+	v = *socket_ctx = xmalloc(sizeof(*v));
+	v->fd = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+	list_append(&h->visitors, &v->link);
+	if (++h->visitor_count > CONNECTIONS_MAX)
+		send_oldest_away(h);
+}
+
 /* ---- on the loop: microhttpd's epoll descriptor is polled by ours */
 
 static void on_timer(uv_timer_t *timer);
 
+static unsigned connections(const struct http *h)
+{
+	return MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS)
+		->num_connections;
+}
+
 static void run(struct http *h)
 {
 	MHD_UNSIGNED_LONG_LONG ms;
+	unsigned before;
 
-	MHD_run(h->daemon);
+	/* At its limit microhttpd does not listen.  It begins again in the run after the one
+	 * in which a place came free, and for that run nothing would call. */
+	do {
+		before = connections(h);
+		MHD_run(h->daemon);
+	} while (connections(h) < before);
 	if (MHD_get_timeout(h->daemon, &ms) == MHD_YES)
 		uv_timer_start(&h->timer, on_timer, ms, 0);
 	else
@@ -207,11 +265,12 @@ struct http *http_open(const struct http_config *config, struct err *e)
 
 	struct http *h = xcalloc(1, sizeof(*h));
 	h->config = *config;
+	list_init(&h->visitors);
 	h->port = port_of(fd);
 	h->daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, h,
 		MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
-		CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_LIMIT_S,
-		MHD_OPTION_END);
+		CONNECTIONS_CAP, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_LIMIT_S,
+		MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_END);
 	if (!h->daemon) {
 		close(fd);
 		free(h);

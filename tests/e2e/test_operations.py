@@ -456,6 +456,27 @@ def names_in(text, metrics):
             if n not in metrics.types else n for n in names - labels}
 
 
+@pytest.mark.parametrize("count", [64, 300])
+def test_connections_that_only_hold_a_place_keep_no_probe_out(operated, count):
+    """Idle ones, half a request each, and such that do not read their answer."""
+    system = operated()
+    Client(system).until_ready()
+    before = len(os.listdir(f"/proc/{system.process.pid}/fd"))
+    for sent in b"", b"GET /metr", b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n":
+        held = [socket.create_connection(("127.0.0.1", int(system.http))) for _ in range(count)]
+        for connection in held:
+            try:
+                connection.sendall(sent)
+            except OSError:
+                pass  # it was the oldest
+        assert system.get("/healthz") == (200, "ok\n")
+        assert system.get("/readyz")[0] in (200, 503)
+        for connection in held:
+            connection.close()
+    until(lambda: len(os.listdir(f"/proc/{system.process.pid}/fd")) <= before, "all are closed")
+    assert system.get("/healthz") == (200, "ok\n")
+
+
 def test_dashboard_and_alerts_use_only_metrics_that_exist(operated):
     metrics = operated().metrics()
     dashboard = json.loads((ROOT / "deploy/grafana/cumulus.json").read_text())
