@@ -173,7 +173,7 @@ static void look_at_arbiter(struct doctor *d)
 			"other");
 	else
 		find(d, "Arbiter", false,
-			"systemctl enable --now chronos-arbiter, or chronos arbiter "
+			"systemctl enable --now chronos-arbiter (for /run/chronos), or chronos arbiter "
 			"--background",
 			"none serves: programs that join take turns by themselves and "
 			"must trust each other");

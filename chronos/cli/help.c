@@ -193,14 +193,19 @@ static void print_option(const struct option_text *o, FILE *out)
 	fprintf(out, "%s\n", text);
 }
 
+/* Options in a line of their own where they would make a long one. */
 static void print_grammar(const struct command *c, FILE *out)
 {
+	int options = 0;
+
 	fprintf(out, "%s%s%s", c->name, *c->grammar ? " " : "", c->grammar);
 	for (size_t i = 0; i < option_count; i++) {
 		const struct option_text *o = &option_texts[i];
-		if (o->takes & c->takes)
-			fprintf(out, " [%s%s%s]", o->name, *o->argument ? " " : "",
-				o->argument);
+		if (!(o->takes & c->takes))
+			continue;
+		bool apart = options++ == 0 && strlen(c->grammar) > 40;
+		fprintf(out, "%s[%s%s%s]", apart ? "\n          " : " ", o->name,
+			*o->argument ? " " : "", o->argument);
 	}
 	fputc('\n', out);
 }

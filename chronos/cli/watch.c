@@ -171,7 +171,7 @@ static int bar_width(size_t columns)
 	return !columns || room > BAR_MAX ? BAR_MAX : room < BAR_MIN ? BAR_MIN : room;
 }
 
-/* columns 0: as wide as it comes.  Cut at the end: names are what one can do without. */
+/* columns 0: as wide as it comes.  Cut at the end: the last is what one can do without. */
 static void print_device(
 	const struct look *l, size_t i, size_t columns, bool colour, FILE *out)
 {
@@ -188,10 +188,10 @@ static void print_device(
 	print_bar(d, bar_width(columns), colour, out);
 	snprintf(rest, sizeof rest,
 		" %3" PRIu32 "%% taken  time %3.0f%%  memory %" PRIu64 " of %" PRIu64
-		" MB  %" PRIu32 " partition%s  %s",
+		" MB  %s, %" PRIu32 " partition%s",
 		CHRONOS_WHOLE - d->free_hundredths, 100 * u->time,
-		megabytes(u->used_bytes), megabytes(d->memory_bytes), d->partitions,
-		d->partitions == 1 ? "" : "s", name);
+		megabytes(u->used_bytes), megabytes(d->memory_bytes), name, d->partitions,
+		d->partitions == 1 ? "" : "s");
 	int room = (int)columns - before - bar_width(columns) - 2;
 	fprintf(out, "%.*s\n", columns ? room > 0 ? room : 0 : (int)strlen(rest), rest);
 }
