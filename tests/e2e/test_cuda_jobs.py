@@ -306,7 +306,9 @@ def test_jobs_go_on_when_worker_and_arbiter_are_killed(gpu):
 # ---- instances of a split GPU
 
 
-def test_a_job_gets_one_instance_of_a_split_gpu(start):
+@pytest.mark.parametrize("runtime", ["crun", "runc"])
+def test_a_job_gets_one_instance_of_a_split_gpu(start, monkeypatch, runtime):
+    monkeypatch.setenv("CUMULUS_RUNTIME", runtime)
     with start(gpus=2, split=True) as gpu:
         first, second = gpu.devices()
         assert (first.kind, second.kind) == ("mig", "mig")

@@ -108,3 +108,20 @@ def test_a_device_whose_nodes_are_not_known_or_not_for_jobs_is_not_offered(gpu):
         gpu.cancel(one)
     status = gpu.until_terminal(waiting)
     assert status.state == pb.COMPLETED, status.message
+
+
+def test_past_its_end_a_job_of_several_devices_launches_nothing_more(gpu):
+    story = gpu.run(zip_of({"ocl.py": OCL, "main.py": """
+        import signal, time
+        import ocl
+        def main():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            device = ocl.Device()
+            spinner = ocl.Spinner(device)
+            while (code := spinner.spin()) == 0:
+                pass
+            print("launch", code, "allocation", device.allocate(4096)[1], flush=True)
+            time.sleep(60)
+        """}), gpu=USABLE, duration=15)
+    assert b"launch -59 allocation -59" in story.output(), story.text()  # CL_INVALID_OPERATION
+    assert story.last.reason == pb.DURATION_EXCEEDED
