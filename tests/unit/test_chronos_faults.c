@@ -604,6 +604,72 @@ static struct chronos_attachment *join(struct place *t, const char *name)
 	return a;
 }
 
+static void launch_once(struct place *t, struct chronos_attachment *a)
+{
+	assert_ok(t, chronos_launch(a, &t->e));
+	chronos_launch_done(a, 1);
+}
+
+/* Process 1 of its namespace, as its neighbour is of another. */
+static void take_a_part(struct place *t, const int link[2])
+{
+	char byte;
+
+	if (getpid() != 1)
+		return;
+	struct chronos_attachment *a = join(t, "shared");
+	if (chronos_charge(a, chronos_quota(a) / 4, NULL) < 0 ||
+		chronos_launch(a, NULL) < 0)
+		return;
+	chronos_launch_done(a, 1);
+	if (write(link[0], "x", 1) == 1)
+		(void)!read(link[0], &byte, 1);
+}
+
+static void processes_of_one_number_in_several_namespaces_have_parts_of_their_own(
+	void **state)
+{
+	enum { PROCESSES = 4 };
+	struct place *t = *state;
+	struct chronos_partition p;
+	struct chronos_usage u;
+	pid_t pids[PROCESSES];
+	int link[2];
+	char byte;
+
+	assert_ok(t, create(t, "0", 40, SECONDS(600), "shared", &p));
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, link), 0);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	for (int i = 0; i < PROCESSES; i++) {
+		pids[i] = in_own_namespace(t, take_a_part, link);
+		if (pids[i] < 0) {
+			print_message("PID namespaces are not permitted here\n");
+			skip();
+		}
+		assert_int_equal(read(link[1], &byte, 1), 1);
+	}
+	struct chronos_attachment *a = join(t, "shared");
+	assert_ok(t, chronos_usage(t->c, &p, 0, &u, &t->e));
+	assert_int_equal(u.clients, PROCESSES + 1);
+	assert_refused(
+		t, CHRONOS_EXHAUSTED, chronos_charge(a, chronos_quota(a) % 4 + 1, &t->e));
+	/* One that dies gives back its own, and no other's. */
+	kill(pids[0], SIGKILL);
+	assert_int_equal(waitpid(pids[0], NULL, 0), pids[0]);
+	assert_ok(t, chronos_charge(a, chronos_quota(a) / 4, &t->e));
+	assert_refused(
+		t, CHRONOS_EXHAUSTED, chronos_charge(a, chronos_quota(a) % 4 + 1, &t->e));
+	launch_once(t, a);
+	close(link[0]);
+	close(link[1]);
+	for (int i = 1; i < PROCESSES; i++)
+		assert_int_equal(waitpid(pids[i], NULL, 0), pids[i]);
+	prctl(PR_SET_CHILD_SUBREAPER, 0);
+	assert_ok(t, chronos_usage(t->c, &p, 0, &u, &t->e));
+	assert_int_equal(u.used_bytes, chronos_quota(a) / 4);
+	chronos_detach(a);
+}
+
 /* All that concerns the files by which one joins.  "outer" and "brief" are joined by
  * another. */
 static void use_shares(struct place *t)
@@ -783,12 +849,6 @@ static int point_missed(const int deaths[ARBITER_POINTS], int times)
 	return -1;
 }
 
-static void launch_once(struct place *t, struct chronos_attachment *a)
-{
-	assert_ok(t, chronos_launch(a, &t->e));
-	chronos_launch_done(a, 1);
-}
-
 static void an_arbiter_killed_at_any_point_is_followed_by_one_that_goes_on(void **state)
 {
 	struct place *t = *state;
@@ -901,6 +961,8 @@ int main(void)
 		with_devices(never_do_two_hold_six_tenths_of_a_device),
 		with_devices(
 			processes_of_one_number_in_several_namespaces_exclude_each_other),
+		with_devices(
+			processes_of_one_number_in_several_namespaces_have_parts_of_their_own),
 		with_devices(a_waiter_that_is_killed_frees_nobody_elses_lock),
 		with_devices(in_a_time_namespace_it_is_as_late_as_elsewhere),
 		cmocka_unit_test(of_many_processes_one_makes_the_state),

@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "test_chronos.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/mman.h>
@@ -308,6 +309,116 @@ static void a_child_that_lives_on_keeps_nothing_of_a_killed_parent(void **state)
 	close(hold[1]);
 }
 
+/* It is another program then, which has joined nothing. */
+static void what_a_program_had_before_it_executed_another_is_free(void **state)
+{
+	struct place *t = *state;
+	struct chronos_partition p;
+	struct chronos_usage u;
+	int until_exec[2], hold[2];
+	char byte;
+
+	assert_ok(t, create(t, "0", 50, SECONDS(60), NULL, &p));
+	assert_int_equal(pipe2(until_exec, O_CLOEXEC), 0);
+	assert_int_equal(pipe(hold), 0);
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		struct chronos_attachment *a = join(t, p.id, 0);
+		close(hold[1]);
+		if (a && chronos_charge(a, chronos_quota(a), NULL) == 0 &&
+			chronos_launch(a, NULL) == 0 &&
+			write(until_exec[1], "x", 1) == 1 &&
+			dup2(hold[0], STDIN_FILENO) == STDIN_FILENO)
+			execlp("cat", "cat", (char *)NULL);
+		_exit(1);
+	}
+	close(until_exec[1]);
+	close(hold[0]);
+	/* A byte, and the end when it executes: then its part is gone, and it is not. */
+	assert_int_equal(read(until_exec[0], &byte, 1), 1);
+	assert_int_equal(read(until_exec[0], &byte, 1), 0);
+	struct chronos_attachment *a = must_join(t, p.id);
+	assert_ok(t, chronos_charge(a, chronos_quota(a), &t->e));
+	assert_ok(t, chronos_launch(a, &t->e));
+	chronos_launch_done(a, 1);
+	assert_ok(t, chronos_usage(t->c, &p, 0, &u, &t->e));
+	assert_int_equal(u.clients, 1);
+	assert_int_equal(waitpid(pid, NULL, WNOHANG), 0);
+	close(hold[1]);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	close(until_exec[0]);
+	chronos_detach(a);
+}
+
+struct busy {
+	struct chronos_attachment *a;
+	uint32_t stop;
+};
+
+/* All that takes a lock, without a pause. */
+static void *be_busy(void *arg)
+{
+	struct busy *b = arg;
+
+	while (!__atomic_load_n(&b->stop, __ATOMIC_SEQ_CST)) {
+		if (chronos_charge(b->a, 1, NULL) == 0)
+			chronos_uncharge(b->a, 1);
+		if (chronos_launch(b->a, NULL) == 0)
+			chronos_launch_done(b->a, 1);
+		chronos_settle(b->a);
+	}
+	return NULL;
+}
+
+/* In a child that a thread forked, whatever its siblings were in the middle of. */
+static int join_in_child(
+	struct place *t, const char *name, struct chronos_attachment *old)
+{
+	struct chronos_partition p;
+
+	alarm(60); /* a lock that nobody will give back */
+	if (chronos_charge(old, 1, NULL) == 0)
+		return 1;
+	struct chronos_attachment *a = join(t, name, 0);
+	if (!a || chronos_charge(a, 1, NULL) < 0 || chronos_launch(a, NULL) < 0)
+		return 2;
+	chronos_launch_done(a, 1);
+	chronos_detach(a);
+	chronos_detach(old);
+	return chronos_find(t->c, name, &p, &t->e) < 0 ? 3 : 0;
+}
+
+static void a_thread_may_fork_while_others_charge_and_launch(void **state)
+{
+	enum { THREADS = 3, FORKS = 60 };
+	struct place *t = *state;
+	struct chronos_partition p;
+	struct chronos_usage u;
+	pthread_t threads[THREADS];
+
+	assert_ok(t, create(t, "0", 90, SECONDS(600), NULL, &p));
+	struct busy b = { .a = must_join(t, p.id) };
+	for (int i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, be_busy, &b), 0);
+	for (int i = 0; i < FORKS; i++) {
+		int status;
+		pid_t pid = fork();
+		assert_true(pid >= 0);
+		if (pid == 0)
+			_exit(join_in_child(t, p.id, b.a));
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 0);
+	}
+	__atomic_store_n(&b.stop, 1, __ATOMIC_SEQ_CST);
+	for (int i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_join(threads[i], NULL), 0);
+	assert_int_equal(chronos_used(b.a), 0);
+	assert_ok(t, chronos_usage(t->c, &p, 0, &u, &t->e));
+	assert_int_equal(u.clients, 1);
+	chronos_detach(b.a);
+}
+
 static void the_files_alone_are_enough_to_join(void **state)
 {
 	struct place *t = *state;
@@ -506,6 +617,8 @@ int main(void)
 		sentence(a_forked_child_has_no_part_in_it),
 		sentence(a_partition_has_nothing_of_other_devices),
 		sentence(a_child_that_lives_on_keeps_nothing_of_a_killed_parent),
+		sentence(what_a_program_had_before_it_executed_another_is_free),
+		sentence(a_thread_may_fork_while_others_charge_and_launch),
 		sentence(the_files_alone_are_enough_to_join),
 		sentence(files_that_cannot_be_are_refused),
 		sentence(files_of_what_has_ended_are_swept),
