@@ -9,6 +9,7 @@
 #include "state.h"
 #include "test_chronos.h"
 
+#include <glob.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -947,10 +948,68 @@ static void at_each_point_of_the_sources_something_is_killed(void **state)
 	assert_true(n > 30);
 }
 
+/* ---- what tests/chronos.md names ---- */
+
+static char *read_whole(const char *path)
+{
+	FILE *f = fopen(path, "r");
+	char *text = NULL;
+	size_t room = 0;
+
+	assert_non_null(f);
+	assert_true(getdelim(&text, &room, EOF, f) > 0);
+	fclose(f);
+	return text;
+}
+
+/* The bodies of all tests of chronos, one behind the other. */
+static char *all_tests(void)
+{
+	glob_t files;
+	size_t length = 0;
+	char *all = NULL;
+
+	assert_int_equal(glob("tests/unit/test_chronos*.c", 0, NULL, &files), 0);
+	for (size_t i = 0; i < files.gl_pathc; i++) {
+		char *text = read_whole(files.gl_pathv[i]);
+		size_t more = strlen(text);
+		all = realloc(all, length + more + 1);
+		assert_non_null(all);
+		memcpy(all + length, text, more + 1);
+		length += more;
+		free(text);
+	}
+	globfree(&files);
+	return all;
+}
+
+static void each_test_that_the_list_of_faults_names_is_there(void **state)
+{
+	(void)state;
+	char *list = read_whole("tests/chronos.md"), *tests = all_tests(), *rest = list;
+	size_t n = 0;
+
+	/* Names are in `code`, and have no blank, point or asterisk. */
+	for (char *word; (word = strtok_r(rest, "`", &rest));) {
+		char line[160];
+		if (strspn(word, "abcdefghijklmnopqrstuvwxyz_") != strlen(word) ||
+			!strchr(word, '_') || strcmp(word, "test_chronos_faults") == 0)
+			continue;
+		snprintf(line, sizeof line, "static void %s(", word);
+		if (!strstr(tests, line))
+			fail_msg("there is no test %s", word);
+		n++;
+	}
+	assert_true(n > 50);
+	free(list);
+	free(tests);
+}
+
 int main(void)
 {
 #define with_devices(test) cmocka_unit_test_setup_teardown(test, two_devices, no_place)
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(each_test_that_the_list_of_faults_names_is_there),
 		cmocka_unit_test(at_each_point_of_the_sources_something_is_killed),
 		with_devices(
 			a_process_killed_while_it_makes_or_ends_shares_leaves_nothing),
