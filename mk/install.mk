@@ -49,7 +49,7 @@ install_unit = umask 022; mkdir -p $(TO)/lib/systemd/system; for u in $1; do \
   > $(TO)/lib/systemd/system/$$u; done
 
 # A loader that knows the place is told what is new in it.
-install-chronos: chronos ## its command, libraries, header, manual page and unit (PREFIX, DESTDIR)
+install-chronos: chronos ## its command, libraries, header, manual page, completions and unit (PREFIX, DESTDIR)
 	@echo "  install $(TO): chronos"
 	@$(INSTALL) -m 755 $(BUILD)/bin/chronos $(TO)/bin/chronos
 	@$(call install_libraries,$(CHRONOS_LIBRARIES))
@@ -58,6 +58,9 @@ install-chronos: chronos ## its command, libraries, header, manual page and unit
 	  chronos/chronos.pc.in > $(TO)/lib/pkgconfig/chronos.pc
 	@$(INSTALL) -m 644 $(MAN_FOLDER)/chronos.1 $(TO)/share/man/man1/chronos.1
 	@$(call install_unit,chronos-arbiter.service)
+	@$(INSTALL) -m 644 chronos/completion/chronos.bash $(TO)/share/bash-completion/completions/chronos
+	@$(INSTALL) -m 644 chronos/completion/_chronos $(TO)/share/zsh/site-functions/_chronos
+	@$(INSTALL) -m 644 chronos/completion/chronos.fish $(TO)/share/fish/vendor_completions.d/chronos.fish
 	@$(if $(DESTDIR)$(filter-out /usr /usr/local,$(PREFIX)),:,ldconfig)
 
 install: all man install-chronos ## programs, libraries, manual, completions and units (PREFIX, DESTDIR)
@@ -83,6 +86,8 @@ uninstall: ## take away what install put there
 	  $(foreach p,$(MAN_PAGES) chronos.1,$(TO)/share/man/man$(subst .,,$(suffix $p))/$p) \
 	  $(TO)/share/bash-completion/completions/cumulus $(TO)/share/zsh/site-functions/_cumulus \
 	  $(TO)/share/fish/vendor_completions.d/cumulus.fish \
+	  $(TO)/share/bash-completion/completions/chronos $(TO)/share/zsh/site-functions/_chronos \
+	  $(TO)/share/fish/vendor_completions.d/chronos.fish \
 	  $(addprefix $(TO)/lib/systemd/system/,$(UNITS) chronos-arbiter.service) $(TO)/lib/sysusers.d/cumulus.conf
 	@for f in $(SETTINGS); do ! cmp -s deploy/$$f $(TO_ETC)/$$f || rm -f $(TO_ETC)/$$f; done
 	@rm -rf $(TO)/lib/cumulus

@@ -65,7 +65,8 @@ def test_chronos_is_installed_alone(tmp_path):
     make("install-chronos", "PREFIX=/usr", f"DESTDIR={tmp_path}")
     there = files_below(tmp_path)
     assert {"usr/bin/chronos", "usr/lib/libchronos.so.0", "usr/share/man/man1/chronos.1",
-            "usr/lib/cumulus/libchronos-cuda.so"} <= set(there)
+            "usr/lib/cumulus/libchronos-cuda.so",
+            "usr/share/bash-completion/completions/chronos"} <= set(there)
     assert not [f for f in there if "chronos" not in f]
     unit = (tmp_path / "usr/lib/systemd/system/chronos-arbiter.service").read_text()
     assert "ExecStart=/usr/bin/chronos arbiter\n" in unit
