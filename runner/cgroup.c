@@ -719,10 +719,10 @@ int cgroup_prepare_dmem(struct err *e)
 		return err_set(e, ERR_UNSUPPORTED,
 			"control groups of version 1 have no controller dmem");
 	CLEANUP(free_ptr) char *own = own_dir_v2(e);
-	if (!own || dmem_hand_down(own, e) < 0)
+	if (!own || dmem_hand_down(ROOT, own, e) < 0)
 		return -1;
 	CLEANUP(free_ptr) char *parent = str_fmt("%s/" PARENT, own);
-	return dmem_hand_down(parent, e);
+	return dmem_hand_down(ROOT, parent, e);
 }
 
 char *cgroup_dmem_regions(void)

@@ -59,8 +59,8 @@ struct cgroup_counts {
  * ERR_UNSUPPORTED names the controller that is missing. */
 int cgroup_prepare(struct err *e) MUST_CHECK;
 
-/* After it, so that runs can be limited in their use of devices' memory (dmem.h).
- * ERR_UNSUPPORTED: this machine does not offer it. */
+/* After it, so that runs can be limited in their use of devices' memory; as
+ * dmem_hand_down(). */
 int cgroup_prepare_dmem(struct err *e) MUST_CHECK;
 /* The regions that runs can be limited in, as dmem_regions() has them; NULL: none. */
 char *cgroup_dmem_regions(void);

@@ -15,6 +15,7 @@
 #include "xalloc.h"
 
 #define FILE_MAX ((size_t)65536)
+#define REGIONS  "dmem.capacity"
 
 static char *read_text(const char *dir, const char *file, struct err *e)
 {
@@ -39,10 +40,25 @@ static bool lists_dmem(const char *group, const char *file)
 	return false;
 }
 
-int dmem_hand_down(const char *group, struct err *e)
+static bool counts_any(const char *root)
+{
+	struct err none;
+	CLEANUP(free_ptr) char *regions = read_text(root, REGIONS, &none);
+
+	return !str_empty(regions);
+}
+
+int dmem_hand_down(const char *root, const char *group, struct err *e)
 {
 	if (!lists_dmem(group, "cgroup.controllers"))
-		return err_set(e, ERR_UNSUPPORTED, "%s has no controller dmem", group);
+		return counts_any(root)
+			       ? err_set(e, ERR_UNAVAILABLE,
+					 "the groups above %s do not hand the controller "
+					 "dmem down to it: +dmem into the "
+					 "cgroup.subtree_control of each does",
+					 group)
+			       : err_set(e, ERR_UNSUPPORTED,
+					 "the kernel counts no device's memory");
 	return file_tell(group, "cgroup.subtree_control", "+dmem", e);
 }
 
@@ -51,7 +67,7 @@ char *dmem_regions(const char *root, const char *group)
 	struct err none;
 
 	return lists_dmem(group, "cgroup.subtree_control")
-		       ? read_text(root, "dmem.capacity", &none)
+		       ? read_text(root, REGIONS, &none)
 		       : NULL;
 }
 

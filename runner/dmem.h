@@ -22,12 +22,13 @@ struct dmem_share {
 	uint32_t hundredths;
 };
 
-/* Let the group's children be limited.  ERR_UNSUPPORTED: the kernel, or who made the group,
- * does not offer it. */
-int dmem_hand_down(const char *group, struct err *e) MUST_CHECK;
+/* Let the group's children be limited.  root: where the hierarchy is mounted.
+ * ERR_UNSUPPORTED: nothing is counted on this machine; ERR_UNAVAILABLE: something is, but the
+ * groups above do not hand the controller down. */
+int dmem_hand_down(const char *root, const char *group, struct err *e) MUST_CHECK;
 
 /* The regions and their sizes, for the functions below; the caller frees it.  NULL: there are
- * none, or group's children cannot be limited.  root: where the hierarchy is mounted. */
+ * none, or group's children cannot be limited. */
 char *dmem_regions(const char *root, const char *group);
 /* Has the device a region among them?  It is found by its place on PCI; a MIG instance has
  * none, as its GPU's is not its own. */

@@ -516,11 +516,14 @@ static char *folder_of(const char *path)
 }
 
 /* Jobs run without it too: their devices' enforcement says which of them are held. */
-static void prepare_dmem(void)
+static void prepare_dmem(const struct worker *w)
 {
 	struct err e = { 0 };
+	bool wanted = false; /* by a device that is one */
 
-	if (cgroup_prepare_dmem(&e) < 0 && e.code != ERR_UNSUPPORTED)
+	for (size_t i = 0; i < w->devices.count; i++)
+		wanted |= *w->devices.list[i].facts.pci != '\0';
+	if (wanted && cgroup_prepare_dmem(&e) < 0 && e.code != ERR_UNSUPPORTED)
 		log_warn("the kernel will hold no job to its share of device memory",
 			"why", e.text, NULL);
 }
@@ -548,7 +551,7 @@ static int try_container(struct worker *w, struct err *e)
 
 	if (!start || cgroup_prepare(e) < 0)
 		return -1;
-	prepare_dmem();
+	prepare_dmem(w);
 	w->root_path = rootfs_build(w->home.path, &sources, e);
 	if (!w->root_path)
 		return -1;

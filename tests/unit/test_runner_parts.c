@@ -479,8 +479,12 @@ static void a_group_is_limited_once_its_parent_hands_the_controller_down(void **
 
 	put_group_file(group, "cgroup.controllers", "cpu memory dmemory pids\n");
 	put_group_file(group, "cgroup.subtree_control", "cpu memory\n");
-	assert_int_equal(dmem_hand_down(group, &e), -1);
+	assert_int_equal(dmem_hand_down(root, group, &e), -1);
+	assert_int_equal(e.code, ERR_UNAVAILABLE);
+	put_group_file(root, "dmem.capacity", "");
+	assert_int_equal(dmem_hand_down(root, group, &e), -1);
 	assert_int_equal(e.code, ERR_UNSUPPORTED);
+	put_group_file(root, "dmem.capacity", capacity);
 	assert_null(dmem_regions(root, group));
 	assert_int_equal(dmem_write(group, "x 1\n", &e), -1);
 	assert_int_equal(e.code, ERR_NOT_FOUND);
@@ -488,7 +492,7 @@ static void a_group_is_limited_once_its_parent_hands_the_controller_down(void **
 	put_group_file(group, "cgroup.controllers", "cpu memory dmem\n");
 	put_group_file(group, "cgroup.subtree_control", "");
 	assert_null(dmem_regions(root, group));
-	assert_int_equal(dmem_hand_down(group, &e), 0);
+	assert_int_equal(dmem_hand_down(root, group, &e), 0);
 	assert_group_file(group, "cgroup.subtree_control", "+dmem");
 	put_group_file(
 		group, "cgroup.subtree_control", "cpu dmem\n"); /* the kernel's answer */
