@@ -49,7 +49,11 @@ class System:
         self.jobs = set()
         self.process = None
         self.port = 0
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.remove()
+            raise
 
     def start(self):
         self.log = open(self.parent / "log", "ab")
