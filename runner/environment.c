@@ -126,6 +126,16 @@ void environment_fill(struct environment *env, const struct runner *r)
 	set_hold(env, r);
 }
 
+bool environment_has(const struct environment *env, const char *name, const char *value)
+{
+	size_t len = strlen(name);
+
+	for (size_t i = 0; i < env->count; i++)
+		if (strncmp(env->texts[i], name, len) == 0 && env->texts[i][len] == '=')
+			return strcmp(env->texts[i] + len + 1, value) == 0;
+	return false;
+}
+
 void environment_fini(struct environment *env)
 {
 	for (size_t i = 0; i < env->count; i++)

@@ -5,6 +5,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct runner;
@@ -16,4 +17,6 @@ struct environment {
 
 /* Defaults, then the user's, then what nobody may change. */
 void environment_fill(struct environment *env, const struct runner *r);
+/* Did the user get what he asked for? */
+bool environment_has(const struct environment *env, const char *name, const char *value);
 void environment_fini(struct environment *env);

@@ -83,37 +83,26 @@ void runner_abandon(struct runner *r)
 
 /* ---- the last words ---- */
 
-PRINTF_LIKE(3, 4)
-static int say(struct runner *r, struct err *e, const char *format, ...)
-{
-	char line[256];
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(line, sizeof(line), format, args);
-	va_end(args);
-	return run_output_write(&r->output, FRAME_SYSTEM, line, strlen(line), e);
-}
-
 /* What a person would ask about, in the output itself. */
 static int say_limits(struct runner *r, const struct run_counts *counts,
 	const struct verdict *v, struct err *e)
 {
 	if (r->output.lost &&
-		say(r, e,
+		runner_say(r, e,
 			"output limit of %" PRId64 " bytes reached: %" PRId64
 			" bytes of output were not kept\n",
 			r->output.limit, r->output.lost) < 0)
 		return -1;
 	if (counts->oom_kills &&
 		v->reason != CUMULUS__ORCHESTRATOR__REASON__OUT_OF_MEMORY &&
-		say(r, e,
+		runner_say(r, e,
 			"%" PRId64
 			" process(es) of the job were killed for want of memory\n",
 			counts->oom_kills) < 0)
 		return -1;
 	if (counts->pids_refused &&
-		say(r, e, "the limit of %d processes was reached\n", r->limits.pids) < 0)
+		runner_say(r, e, "the limit of %d processes was reached\n",
+			r->limits.pids) < 0)
 		return -1;
 	return 0;
 }

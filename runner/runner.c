@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
@@ -176,6 +178,17 @@ int runner_open(struct runner *r, const struct options *o, struct err *e)
 		return 0;
 	runner_close(r);
 	return -1;
+}
+
+int runner_say(struct runner *r, struct err *e, const char *format, ...)
+{
+	char line[256];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(line, sizeof(line), format, args);
+	va_end(args);
+	return run_output_write(&r->output, FRAME_SYSTEM, line, strlen(line), e);
 }
 
 void runner_close(struct runner *r)

@@ -89,6 +89,10 @@ struct runner {
 int runner_open(struct runner *r, const struct options *o, struct err *e) MUST_CHECK;
 void runner_close(struct runner *r);
 
+/* A line of our own, with its line break, in the job's output: stream SYSTEM. */
+int runner_say(struct runner *r, struct err *e, const char *format, ...)
+	PRINTF_LIKE(3, 4) MUST_CHECK;
+
 /* Look whether `stop` is there; true when the run is to end. */
 bool runner_look_for_stop(struct runner *r);
 /* How long the partition must outlive the job's time: dying and cleaning up take some. */

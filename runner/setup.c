@@ -359,6 +359,22 @@ static int make_hold(struct runner *r, int bundle, const char *bundle_path)
 	return fail_partition(r, e.text);
 }
 
+/* What is not the job's to set, or would change how others' code runs, is left out. */
+static int say_left_out(struct runner *r, const struct environment *env, struct err *e)
+{
+	for (size_t i = 0; i < r->start->n_env; i++) {
+		const char *name = r->start->env[i]->key;
+
+		if (!environment_has(env, name, r->start->env[i]->value) &&
+			runner_say(r, e,
+				"variable %.128s is not set as asked: it is not "
+				"the job's to set\n",
+				name) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 static int write_bundle(struct runner *r)
 {
 	struct err e;
@@ -375,6 +391,8 @@ static int write_bundle(struct runner *r)
 	if (make_hold(r, bundle, path) < 0)
 		return -1;
 	environment_fill(&env, r);
+	if (say_left_out(r, &env, &e) < 0)
+		return fail(r, &e);
 
 	const struct bundle b = {
 		.root = r->options->root_folder,

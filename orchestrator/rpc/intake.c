@@ -76,10 +76,14 @@ static int check_labels(
 	if (m->n_labels > l->labels)
 		return err_set(e, ERR_INVALID, "labels has %zu entries, %zu are allowed",
 			m->n_labels, l->labels);
-	for (size_t i = 0; i < m->n_labels; i++)
+	for (size_t i = 0; i < m->n_labels; i++) {
+		if (!*m->labels[i]->key)
+			return err_set(e, ERR_INVALID,
+				"labels \"\" is not allowed: a label needs a key");
 		if (name_check(l, "labels", m->labels[i]->key, e) < 0 ||
 			name_check(l, "labels", m->labels[i]->value, e) < 0)
 			return -1;
+	}
 	return 0;
 }
 

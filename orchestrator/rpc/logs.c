@@ -1,5 +1,6 @@
 /* logs.c - GetJobLogs: a job's output from an offset or its last lines, and what follows. */
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -214,7 +215,9 @@ static int check(const Cumulus__Orchestrator__JobLogsRequest *m, struct err *e)
 	if (!id_valid(m->job_id, 'j'))
 		return no_such_job(e, m->job_id);
 	if (m->offset < 0)
-		return err_set(e, ERR_INVALID, "offset must not be negative");
+		return err_set(e, ERR_INVALID,
+			"offset %" PRId64 " is not allowed: 0 or more (job %s)",
+			m->offset, m->job_id);
 	if (m->tail_lines < 0 || m->tail_lines > TAIL_MAX)
 		return err_set(e, ERR_INVALID, "tail_lines %d is not allowed: 0 to %d",
 			m->tail_lines, TAIL_MAX);

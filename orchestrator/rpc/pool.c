@@ -156,8 +156,13 @@ static void on_list_workers(struct wire_call *call, ProtobufCMessage *message)
 	struct rpc *r = wire_call_user(call);
 
 	if (*m->status_filter && !is_state(m->status_filter)) {
-		wire_call_finish(call, WIRE_INVALID_ARGUMENT,
-			"status_filter is none of ready, down, draining");
+		char quoted[STR_QUOTE_SIZE];
+		struct err e = { 0 };
+
+		err_set(&e, ERR_INVALID,
+			"status_filter \"%s\" is none of ready, down, draining",
+			str_quote(quoted, m->status_filter, strlen(m->status_filter)));
+		rpc_fail(call, &e);
 	} else {
 		struct listing *l = asker_new(call, sizeof(*l), NULL);
 

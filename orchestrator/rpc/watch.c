@@ -6,6 +6,7 @@
  * one slice of output and one of stored events.
  */
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -408,15 +409,27 @@ void watch_begin(struct wire_call *call, const char *job)
 	begin(w);
 }
 
+static int check(const Cumulus__Orchestrator__WatchJobRequest *m, struct err *e)
+{
+	if (!id_valid(m->job_id, 'j'))
+		return no_such_job(e, m->job_id);
+	if (m->after_sequence < 0)
+		return err_set(e, ERR_INVALID,
+			"after_sequence %" PRId64 " is not allowed: 0 or more (job %s)",
+			m->after_sequence, m->job_id);
+	if (m->output_offset < 0)
+		return err_set(e, ERR_INVALID,
+			"output_offset %" PRId64 " is not allowed: 0 or more (job %s)",
+			m->output_offset, m->job_id);
+	return 0;
+}
+
 static void on_watch(struct wire_call *call, ProtobufCMessage *message)
 {
 	Cumulus__Orchestrator__WatchJobRequest *m = (void *)message;
 	struct err e = { 0 };
 
-	if (m->after_sequence < 0 || m->output_offset < 0)
-		wire_call_finish(call, WIRE_INVALID_ARGUMENT,
-			"after_sequence and output_offset must not be negative");
-	else if (!id_valid(m->job_id, 'j') && no_such_job(&e, m->job_id) < 0)
+	if (check(m, &e) < 0)
 		rpc_fail(call, &e);
 	else
 		begin(new_watch(call, m->job_id, m->after_sequence, m->output_offset));

@@ -406,6 +406,7 @@ def test_followed_logs_end_with_the_job(client):
 @pytest.mark.parametrize("fields, named", [
     ({"name": "x" * 257}, "name"), ({"idempotency_key": "x" * 257}, "idempotency_key"),
     ({"labels": {"k": "v" * 257}}, "labels"), ({"labels": {"k" * 257: "v"}}, "labels"),
+    ({"labels": {"": "v"}}, "labels"),
     ({"env": {"": "v"}}, "env"), ({"env": {"A=B": "v"}}, "env"), ({"env": {"1A": "v"}}, "env"),
     ({"env": {"A": "v" * 65537}}, "env"), ({"name": "a\0b"}, "name"), ({"args": ["a\0b"]}, "args"),
     ({"priority": 101}, "priority"), ({"max_retries": -1}, "max_retries"),
@@ -418,6 +419,35 @@ def test_a_field_out_of_bounds_is_named(client, fields, named):
     assert code == grpc.StatusCode.INVALID_ARGUMENT
     assert named in details
     assert len(details) <= 1024
+
+
+def test_a_variable_that_a_job_cannot_set_is_told(client):
+    story = client.run("""
+        import os
+        def main():
+            return [os.environ.get(n) for n in ("LD_PRELOAD", "JOB_ID", "MINE", "LANG")]
+        """, env={"LD_PRELOAD": "/x.so", "JOB_ID": "j-1", "MINE": "1", "LANG": "C"})
+    assert story.value == [None, story.job, "1", "C"]
+    told = story.output(pb.SYSTEM).decode().splitlines()
+    assert sorted(told) == [f"variable {name} is not set as asked: it is not the job's to set"
+                            for name in ("JOB_ID", "LD_PRELOAD")]
+
+
+@pytest.mark.parametrize("name, request_, value", [
+    ("WatchJob", pb.WatchJobRequest(after_sequence=-1), "after_sequence -1"),
+    ("WatchJob", pb.WatchJobRequest(output_offset=-2), "output_offset -2"),
+    ("GetJobLogs", pb.JobLogsRequest(offset=-3), "offset -3"),
+    ("GetJobLogs", pb.JobLogsRequest(tail_lines=-4), "tail_lines -4"),
+    ("ListWorkers", pb.ListWorkersRequest(status_filter="up"), 'status_filter "up"')])
+def test_a_question_out_of_bounds_is_told_with_field_value_and_job(client, name, request_, value):
+    if name != "ListWorkers":
+        request_.job_id = client.run().job
+    with pytest.raises(grpc.RpcError) as raised:
+        list(getattr(client.stub, name)(request_, timeout=DEADLINE_S))
+    assert raised.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert raised.value.details().startswith(value)
+    if name == "WatchJob":
+        assert request_.job_id in raised.value.details()
 
 
 def test_text_that_is_not_utf8_is_refused(client):
