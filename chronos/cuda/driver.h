@@ -265,6 +265,7 @@ CUresult cuMemPoolGetAttribute(CUmemoryPool pool, CUmemPool_attribute what, void
 CUresult cuMemPoolImportFromShareableHandle(CUmemoryPool *pool, void *handle,
 	CUmemAllocationHandleType type, unsigned long long flags);
 CUresult cuDeviceGetMemPool(CUmemoryPool *pool, CUdevice device);
+CUresult cuDeviceSetMemPool(CUdevice device, CUmemoryPool pool);
 CUresult cuDeviceGetDefaultMemPool(CUmemoryPool *pool, CUdevice device);
 CUresult cuDeviceGetGraphMemAttribute(
 	CUdevice device, CUgraphMem_attribute what, void *value);

@@ -420,13 +420,27 @@ CUresult cuMemGetMemPool(
 	GET_POOL(pool, place, REAL(cuMemGetMemPool)(pool, place, type));
 }
 
+/* The program is done with it: nothing more is allocated from it. */
+static void leave(const struct pool *p)
+{
+	CUdevice number = p->device->number;
+	CUmemoryPool current, standard;
+
+	if (REAL(cuDeviceGetMemPool)(&current, number) == CUDA_SUCCESS &&
+		current == p->handle &&
+		REAL(cuDeviceGetDefaultMemPool)(&standard, number) == CUDA_SUCCESS)
+		REAL(cuDeviceSetMemPool)(number, standard);
+}
+
 CUresult cuMemPoolDestroy(CUmemoryPool pool)
 {
 	pthread_mutex_lock(&lock);
 	struct pool *p = find(pool, NULL);
 	bool later = p && !p->unpaid && ask_used(p) > 0;
-	if (later)
+	if (later) {
 		p->ended = true;
+		leave(p);
+	}
 	CUresult rc = later ? CUDA_SUCCESS : REAL(cuMemPoolDestroy)(pool);
 	if (p && !later && rc == CUDA_SUCCESS)
 		forget(p);

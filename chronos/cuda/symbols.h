@@ -185,6 +185,7 @@ enum { KNOWN_CUDA_VERSION = 13050 };
 	USED(cuEventCreate)                                                              \
 	USED(cuEventElapsedTime)                                                         \
 	USED(cuMemPoolGetAttribute)                                                      \
+	USED(cuDeviceSetMemPool)                                                         \
 	USED(cuGraphGetNodes)                                                            \
 	USED(cuGraphNodeGetType)                                                         \
 	USED(cuGraphChildGraphNodeGetGraph)                                              \

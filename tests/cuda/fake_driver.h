@@ -66,7 +66,6 @@ bool fake_device_opens(const struct fake_state *s, unsigned device);
 
 /* Of the driver, which Chronos has no use for. */
 CUresult cuCtxSetCurrent(CUcontext context);
-CUresult cuDeviceSetMemPool(CUdevice device, CUmemoryPool pool);
 CUresult cuDriverGetVersion(int *version);
 CUresult cuGetExportTable(const void **table, const CUuuid *id);
 CUresult cuGraphAddChildGraphNode(CUgraphNode *node, CUgraph graph,

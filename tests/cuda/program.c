@@ -344,7 +344,7 @@ static void pools_elsewhere(void)
 {
 	CUmemPoolProps props = { .location = { CU_MEM_LOCATION_TYPE_HOST, 0 } };
 	CUmemLocation host = { CU_MEM_LOCATION_TYPE_HOST, 0 };
-	CUmemoryPool pool;
+	CUmemoryPool pool, current, standard;
 	CUcontext second;
 	CUdeviceptr at[2];
 
@@ -371,7 +371,11 @@ static void pools_elsewhere(void)
 	OK(cu.cuMemPoolCreate(&pool, &props));
 	OK(cu.cuMemAllocFromPoolAsync(&at[0], 10 * MIB, pool, NULL));
 	OK(cu.cuMemAllocFromPoolAsync(&at[1], 20 * MIB, pool, NULL));
+	OK(cuDeviceSetMemPool(0, pool));
 	OK(cu.cuMemPoolDestroy(pool));
+	OK(cuDeviceGetMemPool(&current, 0));
+	OK(cu.cuDeviceGetDefaultMemPool(&standard, 0));
+	MUST(current == standard);
 	MUST(left() == all - 30 * MIB);
 	OK(cu.cuMemFreeAsync(at[0], NULL));
 	OK(cu.cuCtxSynchronize());
