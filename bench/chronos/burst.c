@@ -37,10 +37,10 @@ static const struct figure wait_most_capped = {
 	.unit = "ms",
 };
 static const struct figure back = {
-	.what = "device time of the 0.5 that is back",
+	.what = "throughput of the 0.5 that is back, of the same alone",
 	.unit = "%",
 	.kind = AT_LEAST,
-	.aim = 48,
+	.aim = 47,
 };
 
 static void run_one(struct timed_queue *q)
@@ -121,7 +121,7 @@ static void measure(struct bench *b, enum mode mode)
 	figures_add(b->figures, &wait_p90, mode, samples_percentile(wait_ms, VISITS, 90));
 	figures_add(b->figures, &wait_most, mode, samples_greatest(wait_ms, VISITS));
 	figures_add(b->figures, &wait_most_capped, mode, capped_most);
-	figures_add(b->figures, &back, mode, 100 * returned);
+	figures_add(b->figures, &back, mode, 100 * returned / solo);
 }
 
 const struct group burst_group = { .name = "burst",
