@@ -159,24 +159,25 @@ static void put_back(struct freeing *f)
 
 typedef void(CL_CALLBACK *free_function)(cl_command_queue, cl_uint, void **, void *);
 
+typedef cl_int(CL_API_CALL *clEnqueueSVMFree_fn)(cl_command_queue, cl_uint, void *[],
+	free_function, void *, cl_uint, const cl_event *, cl_event *);
+
 /* A function of the program's frees by clSVMFree: that is seen there. */
-static cl_int CL_API_CALL hook_clEnqueueSVMFree(cl_command_queue queue, cl_uint count,
-	void *pointers[], free_function release, void *arg, cl_uint waits,
+static cl_int free_later(clEnqueueSVMFree_fn enqueue, cl_command_queue queue,
+	cl_uint count, void *pointers[], free_function release, void *arg, cl_uint waits,
 	const cl_event *wait, cl_event *event)
 {
 	cl_event own = NULL, *done = event ? event : &own;
 
 	if (release || !pointers)
-		return real.clEnqueueSVMFree(
-			queue, count, pointers, release, arg, waits, wait, event);
+		return enqueue(queue, count, pointers, release, arg, waits, wait, event);
 	struct freeing *f = malloc(sizeof *f + count * sizeof(f->blocks[0]));
 	if (!f)
 		return CL_OUT_OF_HOST_MEMORY;
 	f->count = count;
 	for (cl_uint i = 0; i < count; i++)
 		f->blocks[i] = take(pointers[i]);
-	cl_int rc = real.clEnqueueSVMFree(
-		queue, count, pointers, NULL, NULL, waits, wait, done);
+	cl_int rc = enqueue(queue, count, pointers, NULL, NULL, waits, wait, done);
 	if (rc != CL_SUCCESS) {
 		put_back(f);
 		return rc;
@@ -187,6 +188,27 @@ static cl_int CL_API_CALL hook_clEnqueueSVMFree(cl_command_queue queue, cl_uint 
 	if (own)
 		real.clReleaseEvent(own);
 	return CL_SUCCESS;
+}
+
+static cl_int CL_API_CALL hook_clEnqueueSVMFree(cl_command_queue queue, cl_uint count,
+	void *pointers[], free_function release, void *arg, cl_uint waits,
+	const cl_event *wait, cl_event *event)
+{
+	return free_later(real.clEnqueueSVMFree, queue, count, pointers, release, arg,
+		waits, wait, event);
+}
+
+static cl_int CL_API_CALL hook_clEnqueueSVMFreeARM(cl_command_queue queue, cl_uint count,
+	void *pointers[], free_function release, void *arg, cl_uint waits,
+	const cl_event *wait, cl_event *event)
+{
+	clEnqueueSVMFree_fn enqueue =
+		(clEnqueueSVMFree_fn)extension_of_queue(queue, "clEnqueueSVMFreeARM");
+
+	if (!enqueue)
+		return CL_INVALID_COMMAND_QUEUE;
+	return free_later(
+		enqueue, queue, count, pointers, release, arg, waits, wait, event);
 }
 
 /* ---- Intel's ---- */
@@ -263,6 +285,7 @@ void addresses_hook(void)
 	HOOK(clEnqueueSVMFree);
 	HOOK_EXTENSION(clSVMAllocARM);
 	HOOK_EXTENSION(clSVMFreeARM);
+	HOOK_EXTENSION(clEnqueueSVMFreeARM);
 	HOOK_EXTENSION(clDeviceMemAllocINTEL);
 	HOOK_EXTENSION(clSharedMemAllocINTEL);
 	HOOK_EXTENSION(clMemFreeINTEL);

@@ -135,6 +135,14 @@ uint64_t partition_quota(void)
 	return a && !several ? chronos_quota(a) : UINT64_MAX;
 }
 
+uint64_t partition_free(void)
+{
+	uint64_t quota = partition_quota();
+	uint64_t used = quota < UINT64_MAX ? chronos_used(partition_joined()) : 0;
+
+	return quota > used ? quota - used : 0;
+}
+
 void partition_in_child(void)
 {
 	life++;

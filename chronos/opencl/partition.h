@@ -26,5 +26,7 @@ void partition_uncharge(uint64_t bytes);
 cl_int partition_check(void);
 /* What a device's memory is shown as; UINT64_MAX: as it is. */
 uint64_t partition_quota(void);
+/* How much of it can still be had. */
+uint64_t partition_free(void);
 
 void partition_in_child(void);

@@ -58,6 +58,35 @@ static void CL_API_CALL svm_free(cl_context context, void *at)
 	free(at);
 }
 
+typedef void(CL_CALLBACK *free_function)(cl_command_queue, cl_uint, void **, void *);
+
+/* At once, which is soon enough. */
+static cl_int CL_API_CALL svm_enqueue_free(cl_command_queue queue, cl_uint count,
+	void *pointers[], free_function release, void *arg, cl_uint waits,
+	const cl_event *wait, cl_event *event)
+{
+	if (release)
+		release(queue, count, pointers, arg);
+	for (cl_uint i = 0; !release && i < count; i++)
+		free(pointers[i]);
+	return below->clEnqueueMarkerWithWaitList(queue, waits, wait, event);
+}
+
+/* AMD's: what is free, and the largest block of it, in KiB. */
+static cl_int CL_API_CALL device_info(cl_device_id device, cl_device_info info,
+	size_t size, void *value, size_t *size_ret)
+{
+	const size_t kib[2] = { (size_t)1 << 30, (size_t)1 << 29 };
+
+	if (info != CL_DEVICE_GLOBAL_FREE_MEMORY_AMD)
+		return below->clGetDeviceInfo(device, info, size, value, size_ret);
+	if (value)
+		memcpy(value, kib, size < sizeof kib ? size : sizeof kib);
+	if (size_ret)
+		*size_ret = sizeof kib;
+	return CL_SUCCESS;
+}
+
 static cl_mem CL_API_CALL create_buffer(cl_context context,
 	const cl_mem_properties_intel *properties, cl_mem_flags flags, size_t size,
 	void *host, cl_int *errcode)
@@ -79,6 +108,7 @@ static void *find(const char *name)
 		{ "clMemBlockingFreeINTEL", (void *)usm_free },
 		{ "clSVMAllocARM", (void *)svm_alloc },
 		{ "clSVMFreeARM", (void *)svm_free },
+		{ "clEnqueueSVMFreeARM", (void *)svm_enqueue_free },
 		{ "clCreateBufferWithPropertiesINTEL", (void *)create_buffer },
 	};
 
@@ -123,6 +153,7 @@ __attribute__((visibility("default"))) CL_API_ENTRY cl_int CL_API_CALL clInitLay
 	memcpy(&mine, target, (entries < all ? entries : all) * sizeof(void *));
 	below = target;
 	mine.clGetExtensionFunctionAddressForPlatform = find_for_platform;
+	mine.clGetDeviceInfo = device_info;
 	*entries_ret = entries < all ? entries : all;
 	*layer = &mine;
 	return CL_SUCCESS;

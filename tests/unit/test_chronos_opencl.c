@@ -166,6 +166,20 @@ static void CL_CALLBACK free_them(
 		clSVMFree(cl.context, pointers[i]);
 }
 
+/* The driver calls back when it likes. */
+static void take_all_soon(void)
+{
+	const struct timespec pause = { 0, 1000000 };
+	cl_mem all = NULL;
+
+	for (int ms = 0; ms < 60000 && !all; ms++) {
+		all = take(QUOTA_MIB * MIB, NULL);
+		if (!all)
+			nanosleep(&pause, NULL);
+	}
+	MUST(all && clReleaseMemObject(all) == CL_SUCCESS);
+}
+
 static void scenario_svm_freed_on_a_queue(void)
 {
 	for (int i = 0; i < 4; i++) {
@@ -181,17 +195,7 @@ static void scenario_svm_freed_on_a_queue(void)
 		MUST(clFinish(cl.queue) == CL_SUCCESS);
 		if (done)
 			clReleaseEvent(done);
-		/* The driver calls back when it likes. */
-		for (int ms = 0; ms < 60000; ms++) {
-			const struct timespec pause = { 0, 1000000 };
-			cl_mem all = take(QUOTA_MIB * MIB, NULL);
-			if (all) {
-				clReleaseMemObject(all);
-				break;
-			}
-			nanosleep(&pause, NULL);
-		}
-		clReleaseMemObject(must_take(QUOTA_MIB * MIB));
+		take_all_soon();
 	}
 	/* A wrong call gives nothing back. */
 	void *kept = clSVMAlloc(cl.context, CL_MEM_READ_WRITE, QUOTA_MIB * MIB, 0);
@@ -210,8 +214,23 @@ static void scenario_svm_freed_on_a_queue(void)
 typedef void *(CL_API_CALL *clSVMAllocARM_fn)(
 	cl_context, cl_svm_mem_flags_arm, size_t, cl_uint);
 typedef void(CL_API_CALL *clSVMFreeARM_fn)(cl_context, void *);
+typedef cl_int(CL_API_CALL *clEnqueueSVMFreeARM_fn)(cl_command_queue, cl_uint, void *[],
+	void(CL_CALLBACK *)(cl_command_queue, cl_uint, void **, void *), void *, cl_uint,
+	const cl_event *, cl_event *);
 typedef cl_mem(CL_API_CALL *clCreateBuffer_fn)(
 	cl_context, cl_mem_flags, size_t, void *, cl_int *);
+
+static void must_show_free(size_t bytes)
+{
+	size_t kib[2] = { 1, 1 };
+
+	MUST(clGetDeviceInfo(cl.device, CL_DEVICE_GLOBAL_FREE_MEMORY_AMD, sizeof kib, kib,
+		     NULL) == CL_SUCCESS);
+	MUST(kib[0] == bytes / 1024 && kib[1] == bytes / 1024);
+	MUST(clGetDeviceInfo(cl.device, CL_DEVICE_GLOBAL_FREE_MEMORY_AMD, sizeof kib[0],
+		     kib, NULL) == CL_SUCCESS);
+	MUST(kib[0] == bytes / 1024);
+}
 
 static void scenario_memory_of_extensions(void)
 {
@@ -222,6 +241,7 @@ static void scenario_memory_of_extensions(void)
 	EXTENSION(clMemBlockingFreeINTEL_fn, clMemBlockingFreeINTEL);
 	EXTENSION(clSVMAllocARM_fn, clSVMAllocARM);
 	EXTENSION(clSVMFreeARM_fn, clSVMFreeARM);
+	EXTENSION(clEnqueueSVMFreeARM_fn, clEnqueueSVMFreeARM);
 	EXTENSION(
 		clCreateBufferWithPropertiesINTEL_fn, clCreateBufferWithPropertiesINTEL);
 	EXTENSION(clCreateBuffer_fn, clCreateBuffer);
@@ -249,12 +269,20 @@ static void scenario_memory_of_extensions(void)
 	MUST(arm);
 	must_refuse(1, CL_MEM_OBJECT_ALLOCATION_FAILURE);
 	clSVMFreeARM(cl.context, arm);
+	arm = clSVMAllocARM(cl.context, CL_MEM_READ_WRITE, half, 0);
+	MUST(arm);
+	must_show_free(0);
+	MUST(clEnqueueSVMFreeARM(cl.queue, 1, &arm, NULL, NULL, 0, NULL, NULL) ==
+		CL_SUCCESS);
+	MUST(clFinish(cl.queue) == CL_SUCCESS);
 	MUST(clMemBlockingFreeINTEL(cl.context, b) == CL_SUCCESS);
+	take_all_soon();
 	cl_mem mem = clCreateBufferWithPropertiesINTEL(
 		cl.context, NULL, CL_MEM_READ_WRITE, QUOTA_MIB * MIB, NULL, &rc);
 	MUST(mem);
 	must_refuse(1, CL_MEM_OBJECT_ALLOCATION_FAILURE);
 	clReleaseMemObject(mem);
+	must_show_free(QUOTA_MIB * MIB);
 	must_take(QUOTA_MIB * MIB);
 }
 
