@@ -64,7 +64,7 @@ $(BUILD)/lib/cumulus/libchronos-opencl.so: chronos/opencl/layer.map $(wildcard c
 	  $(chronos_SRCS:%=chronos/%)
 
 # ---- the program, whose name is its library's ----
-chronos_cli_SRCS := main.c arbiter.c columns.c commands.c doctor.c help.c run.c screen.c show.c watch.c
+chronos_cli_SRCS := main.c arbiter.c columns.c commands.c doctor.c help.c run.c screen.c show.c supervise.c watch.c
 chronos_cli_USES := chronos
 chronos_cli_PKGS := jansson
 chronos_cli_CFLAGS :=

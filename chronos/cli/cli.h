@@ -29,6 +29,7 @@ struct cli {
 	const char *user;      /* NULL: the caller */
 	const char *key;       /* NULL: none */
 	const char *idle_exit; /* NULL: never */
+	const char *on_expire; /* NULL: refuse */
 	bool background;
 	bool burst;
 	bool json;
@@ -45,6 +46,7 @@ enum takes {
 	TAKES_IDLE_EXIT = 16,
 	TAKES_COMMAND = 32,  /* arguments: those of a command to start */
 	TAKES_ONE_MORE = 64, /* argument, or not */
+	TAKES_ON_EXPIRE = 128,
 };
 
 struct command {
@@ -122,6 +124,15 @@ bool find_beside(const char *from_here, char *path, size_t size);
 /* Beside this program, in ../lib; false when it is not there. */
 bool find_layer(enum layer layer, char *path, size_t size);
 enum exit_code run_run(const struct cli *cli);
+/* Become the command; only an error comes back. */
+enum exit_code start_command(const struct cli *cli);
+
+/* ---- supervise.c ---- */
+
+/* Start the command beside this process, and end it when the partition has ended: by
+ * SIGKILL, or by SIGTERM and 10 s later SIGKILL.  Ends as the command does. */
+enum exit_code supervise(const struct cli *cli, struct chronos *c,
+	const struct chronos_partition *p, bool kill_at_once);
 
 /* ---- doctor.c ---- */
 

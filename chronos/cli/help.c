@@ -56,7 +56,7 @@ const struct command commands[] = {
 	{ .name = "run",
 		.args = 2,
 		.needs = "partition id and a command",
-		.grammar = "<partition> [--] <command> [arguments]",
+		.grammar = "<partition> [--on-expire <what>] [--] <command> [arguments]",
 		.purpose = "start a program that is held to the partition",
 		.details =
 			"The command takes this program's place, so signals and its exit "
@@ -65,9 +65,15 @@ const struct command commands[] = {
 			"of OpenCL and CUDA, by\n"
 			"OPENCL_LAYERS, LD_PRELOAD, CHRONOS_PARTITION, CHRONOS_DIR and "
 			"CHRONOS_DEVICE.  When\n"
-			"the partition ends, its allocations and launches are refused.",
-		.examples = "  chronos run p-3f -- python3 train.py\n",
-		.takes = TAKES_COMMAND,
+			"the partition ends, its allocations and launches are refused; "
+			"with --on-expire term or\n"
+			"kill this program stays beside it, passes signals on, and ends "
+			"it then (not what it\n"
+			"has started itself).  What stands behind the command's name is "
+			"the command's.",
+		.examples = "  chronos run p-3f -- python3 train.py\n"
+			    "  chronos run nightly --on-expire term -- ./job\n",
+		.takes = TAKES_COMMAND | TAKES_ON_EXPIRE,
 		.run = run_run },
 	{ .name = "stats",
 		.grammar = "",
@@ -142,6 +148,10 @@ const struct option_text option_texts[] = {
 		TAKES_BACKGROUND },
 	{ "--idle-exit", "<seconds>", "end when no partition was joinable for so long",
 		TAKES_IDLE_EXIT },
+	{ "--on-expire", "<what>",
+		"when the partition ends: refuse (the default), term (SIGTERM, "
+		"SIGKILL 10 s later) or kill",
+		TAKES_ON_EXPIRE },
 	{ "--json", "", "answer in JSON, one line; failures too, on stderr", 0 },
 	{ "--dir", "<directory>",
 		"where the state is kept ($CHRONOS_DIR, or else /run/chronos)", 0 },
@@ -201,7 +211,8 @@ static void print_grammar(const struct command *c, FILE *out)
 	fprintf(out, "%s%s%s", c->name, *c->grammar ? " " : "", c->grammar);
 	for (size_t i = 0; i < option_count; i++) {
 		const struct option_text *o = &option_texts[i];
-		if (!(o->takes & c->takes))
+		/* Behind a command of the user's they would be its own. */
+		if (!(o->takes & c->takes) || c->takes & TAKES_COMMAND)
 			continue;
 		bool apart = options++ == 0 && strlen(c->grammar) > 40;
 		fprintf(out, "%s[%s%s%s]", apart ? "\n          " : " ", o->name,

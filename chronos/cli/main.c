@@ -70,6 +70,7 @@ static enum exit_code parse(struct cli *cli, int argc, char **argv, const char *
 		{ "--user", &cli->user, NULL },
 		{ "--key", &cli->key, NULL },
 		{ "--idle-exit", &cli->idle_exit, NULL },
+		{ "--on-expire", &cli->on_expire, NULL },
 		{ "--background", NULL, &cli->background },
 		{ "--burst", NULL, &cli->burst },
 		{ "--json", NULL, &cli->json },
@@ -126,6 +127,8 @@ static bool is_given(const struct cli *cli, enum takes one)
 		return cli->background;
 	case TAKES_IDLE_EXIT:
 		return cli->idle_exit;
+	case TAKES_ON_EXPIRE:
+		return cli->on_expire;
 	case TAKES_COMMAND:
 	case TAKES_ONE_MORE:
 		break;

@@ -116,8 +116,7 @@ static bool has_layers(void)
 	       find_layer(LAYER_CUDA, path, sizeof path);
 }
 
-/* Only an error comes back. */
-static enum exit_code start(const struct cli *cli)
+enum exit_code start_command(const struct cli *cli)
 {
 	char *const *argv = (char *const *)(cli->args + 1);
 
@@ -129,6 +128,28 @@ static enum exit_code start(const struct cli *cli)
 		why == ENOENT ? EXIT_NO_COMMAND : EXIT_CANNOT_START);
 }
 
+enum on_expire { ON_EXPIRE_REFUSE, ON_EXPIRE_TERM, ON_EXPIRE_KILL };
+
+static enum exit_code read_on_expire(const struct cli *cli, enum on_expire *what)
+{
+	static const char *const words[] = {
+		[ON_EXPIRE_REFUSE] = "refuse",
+		[ON_EXPIRE_TERM] = "term",
+		[ON_EXPIRE_KILL] = "kill",
+	};
+
+	if (!cli->on_expire)
+		return EXIT_DONE;
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+		if (strcmp(cli->on_expire, words[i]) == 0) {
+			*what = (enum on_expire)i;
+			return EXIT_DONE;
+		}
+	}
+	return show_usage_error(cli,
+		"--on-expire \"%.32s\" is none of refuse, term and kill", cli->on_expire);
+}
+
 enum exit_code run_run(const struct cli *cli)
 {
 	char dir[PATH_MAX];
@@ -136,7 +157,10 @@ enum exit_code run_run(const struct cli *cli)
 	struct chronos_partition p;
 	struct chronos_stats stats;
 
+	enum on_expire on_expire = ON_EXPIRE_REFUSE;
 	enum exit_code rc = check_partition(cli, cli->args[0]);
+	if (rc == EXIT_DONE)
+		rc = read_on_expire(cli, &on_expire);
 	if (rc != EXIT_DONE)
 		return rc;
 	CHRONOS_GUARD c = open_directory(cli, &e);
@@ -151,5 +175,7 @@ enum exit_code run_run(const struct cli *cli)
 		return show_failure(cli, &e);
 	if (!realpath(stats.dir, dir) || set_environment(c, dir, &p) < 0)
 		return fail(cli, CHRONOS_SYSTEM, "The environment cannot be set");
-	return start(cli);
+	if (on_expire == ON_EXPIRE_REFUSE)
+		return start_command(cli);
+	return supervise(cli, c, &p, on_expire == ON_EXPIRE_KILL);
 }

@@ -10,7 +10,7 @@ _chronos() {
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
 		--dir) dir=(--dir "${COMP_WORDS[++i]}") ;;
-		--devices | --user | --key | --idle-exit) ((i++)) ;;
+		--devices | --user | --key | --idle-exit | --on-expire) ((i++)) ;;
 		-*) ;;
 		*) if [ -z "$verb" ]; then verb=${COMP_WORDS[i]}; else ((given++)); fi ;;
 		esac
@@ -20,6 +20,7 @@ _chronos() {
 	--dir) mapfile -t COMPREPLY < <(compgen -d -- "$word") && return ;;
 	--devices) mapfile -t COMPREPLY < <(compgen -W "auto simulated: opencl-cpu none" -- "$word") && return ;;
 	--user) mapfile -t COMPREPLY < <(compgen -u -- "$word") && return ;;
+	--on-expire) mapfile -t COMPREPLY < <(compgen -W "refuse term kill" -- "$word") && return ;;
 	--key | --idle-exit) return ;;
 	esac
 	# What stands behind the partition is a command of the user's own.
@@ -34,6 +35,7 @@ _chronos() {
 	case $verb in
 	create) options+=" --user --key --burst" ;;
 	arbiter) options+=" --background --idle-exit" ;;
+	run) options+=" --on-expire" ;;
 	esac
 	if [[ $word == -* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word")

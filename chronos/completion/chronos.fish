@@ -22,3 +22,4 @@ complete -c chronos -n "__fish_seen_subcommand_from create" -l key -x -d "a name
 complete -c chronos -n "__fish_seen_subcommand_from create" -l burst -d "use time that nobody else wants"
 complete -c chronos -n "__fish_seen_subcommand_from arbiter" -l background -d "go on after this command has ended"
 complete -c chronos -n "__fish_seen_subcommand_from arbiter" -l idle-exit -x -d "end when no partition was joinable for so long"
+complete -c chronos -n "__fish_seen_subcommand_from run" -l on-expire -x -a "refuse term kill" -d "when the partition ends"

@@ -820,6 +820,63 @@ static void a_signal_reaches_the_program_that_was_started(void **state)
 	assert_int_equal(WEXITSTATUS(s.status), 7);
 }
 
+/* Ends by a signal of the test's when nothing else ends it. */
+#define FOR_EVER "sh -c 'echo ready; while :; do sleep 0.01; done'"
+
+static void a_command_is_ended_with_its_partition_where_that_is_wanted(void **state)
+{
+	struct place *t = *state;
+	static const struct {
+		const char *args;
+		int status; /* as wait() has it */
+	} ways[] = {
+		{ "run k --on-expire term -- " FOR_EVER, SIGTERM },
+		{ "run --on-expire=kill k -- " FOR_EVER, SIGKILL },
+		{ "run k --on-expire term -- sh -c 'trap \"exit 7\" TERM; echo ready; while "
+		  ":; do sleep 0.01; done'",
+			7 << 8 },
+	};
+	struct session s;
+	struct answer a;
+
+	for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+		assert_done(t, &a, "create 0 0.25 3600 --key k");
+		start_on_terminal(t, &s, 24, 80, "", ways[i].args);
+		until_shown(&s, "ready");
+		/* Released by somebody, or it runs out. */
+		assert_done(t, &a, i == 0 ? "release k" : "renew k 1");
+		until_ended(&s);
+		assert_int_equal(s.status, ways[i].status);
+		assert_non_null(strstr(s.out, " has ended: SIG"));
+	}
+}
+
+static void beside_a_command_signals_and_codes_are_passed_on(void **state)
+{
+	struct place *t = *state;
+	struct session s;
+	struct answer a;
+
+	assert_done(t, &a, "create 0 0.25 3600 --key k");
+	chronos(t, &a, "run k --on-expire term -- sh -c 'exit 9'");
+	assert_int_equal(a.code, 9);
+	assert_fails(t, 127, "run k --on-expire term -- /nonexistent", "No such file");
+	assert_fails(t, 2, "run k --on-expire never -- true", "refuse, term and kill");
+	assert_fails(t, 2, "list --on-expire term", "takes no --on-expire");
+	start_on_terminal(t, &s, 24, 80, "",
+		"run k --on-expire term -- sh -c 'trap \"exit 7\" USR1; echo ready; while :; "
+		"do sleep 0.01; done'");
+	until_shown(&s, "ready");
+	assert_int_equal(kill(s.pid, SIGUSR1), 0);
+	until_ended(&s);
+	assert_int_equal(s.status, 7 << 8);
+	start_on_terminal(t, &s, 24, 80, "", "run k --on-expire term -- " FOR_EVER);
+	until_shown(&s, "ready");
+	type(&s, "\003");
+	until_ended(&s);
+	assert_int_equal(s.status, SIGINT);
+}
+
 /* No line is wider than the terminal, not counting what is not shown. */
 static void assert_fits(const char *out, size_t columns)
 {
@@ -1155,6 +1212,8 @@ int main(void)
 		with_devices(what_a_command_takes_is_not_for_chronos),
 		with_devices(a_program_started_twice_over_has_each_layer_once),
 		with_devices(a_signal_reaches_the_program_that_was_started),
+		with_devices(a_command_is_ended_with_its_partition_where_that_is_wanted),
+		with_devices(beside_a_command_signals_and_codes_are_passed_on),
 		with_devices(doctor_says_what_holds),
 		with_devices(doctor_says_whether_jobs_can_be_held),
 		with_devices(doctor_says_where_the_loader_takes_no_layers),
