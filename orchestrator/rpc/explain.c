@@ -30,6 +30,12 @@ static char *text(const char *s)
 	return (char *)(uintptr_t)(s ? s : "");
 }
 
+/* Rounded up: at the latest. */
+static int64_t seconds(int64_t wall_ns)
+{
+	return wall_ns ? (wall_ns + NS_PER_S - 1) / NS_PER_S : 0;
+}
+
 static const Cumulus__Orchestrator__BlockerKind blocker_kinds[] = {
 	[BLOCKER_LEASE] = CUMULUS__ORCHESTRATOR__BLOCKER_KIND__HOLDS_SHARE,
 	[BLOCKER_BEFORE_IT] = CUMULUS__ORCHESTRATOR__BLOCKER_KIND__COMES_BEFORE,
@@ -50,7 +56,7 @@ static void add_blocker(struct answer *a, const struct core_blocker *from)
 	b->gpu_memory = (float)(from->amount.devices * from->amount.hundredths) / 100.0f;
 	if (from->kind != BLOCKER_FOREIGN)
 		b->state = wire_state(from->state);
-	b->latest_end = from->latest_end_ns / NS_PER_S;
+	b->latest_end = seconds(from->latest_end_ns);
 	a->blocker_list[a->m.n_blockers++] = b;
 }
 
@@ -92,12 +98,6 @@ static void add_alternative(struct answer *a, const struct core_alternative *fro
 	b->priority = from->priority;
 	b->message = said;
 	a->alternative_list[a->m.n_alternatives++] = b;
-}
-
-/* Rounded up: at the latest. */
-static int64_t seconds(int64_t wall_ns)
-{
-	return wall_ns ? (wall_ns + NS_PER_S - 1) / NS_PER_S : 0;
 }
 
 static void answer_init(struct answer *a, const char *job)
@@ -142,7 +142,7 @@ static double in_seconds(int64_t ns)
 static void reply_finished(struct inquiry *q, const struct job_facts *f)
 {
 	const struct job_timing *t = &f->timing;
-	char times[256] = "", setup_text[64] = "", run_text[64] = "";
+	char message[600], times[256] = "", setup_text[64] = "", run_text[64] = "";
 	int64_t setup = t->environment + t->partition + t->container + t->python;
 	struct answer a;
 
@@ -160,9 +160,10 @@ static void reply_finished(struct inquiry *q, const struct job_facts *f)
 	if (f->attempt > 0)
 		str_put(times, sizeof(times), "; attempt %d waited %.1f s%s%s",
 			f->attempt, in_seconds(t->queued), setup_text, run_text);
-	str_put(a.text, sizeof(a.text), "%s: %.600s%s", job_state_name(f->state),
-		f->message ? f->message : "", times);
-	str_trim_utf8(a.text);
+	str_join(message, sizeof(message), f->message ? f->message : "", "", "");
+	str_trim_utf8(message);
+	str_put(a.text, sizeof(a.text), "%s: %s%s", job_state_name(f->state), message,
+		times);
 	wire_call_reply(q->asker.call, &a.m);
 }
 

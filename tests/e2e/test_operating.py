@@ -106,6 +106,13 @@ def test_how_long_a_job_of_a_lost_runner_ran_is_not_made_up(client):
     assert re.fullmatch(r"FAILED: .*; attempt 1 waited [\d.]+ s", explain(client, job).message)
 
 
+def test_a_long_message_in_any_script_is_cut_between_two_characters(client):
+    for shift in range(3):
+        job = client.run(f"def main():\n    raise ValueError('{'x' * shift}' + '\u20ac' * 400)\n").job
+        told = explain(client, job).message
+        assert told.startswith("FAILED: ValueError: ") and "\u20ac; attempt 1 waited" in told
+
+
 def test_an_unknown_job_cannot_be_explained(client):
     assert code_of(explain, client, "j-aaaaaaaaaaaaaaaa") == grpc.StatusCode.NOT_FOUND
     assert code_of(explain, client, "nonsense") == grpc.StatusCode.NOT_FOUND
