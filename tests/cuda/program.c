@@ -854,6 +854,37 @@ static void fork_and_die(void)
 	OK(cu.cuMemFree_v2(at));
 }
 
+/* Whatever the other threads are in the middle of, a child is stopped by none of it. */
+static void fork_beside_threads(void)
+{
+	pthread_t t[4];
+	CUdeviceptr at;
+	int status;
+
+	open_device();
+	OK(cu.cuMemAlloc_v2(&at, MIB));
+	for (int i = 0; i < 4; i++)
+		MUST(pthread_create(&t[i], NULL, launch_in_thread, context) == 0);
+	for (int i = 0; i < 40; i++) {
+		pid_t child = fork();
+		if (child == 0) {
+			alarm(60);
+			MUST(cu.cuMemFree_v2(at) != CUDA_SUCCESS);
+			MUST(cu.cuMemAlloc_v2(&at, MIB) != CUDA_SUCCESS);
+			MUST(launch(100) != CUDA_SUCCESS);
+			MUST(cu.cuCtxSynchronize() != CUDA_SUCCESS);
+			MUST(cu.cuEventQuery(NULL) != CUDA_SUCCESS);
+			GIVES(CUDA_ERROR_NOT_INITIALIZED, cu.cuInit(0));
+			_exit(0);
+		}
+		MUST(waitpid(child, &status, 0) == child && status == 0);
+	}
+	for (int i = 0; i < 4; i++)
+		MUST(pthread_join(t[i], NULL) == 0);
+	OK(cu.cuMemFree_v2(at));
+	exactly((QUOTA_MIB - FAKE_CONTEXT_MIB) * MIB);
+}
+
 /* Forked before the driver is used, each process joins for itself. */
 static void fork_early(void)
 {
@@ -1192,6 +1223,7 @@ static const struct {
 	{ "nothing is held", nothing_is_held },
 	{ "two devices", two_devices },
 	{ "fork and die", fork_and_die },
+	{ "fork beside threads", fork_beside_threads },
 	{ "fork early", fork_early },
 	{ "exec again", exec_again },
 	{ "fails", fails },

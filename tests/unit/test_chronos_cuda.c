@@ -475,6 +475,7 @@ static void a_forked_child_disturbs_nothing_of_its_parent(void **state)
 	struct chronos_partition p = half(t);
 
 	runs_well(t, "fork and die", p.id);
+	runs_well(t, "fork beside threads", p.id);
 	runs_well(t, "fork early", p.id);
 	runs_well(t, "exec again", p.id);
 }
