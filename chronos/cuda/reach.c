@@ -361,6 +361,8 @@ static void *given_instead(const char *name, void *given, int version, cuuint64_
 		return given;
 	enum symbol s = covered_by_request(name, given, version, flags);
 	if (s == SYMBOL_COUNT)
+		s = covered_by_name(name);
+	if (s == SYMBOL_COUNT)
 		return given;
 	if (version > KNOWN_CUDA_VERSION && is_unknown_abi(name, given, flags)) {
 		tell_unknown_abi(name, version);

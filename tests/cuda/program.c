@@ -964,6 +964,11 @@ static void uncharged(void)
 	*(void **)&get2 = dlsym(driver, "cuGetProcAddress_v2");
 	OK(get2("cuMemAlloc", &found, FAKE_FUTURE_VERSION - 1, 0, &status));
 	MUST(found == (void *)cuMemAlloc_v2);
+	/* By the name that it is exported by, should a driver take that. */
+	OK(get2("cuMemAlloc_v2", &found, 12000, 0, &status));
+	MUST(found == (void *)cuMemAlloc_v2);
+	OK(get2("cuLaunchKernel_ptsz", &found, 12000, 0, &status));
+	MUST(found == (void *)cuLaunchKernel_ptsz);
 	GIVES(CUDA_ERROR_NOT_FOUND,
 		get2("cuMemAlloc", &found, FAKE_FUTURE_VERSION, 0, &status));
 	MUST(!found && status == CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND);

@@ -10,6 +10,7 @@ enum { NAMES_MAX = 1024 };
 
 struct version {
 	void *function;
+	const char *exported;
 	const char *base;
 	int since;
 	int zero; /* which stream 0: ANY, LEGACY or THREAD */
@@ -20,11 +21,12 @@ enum { ANY, LEGACY, THREAD };
 static char of_the_future[1];
 
 static const struct version versions[] = {
-#define ROW(exported, base, since, zero) { (void *)exported, #base, since, zero },
+#define ROW(exported, base, since, zero)                                                 \
+	{ (void *)exported, #exported, #base, since, zero },
 	COVERED_CUDA_SYMBOLS(ROW)
 #undef ROW
 	/* An ABI that only a driver of later times has. */
-	{ of_the_future, "cuMemAlloc", FAKE_FUTURE_VERSION, ANY },
+	{ of_the_future, "cuMemAlloc_v3", "cuMemAlloc", FAKE_FUTURE_VERSION, ANY },
 };
 
 /* Addresses for what the fake does not have: each name has one, which is not to be called. */
@@ -70,6 +72,15 @@ static const struct version *newest(const char *name, int version, cuuint64_t fl
 	return best;
 }
 
+static const struct version *by_export(const char *name)
+{
+	for (size_t i = 0; i < sizeof versions / sizeof *versions; i++) {
+		if (strcmp(versions[i].exported, name) == 0)
+			return &versions[i];
+	}
+	return NULL;
+}
+
 static bool is_known(const char *name)
 {
 	for (size_t i = 0; i < sizeof versions / sizeof *versions; i++) {
@@ -91,6 +102,8 @@ static CUresult get_address(const char *name, void **pfn, int version, cuuint64_
 	if (!self)
 		self = dlopen("libcuda.so.1", RTLD_NOLOAD | RTLD_LAZY);
 	const struct version *v = newest(name, version, flags);
+	if (!v && !is_known(name))
+		v = by_export(name);
 	if (v) {
 		*pfn = v->function;
 	} else if (is_known(name)) {
