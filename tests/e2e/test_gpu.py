@@ -15,6 +15,7 @@ from cli import Cli
 from client import TERMINAL, Story, zip_of
 from shares import arbiter_of, client_of, process_of
 from system import pb, until
+from test_operations import Operated
 
 OCL = (Path(__file__).parent / "ocl.py").read_text()
 
@@ -254,6 +255,32 @@ def test_turns_that_end_with_work_in_flight_are_shown_counted_and_kept(gpu, tmp_
     assert kept.overruns >= now.overruns and kept.overrun_ns >= now.overrun_ns
     assert re.search(r"gpu time +\d+\.\d s of \d+\.\d s, \d+ overruns? of \d+\.\d s\n",
                      cli("status", name).stdout)
+
+
+def test_what_jobs_had_and_where_they_went_beyond_it_is_counted(new_system, monkeypatch,
+                                                                tmp_path):
+    chronos = tmp_path / "chronos"
+    monkeypatch.setenv("CUMULUS_CHRONOS_DIR", str(chronos))
+    with client_of(new_system(kind=Operated, devices="opencl-cpu"), chronos) as client:
+        name, _ = client.begin(job("""
+            import ocl
+            def main():
+                device = ocl.Device()
+                device.allocate(1 << 50)
+                spinner = ocl.Spinner(device, rounds=1_000_000)
+                for _ in range(2):
+                    spinner.spin()
+            """), gpu=0.5, duration=300)
+        metrics = client.system.metrics
+        device, = client.devices()
+        where = {"worker": client.workers()[0].id, "device": device.uuid}
+        until(lambda: metrics()("cumulus_gpu_time_ratio", **where) > 0, "the device is used")
+        had = client.until_terminal(name).gpu_usage
+        seen = metrics()
+        assert abs(seen("cumulus_job_gpu_seconds_total") - had.time_ns / 1e9) < 1e-6
+        assert seen("cumulus_job_gpu_refusals_total") == had.refusals == 1
+        assert seen("cumulus_job_gpu_overruns_total") == had.overruns > 0
+        assert abs(seen("cumulus_job_gpu_overrun_seconds_total") - had.overrun_ns / 1e9) < 1e-6
 
 
 def test_what_a_job_has_of_its_share_is_shown_and_kept(gpu):
