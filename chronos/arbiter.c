@@ -218,7 +218,7 @@ static void cut_back(const struct tenant *t)
 }
 
 /* Until when it had work in flight, of the span since the last look: as it says itself,
- * which moves nothing but the count of its own overruns, by that span. */
+ * which moves no more than that span. */
 static uint64_t busy_until(
 	const struct memory_client *k, uint64_t since_ns, uint64_t now_ns)
 {
@@ -561,24 +561,24 @@ static bool partition_of_name(const char *name, uint32_t *id)
 
 /* ---- the lease ---- */
 
-/* Put the time since the last charge on the account of who has the lease. */
-static void charge(struct device *dev, uint64_t now_ns)
+/* Put the time from the last charge until then on the account of who has the lease. */
+static void charge(struct device *dev, uint64_t until_ns)
 {
 	struct device_file *d = dev->d;
 	uint64_t lease = load(&d->lease), since = load(&d->charged_ns);
 
-	if (!lease || now_ns <= since)
+	if (!lease || until_ns <= since)
 		return;
-	uint64_t had = now_ns - since;
+	uint64_t had = until_ns - since;
 	struct seat *s = &d->seats[holder_seat(lease)];
 	struct tenant *t = dev->tenants[holder_seat(lease)];
 	uint32_t i = lease_who(lease) % SHARE_CLIENTS_MAX;
 
-	store(&d->charged_ns, now_ns);
+	store(&d->charged_ns, until_ns);
 	FAULT_POINT("lease charged");
 	store(&s->time_ns, s->time_ns + had);
-	account_charge(s, had, d->borrowed, now_ns);
-	s->active_ns = now_ns;
+	account_charge(s, had, d->borrowed, until_ns);
+	s->active_ns = until_ns;
 	if (t && i < t->room)
 		t->askers[i].time_ns += had;
 }
@@ -625,13 +625,14 @@ static uint64_t look_at_holder(struct device *dev, uint64_t now_ns)
 		return 0;
 	struct tenant *t = dev->tenants[holder_seat(lease)];
 	uint32_t i = lease_who(lease) % SHARE_CLIENTS_MAX;
-	bool there = t && read_asker(t, i, &k);
+	bool live = t && read_asker(t, i, &k) && (is_tiresome(t) || lives(t, i));
 	uint64_t since_ns = load(&d->charged_ns);
-	charge(dev, now_ns);
-	if (there)
-		account_overrun(&d->seats[holder_seat(lease)], since_ns,
-			busy_until(&k, since_ns, now_ns), end_ns);
-	if (!there || (!is_tiresome(t) && !lives(t, i))) {
+	uint64_t busy_ns = live ? busy_until(&k, since_ns, now_ns) : since_ns;
+	/* To its end a lease is paid for, used or not; what we came late after that is not
+	 * the fault of its holder.  Who says too little loses it now. */
+	charge(dev, min_u64(now_ns, max_u64(end_ns, busy_ns)));
+	account_overrun(&d->seats[holder_seat(lease)], since_ns, busy_ns, end_ns);
+	if (!live) {
 		store(&d->lease, 0);
 		return 0;
 	}

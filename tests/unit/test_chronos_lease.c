@@ -9,7 +9,7 @@
 
 /* On a busy machine a process may want nothing for a while because it does not run, so
  * what compares two of them may be tried again. */
-enum { TRIES = 6 };
+enum { TRIES = 6, WORKERS_MAX = 6 };
 
 /* Shared with the children. */
 struct board {
@@ -19,7 +19,7 @@ struct board {
 	uint32_t stop;
 	uint32_t at_work;  /* who has work in flight: bits */
 	uint32_t overlaps; /* times that two had */
-	uint64_t got_ns[4];
+	uint64_t got_ns[WORKERS_MAX];
 };
 
 static struct board *board_new(void)
@@ -83,7 +83,7 @@ static int work(
 		__atomic_fetch_and(&b->at_work, ~(1u << me), __ATOMIC_SEQ_CST);
 		chronos_launch_done(a, 1);
 		q.a = a;
-		b->got_ns[me] = q.got_ns;
+		__atomic_fetch_add(&b->got_ns[me], length_ns, __ATOMIC_SEQ_CST);
 	}
 	chronos_detach(q.a);
 	return 0;
@@ -471,6 +471,61 @@ static void a_process_that_comes_later_does_not_keep_the_others_waiting(void **s
 	assert_true(fair);
 }
 
+/* By the arbiter's kill too, where there is one. */
+static void kill_somebody(struct place *t, struct board *b, pid_t pids[],
+	const struct chronos_partition p[])
+{
+	int who = rand() % WORKERS_MAX;
+
+	if (t->arbiter && rand() % 8 == 0) {
+		kill_arbiter(t);
+		start_arbiter(t);
+	}
+	kill(pids[who], SIGKILL);
+	assert_int_equal(waitpid(pids[who], NULL, 0), pids[who]);
+	pids[who] = start(t, b, who, p[who % 3].id, MS(1) * (uint64_t)(1 + who));
+}
+
+/* What the device did for a partition it had, and no two had it at once. */
+static void time_is_neither_lost_nor_counted_twice_however_many_are_killed(void **state)
+{
+	static const uint32_t shares[] = { 50, 30, 20 };
+	struct place *t = *state;
+	struct chronos_partition p[3];
+	struct board *b = board_new();
+	pid_t pids[WORKERS_MAX];
+	uint64_t within_ns = 0, limit_ns = timed_now_ns() + SECONDS(60);
+
+	srand(20);
+	for (int i = 0; i < 3; i++)
+		assert_ok(t, create(t, "0", shares[i], SECONDS(600), NULL, &p[i]));
+	raise_flag(&b->go);
+	uint64_t begun_ns = timed_now_ns();
+	for (int i = 0; i < WORKERS_MAX; i++)
+		pids[i] = start(t, b, i, p[i % 3].id, MS(1) * (uint64_t)(1 + i));
+	for (int i = 0; i < 60; i++) {
+		sleep_ms(30);
+		kill_somebody(t, b, pids, p);
+	}
+	raise_flag(&b->stop);
+	for (int i = 0; i < WORKERS_MAX; i++)
+		assert_ends_well(pids[i]);
+	for (int i = 0; i < 3; i++) {
+		struct chronos_usage u;
+		uint64_t got_ns = b->got_ns[i] + b->got_ns[i + 3];
+		/* A charge that a kill has cut in two may be lost. */
+		do {
+			assert_ok(t, chronos_usage(t->c, &p[i], 0, &u, &t->e));
+		} while (u.time_ns + MS(10) < got_ns && timed_now_ns() < limit_ns);
+		assert_true(got_ns > 0);
+		assert_true(u.time_ns + MS(10) >= got_ns);
+		/* Past the ends of leases others may have had the device, too. */
+		within_ns += u.time_ns - u.overrun_ns;
+	}
+	assert_true(within_ns <= timed_now_ns() - begun_ns);
+	munmap(b, sizeof *b);
+}
+
 static void who_waits_for_a_turn_is_told_when_the_partition_ends(void **state)
 {
 	struct place *t = *state;
@@ -601,6 +656,8 @@ int main(void)
 		cooperative(a_stopped_process_keeps_nobody_waiting_for_ever),
 		cooperative(processes_of_a_partition_share_its_time),
 		cooperative(a_process_that_comes_later_does_not_keep_the_others_waiting),
+		cooperative(
+			time_is_neither_lost_nor_counted_twice_however_many_are_killed),
 		cooperative(who_waits_for_a_turn_is_told_when_the_partition_ends),
 		cooperative(what_the_device_says_that_it_took_is_charged),
 		cooperative(threads_launch_and_charge_at_once),
@@ -616,6 +673,8 @@ int main(void)
 		arbitrated(a_stopped_process_keeps_nobody_waiting_for_ever),
 		arbitrated(processes_of_a_partition_share_its_time),
 		arbitrated(a_process_that_comes_later_does_not_keep_the_others_waiting),
+		arbitrated(
+			time_is_neither_lost_nor_counted_twice_however_many_are_killed),
 		arbitrated(who_waits_for_a_turn_is_told_when_the_partition_ends),
 		arbitrated(threads_launch_and_charge_at_once),
 	};
