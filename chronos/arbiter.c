@@ -741,7 +741,10 @@ static bool grant(
 		return false;
 	}
 	uint64_t budget = s->budget_ns > 0 ? (uint64_t)s->budget_ns : 0;
-	uint64_t length = borrowed ? LEASE_QUANTUM_NS : min_u64(LEASE_QUANTUM_NS, budget);
+	uint64_t length = LEASE_QUANTUM_NS;
+	/* Shorter, it could be over before it is taken up: the rest is a debt. */
+	if (!borrowed)
+		length = min_u64(length, max_u64(budget, LEASE_TAKE_UP_NS));
 	d->borrowed = borrowed;
 	store(&d->granted_ns, now_ns);
 	store(&d->charged_ns, now_ns);

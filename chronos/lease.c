@@ -429,7 +429,6 @@ static bool try_turn(struct chronos_attachment *a, uint64_t now_ns)
 	d->borrowed = borrowed;
 	token = ++d->grants << 16 | (a->d_client + 1);
 	put(&a->token, token);
-	put(&a->launched_in, token);
 	a->lease_end_ns = now_ns + length;
 	store(&d->lease_end_ns, a->lease_end_ns);
 	store(&d->lease, token);
@@ -445,30 +444,23 @@ static int ended(struct chronos_error *e)
 		e, CHRONOS_NOT_FOUND, "the partition has ended: released or expired");
 }
 
-/* The lease that we have, or 0. */
-static uint64_t own_lease(const struct chronos_attachment *a)
+static bool holds(const struct chronos_attachment *a)
 {
 	uint64_t lease = load(&a->d->lease);
 
 	if (a->arbitrated)
-		return lease && lease_who(lease) == a->who ? lease : 0;
-	return lease == peek(&a->token) ? lease : 0;
+		return lease && lease_who(lease) == a->who;
+	return lease && lease == peek(&a->token);
 }
 
-/* Does one more than is in flight fit into the lease, but for the grace?  The first in a
- * lease always does; when it is not known how long one takes, they go one at a time. */
-static bool fits(const struct chronos_attachment *a, uint32_t before, uint64_t lease,
-	uint64_t now_ns, uint64_t end_ns)
+/* Does one more than is in flight fit into the lease?  While it is not known how long one
+ * takes, they go one at a time. */
+static bool fits(const struct chronos_attachment *a, uint32_t before, uint64_t end_ns)
 {
-	uint64_t kernel_ns = peek(&a->kernel_ns);
-	uint64_t since_ns = before ? peek(&a->busy_since_ns) : now_ns;
+	uint64_t kernel_ns = peek(&a->kernel_ns), since_ns = peek(&a->busy_since_ns);
 
-	if (now_ns >= end_ns)
-		return false;
-	if (before == 0 && (!kernel_ns || lease != peek(&a->launched_in)))
-		return true;
-	return kernel_ns && since_ns &&
-	       (before + 1) * kernel_ns <= end_ns - since_ns + LEASE_GRACE_NS;
+	return before == 0 ||
+	       (kernel_ns && since_ns && (before + 1) * kernel_ns <= end_ns - since_ns);
 }
 
 /* Count a launch.  True: it can be made now.  False: it must be taken back, by
@@ -476,13 +468,12 @@ static bool fits(const struct chronos_attachment *a, uint32_t before, uint64_t l
 static bool launch_at_once(struct chronos_attachment *a, uint64_t now_ns)
 {
 	uint32_t before = __atomic_fetch_add(a->inflight, 1, __ATOMIC_SEQ_CST);
-	uint64_t end_ns = load(&a->d->lease_end_ns), lease = own_lease(a);
+	uint64_t end_ns = load(&a->d->lease_end_ns);
 
-	if (!lease || !fits(a, before, lease, now_ns, end_ns))
+	if (!holds(a) || now_ns >= end_ns || !fits(a, before, end_ns))
 		return false;
 	if (before == 0)
 		begin_work(a, now_ns);
-	put(&a->launched_in, lease);
 	return true;
 }
 
@@ -609,7 +600,7 @@ static void pass_on(struct chronos_attachment *a, bool at_once)
 	uint64_t now_ns = chronos_now_ns();
 	charge_time(a, now_ns);
 	FAULT_POINT("time charged");
-	if (own_lease(a) && (at_once || now_ns >= load(&d->lease_end_ns))) {
+	if (holds(a) && (at_once || now_ns >= load(&d->lease_end_ns))) {
 		store(&d->lease, 0);
 		wake_all(d);
 	}

@@ -193,11 +193,10 @@ struct chronos_attachment {
 	uint64_t compared_ns; /* as of then, by the ticks; 0: never */
 
 	/* Guards what follows, among this process's threads.  What is atomic is also read,
-	 * and busy_since_ns and launched_in written, by a launch that needs no lock. */
+	 * and busy_since_ns written, by a launch that needs no lock. */
 	pthread_mutex_t lock;
-	uint64_t token;       /* atomic; the grant that it has or had last; 0: none yet */
-	uint64_t launched_in; /* atomic; the lease of the last launch; 0: none yet */
-	uint64_t kernel_ns;   /* atomic; estimate of one launch; 0: not known */
+	uint64_t token;     /* atomic; the grant that it has or had last; 0: none yet */
+	uint64_t kernel_ns; /* atomic; estimate of one launch; 0: not known */
 	uint64_t
 		busy_since_ns; /* atomic; the first launch after inflight was 0; 0: is 0 */
 	bool borrowed;         /* beyond the share */
