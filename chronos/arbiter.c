@@ -233,12 +233,12 @@ static bool charge_late(struct device *dev, struct tenant *t, uint32_t seat, uin
 {
 	struct asker *asker = &t->askers[i];
 	struct seat *s = &dev->d->seats[seat];
-	uint64_t since_ns = asker->late_since_ns, had = now_ns - since_ns;
+	uint64_t since_ns = asker->late_since_ns;
+	uint64_t until_ns = k ? busy_until(k, since_ns, now_ns) : now_ns;
 
-	store(&s->time_ns, s->time_ns + had);
-	account_charge(s, had, false, now_ns);
-	if (k)
-		account_overrun(s, since_ns, busy_until(k, since_ns, now_ns), 0);
+	store(&s->time_ns, s->time_ns + until_ns - since_ns);
+	account_charge(s, until_ns - since_ns, false, now_ns);
+	account_overrun(s, since_ns, until_ns, 0);
 	bool late = k && k->inflight > 0 && k->device == asker->device;
 	asker->late_since_ns = late ? now_ns : 0;
 	return late;
