@@ -471,6 +471,44 @@ static void a_process_that_comes_later_does_not_keep_the_others_waiting(void **s
 	assert_true(fair);
 }
 
+static void what_a_killed_process_had_is_on_its_partitions_account(void **state)
+{
+	struct place *t = *state;
+	struct timed_device *d = timed_device_new();
+	struct timed_queue q = { .device = d };
+	struct chronos_partition p, o;
+	struct chronos_usage u;
+	int done[2];
+	char byte;
+
+	assert_ok(t, create(t, "0", 90, SECONDS(600), NULL, &p));
+	assert_ok(t, create(t, "0", 10, SECONDS(600), NULL, &o));
+	assert_int_equal(pipe(done), 0);
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		bool went_well = join_queue(t, &q, p.id) == 0;
+		for (int i = 0; went_well && i < 5; i++) {
+			went_well = timed_launch(&q, MS(1), NULL) == 0;
+			timed_wait(&q);
+		}
+		_exit(went_well && write(done[1], "d", 1) == 1 ? pause() : 1);
+	}
+	assert_int_equal(read(done[0], &byte, 1), 1);
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_ok(t, join_queue(t, &q, o.id));
+	assert_ok(t, timed_launch(&q, MS(1), &t->e));
+	timed_wait(&q);
+	assert_ok(t, chronos_usage(t->c, &p, 0, &u, &t->e));
+	assert_true(u.time_ns >= MS(5));
+	chronos_detach(q.a);
+	close(done[0]);
+	close(done[1]);
+	timed_device_free(d);
+}
+
 /* By the arbiter's kill too, where there is one. */
 static void kill_somebody(struct place *t, struct board *b, pid_t pids[],
 	const struct chronos_partition p[])
@@ -656,6 +694,8 @@ int main(void)
 		cooperative(a_stopped_process_keeps_nobody_waiting_for_ever),
 		cooperative(processes_of_a_partition_share_its_time),
 		cooperative(a_process_that_comes_later_does_not_keep_the_others_waiting),
+		cooperative(what_a_killed_process_had_is_on_its_partitions_account),
+		arbitrated(what_a_killed_process_had_is_on_its_partitions_account),
 		cooperative(
 			time_is_neither_lost_nor_counted_twice_however_many_are_killed),
 		cooperative(who_waits_for_a_turn_is_told_when_the_partition_ends),
