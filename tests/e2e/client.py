@@ -115,11 +115,14 @@ class Client:
         """Submit and read up to the state; returns (job id, stream)."""
         call = self.submit(code, **fields)
         seen = []
-        for event in call:
-            self.know(event.job_id)
-            seen.append(pb.JobState.Name(event.state))
-            if event.state == state:
-                return event.job_id, call
+        try:
+            for event in call:
+                self.know(event.job_id)
+                seen.append(pb.JobState.Name(event.state))
+                if event.state == state:
+                    return event.job_id, call
+        except grpc.RpcError:
+            pass  # call.details() says which
         raise AssertionError(f"never {pb.JobState.Name(state)}, only {seen}: {call.details()}")
 
     def run(self, code=HELLO, **fields):
