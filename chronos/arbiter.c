@@ -628,9 +628,10 @@ static uint64_t look_at_holder(struct device *dev, uint64_t now_ns)
 	bool live = t && read_asker(t, i, &k) && (is_tiresome(t) || lives(t, i));
 	uint64_t since_ns = load(&d->charged_ns);
 	uint64_t busy_ns = live ? busy_until(&k, since_ns, now_ns) : since_ns;
-	/* To its end a lease is paid for, used or not; what we came late after that is not
-	 * the fault of its holder.  Who says too little loses it now. */
-	charge(dev, min_u64(now_ns, max_u64(end_ns, busy_ns)));
+	/* To its end a lease is paid for, used or not, and with it that we take a moment to
+	 * pass it on.  That we came later is not the fault of its holder.  Who says too
+	 * little of its work loses it now. */
+	charge(dev, min_u64(now_ns, max_u64(end_ns, busy_ns) + LEASE_POLL_NS));
 	account_overrun(&d->seats[holder_seat(lease)], since_ns, busy_ns, end_ns);
 	if (!live) {
 		store(&d->lease, 0);
