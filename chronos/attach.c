@@ -123,6 +123,7 @@ static int join_memory(struct chronos_attachment *a, struct chronos_error *e)
 	if (a->p_client == SHARE_CLIENTS_MAX)
 		return chronos_fail(e, CHRONOS_EXHAUSTED,
 			"the partition has %d processes already", SHARE_CLIENTS_MAX);
+	chronos_holder_use_byte(&a->partition_map.me, a->p_client);
 	return 0;
 }
 
@@ -135,6 +136,8 @@ static int join_device(struct chronos_attachment *a, struct chronos_error *e)
 	bool retired = a->d->retired;
 	bool sits = !retired && chronos_lease_sit(a, e);
 	unlock_file(&a->device_map);
+	if (sits)
+		chronos_holder_use_byte(&a->device_map.me, a->d_client);
 	if (retired)
 		return chronos_fail(e, CHRONOS_UNAVAILABLE,
 			"an arbiter has just taken over device %u: join again",

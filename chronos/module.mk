@@ -133,7 +133,7 @@ $(BUILD)/tests/test_chronos_faults: $(BUILD)/lib/libchronos-faults.a
 
 .PHONY: chronos-faults-long
 chronos-faults-long: $(BUILD)/tests/test_chronos_faults ## 1,000 kills at each point of chronos
-	@CHRONOS_KILLS=1000 CHRONOS_RACERS=2000 $<
+	@CHRONOS_KILLS=1000 CHRONOS_RACERS=2000 CHRONOS_CLIENTS=4096 $<
 
 test_chronos_shared_CFLAGS := -iquote chronos -DCHRONOS_SO='"$(chronos_SHARED)"'
 $(eval $(call unit_test,test_chronos_shared))

@@ -14,7 +14,9 @@
 #include <unistd.h>
 
 #define WAITED_FOR   (UINT32_C(1) << 31) /* beside the holder's number */
-#define NUMBERS_FROM (INT64_C(1) << 32)  /* the byte of number 0 */
+#define OF_BYTE      (UINT32_C(1) << 30) /* the number's last bits are its byte's */
+#define BYTE_MASK    UINT32_C(0xfff)
+#define NUMBERS_FROM (INT64_C(1) << 32) /* the byte of number 0 of the others */
 
 /* A holder that dies is noticed after the first pause; where many wait for one that is
  * merely slow, they must not all ask all the time. */
@@ -23,10 +25,11 @@
 
 static struct flock byte_of(uint32_t number)
 {
-	return (struct flock){ .l_type = F_WRLCK,
-		.l_whence = SEEK_SET,
-		.l_start = NUMBERS_FROM + number,
-		.l_len = 1 };
+	off_t byte = number & OF_BYTE ? number & BYTE_MASK : NUMBERS_FROM + number;
+
+	return (struct flock){
+		.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1
+	};
 }
 
 /* By chance: so that one who died is not soon followed by another of its number. */
@@ -38,7 +41,7 @@ int chronos_holder_init(struct lock_holder *me, int fd)
 	for (int i = 0; i < TRIES; i++) {
 		if (getrandom(&number, sizeof number, 0) != sizeof number)
 			return -1;
-		number &= ~WAITED_FOR;
+		number &= ~(WAITED_FOR | OF_BYTE);
 		struct flock lock = byte_of(number);
 		if (number != 0 && fcntl(fd, F_OFD_SETLK, &lock) == 0) {
 			*me = (struct lock_holder){ fd, number };
@@ -46,6 +49,16 @@ int chronos_holder_init(struct lock_holder *me, int fd)
 		}
 	}
 	return -1;
+}
+
+/* The rest of the number is by chance, too: a byte is soon another's. */
+void chronos_holder_use_byte(struct lock_holder *me, uint32_t byte)
+{
+	struct flock lock = byte_of(me->number);
+
+	me->number = OF_BYTE | (me->number & ~BYTE_MASK) | (byte & BYTE_MASK);
+	lock.l_type = F_UNLCK;
+	fcntl(me->fd, F_OFD_SETLK, &lock);
 }
 
 /* Could not find out: it is safer to wait. */

@@ -31,6 +31,10 @@ struct lock_holder {
  * child that was forked has it too, and so has a mapping that was made with it.  -1 with
  * errno set when none can be had. */
 int chronos_holder_init(struct lock_holder *me, int fd);
+/* Be known by one of the file's first 4096 bytes instead, which fd has locked already: where
+ * thousands have locks, each costs all of them.  Such a byte is given to another only by
+ * who holds the lock. */
+void chronos_holder_use_byte(struct lock_holder *me, uint32_t byte);
 
 /* Wait at most CHRONOS_LOCK_WAIT_MS: 0, EOWNERDEAD (taken; what its holder left may be
  * half done), or ETIMEDOUT. */

@@ -3,8 +3,9 @@
 /*
  * Linked with the library as built for tests, which calls chronos_fault_point() inside
  * its critical sections.  CHRONOS_KILLS in the environment says how often a process is
- * killed at each of them (default 20), CHRONOS_RACERS how many race (default 100), and
- * CHRONOS_TEST is the pattern of the tests to run.
+ * killed at each of them (default 20), CHRONOS_RACERS how many race (default 100),
+ * CHRONOS_CLIENTS how many join (default 512, at most 4096), and CHRONOS_TEST is the
+ * pattern of the tests to run.
  */
 #include "state.h"
 #include "test_chronos.h"
@@ -14,6 +15,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
@@ -948,6 +950,57 @@ static void at_each_point_of_the_sources_something_is_killed(void **state)
 	assert_true(n > 30);
 }
 
+/* ---- as many as there is room for ---- */
+
+/* All in one process here: to each other they are as many.  They take turns themselves. */
+static void many_clients_share_memory_and_time(void **state)
+{
+	const int clients = from_environment("CHRONOS_CLIENTS", 512);
+	struct place *t = *state;
+	struct chronos_attachment **a =
+		calloc((size_t)clients, sizeof(struct chronos_attachment *));
+	const struct chronos_joining j = {
+		.dir = t->dir, .name = "full", .drain = nothing_to_drain
+	};
+	struct chronos_partition p;
+	struct chronos_usage u;
+	struct rlimit files;
+
+	assert_non_null(a);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &files), 0);
+	files.rlim_cur = files.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
+	if (files.rlim_max < 2 * (rlim_t)clients + 100) {
+		print_message("too few files may be open: %lu\n",
+			(unsigned long)files.rlim_max);
+		free(a);
+		skip();
+	}
+	assert_ok(t, create(t, "0", 90, SECONDS(600), "full", &p));
+	for (int i = 0; i < clients; i++) {
+		a[i] = join(t, "full");
+		assert_ok(t, chronos_charge(a[i], 1000, &t->e));
+	}
+	if (clients == 4096) {
+		assert_null(chronos_attach(&j, &t->e));
+		assert_int_equal(t->e.code, CHRONOS_EXHAUSTED);
+	}
+	assert_ok(t, chronos_usage(t->c, &p, 0, &u, &t->e));
+	assert_int_equal(u.clients, clients);
+	assert_int_equal(u.used_bytes, clients * 1000);
+	assert_refused(t, CHRONOS_EXHAUSTED,
+		chronos_charge(a[0], chronos_quota(a[0]) - u.used_bytes + 1, &t->e));
+	for (int i = 0; i < clients; i += clients / 16) {
+		launch_once(t, a[i]);
+		chronos_settle(a[i]);
+	}
+	for (int i = 0; i < clients; i++)
+		chronos_detach(a[i]);
+	assert_ok(t, chronos_usage(t->c, &p, 0, &u, &t->e));
+	assert_int_equal(u.clients, 0);
+	free(a);
+}
+
 /* ---- what tests/chronos.md names ---- */
 
 static char *read_whole(const char *path)
@@ -1022,6 +1075,7 @@ int main(void)
 			processes_of_one_number_in_several_namespaces_exclude_each_other),
 		with_devices(
 			processes_of_one_number_in_several_namespaces_have_parts_of_their_own),
+		with_devices(many_clients_share_memory_and_time),
 		with_devices(a_waiter_that_is_killed_frees_nobody_elses_lock),
 		with_devices(in_a_time_namespace_it_is_as_late_as_elsewhere),
 		cmocka_unit_test(of_many_processes_one_makes_the_state),
