@@ -1,7 +1,7 @@
 # libchronos, static for our programs and shared for strangers, and the program chronos.
 # It uses no other module: a stranger needs chronos.h and the library, and no more.
 chronos_SRCS := account.c amount.c arbiter.c ask.c attach.c clock.c create.c devices.c directory.c discover.c error.c forks.c \
-  lease.c partitions.c probe_nvml.c probe_opencl.c share.c shared_lock.c state.c
+  lease.c partitions.c probe_nvml.c probe_opencl.c settler.c share.c shared_lock.c state.c
 $(eval $(call module,chronos,chronos))
 
 # ---- the shared library ----
